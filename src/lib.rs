@@ -1,0 +1,4 @@
+//! tidegate: a model inference gateway with monitoring built in.
+
+pub mod error;
+pub mod tensor;

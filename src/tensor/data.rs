@@ -1,0 +1,210 @@
+//! Typed values in row-major order.
+//!
+//! One enum variant per datatype instead of raw bytes with a tag: an engine or an encoder matches once per tensor and
+//! then works on a plain typed slice, which the compiler can vectorise, without `unsafe`.
+//!
+//! Invariant: a [`Tensor`]'s number of values equals the product of its shape.
+
+use super::{Shape, TensorError};
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! datatypes {
+    ($( $variant:ident, $name:literal, $element:ty, $what:literal; )*) => {
+        /// The datatypes of the Open Inference Protocol, plus `BF16` as Triton has it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum DataType {
+            $( #[doc = $what] $variant, )*
+            /// Byte strings of any length.
+            Bytes,
+        }
+
+        /// The values of a tensor, row-major.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum TensorData {
+            $( #[doc = $what] $variant(Vec<$element>), )*
+            /// Byte strings of any length.
+            Bytes(ByteStrings),
+        }
+
+        impl DataType {
+            /// The protocol's name, case-sensitive.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $name, )*
+                    Self::Bytes => "BYTES",
+                }
+            }
+        }
+
+        impl FromStr for DataType {
+            type Err = TensorError;
+
+            fn from_str(name: &str) -> Result<Self, TensorError> {
+                match name {
+                    $( $name => Ok(Self::$variant), )*
+                    "BYTES" => Ok(Self::Bytes),
+                    _ => Err(TensorError::UnknownDataType { name: name.chars().take(40).collect() }),
+                }
+            }
+        }
+
+        impl TensorData {
+            /// An empty buffer with room for `capacity` values.
+            #[must_use]
+            pub fn with_capacity(datatype: DataType, capacity: usize) -> Self {
+                match datatype {
+                    $( DataType::$variant => Self::$variant(Vec::with_capacity(capacity)), )*
+                    DataType::Bytes => Self::Bytes(ByteStrings::default()),
+                }
+            }
+
+            /// How many values there are.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self {
+                    $( Self::$variant(values) => values.len(), )*
+                    Self::Bytes(values) => values.len(),
+                }
+            }
+
+            /// The datatype of the values.
+            #[must_use]
+            pub fn datatype(&self) -> DataType {
+                match self {
+                    $( Self::$variant(_) => DataType::$variant, )*
+                    Self::Bytes(_) => DataType::Bytes,
+                }
+            }
+        }
+    };
+}
+
+datatypes! {
+    Bool, "BOOL", bool, "True or false.";
+    Uint8, "UINT8", u8, "Unsigned, 8 bits.";
+    Uint16, "UINT16", u16, "Unsigned, 16 bits.";
+    Uint32, "UINT32", u32, "Unsigned, 32 bits.";
+    Uint64, "UINT64", u64, "Unsigned, 64 bits.";
+    Int8, "INT8", i8, "Signed, 8 bits.";
+    Int16, "INT16", i16, "Signed, 16 bits.";
+    Int32, "INT32", i32, "Signed, 32 bits.";
+    Int64, "INT64", i64, "Signed, 64 bits.";
+    Fp16, "FP16", half::f16, "IEEE 754 binary16.";
+    Bf16, "BF16", half::bf16, "Upper half of an IEEE 754 binary32.";
+    Fp32, "FP32", f32, "IEEE 754 binary32.";
+    Fp64, "FP64", f64, "IEEE 754 binary64.";
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl TensorData {
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Byte strings, one behind the other in one buffer: two allocations for any number of strings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByteStrings {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl ByteStrings {
+    /// Appends one string.
+    pub fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many strings there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are no strings.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The string at `index`, if there is one.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some(&self.bytes[start..end])
+    }
+
+    /// All strings in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+impl<T: AsRef<[u8]>> FromIterator<T> for ByteStrings {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut strings = Self::default();
+        for value in values {
+            strings.push(value.as_ref());
+        }
+        strings
+    }
+}
+
+/// A typed n-dimensional value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Shape,
+    data: TensorData,
+}
+
+impl Tensor {
+    /// A tensor of `data` in row-major order.
+    ///
+    /// # Errors
+    /// [`TensorError::CountMismatch`] when the number of values is not the product of the shape,
+    /// [`TensorError::TooManyElements`] when that product overflows.
+    pub fn try_new(shape: Shape, data: TensorData) -> Result<Self, TensorError> {
+        let expected = shape.element_count()?;
+        let found = data.len();
+        if expected == found {
+            Ok(Self { shape, data })
+        } else {
+            Err(TensorError::CountMismatch { shape, expected, found })
+        }
+    }
+
+    /// The dimensions.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The values, row-major.
+    #[must_use]
+    pub fn data(&self) -> &TensorData {
+        &self.data
+    }
+
+    /// The datatype of the values.
+    #[must_use]
+    pub fn datatype(&self) -> DataType {
+        self.data.datatype()
+    }
+
+    /// The values, given up by the tensor.
+    #[must_use]
+    pub fn into_data(self) -> TensorData {
+        self.data
+    }
+}

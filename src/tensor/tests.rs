@@ -1,0 +1,95 @@
+use super::*;
+
+fn spec(name: &str, datatype: DataType, shape: Vec<Dimension>) -> TensorSpec {
+    TensorSpec { name: name.into(), datatype, shape }
+}
+
+fn floats(shape: &[usize]) -> Tensor {
+    let shape = Shape::try_new(shape).unwrap();
+    Tensor::try_new(shape, TensorData::Fp32(vec![0.0; shape.element_count().unwrap()])).unwrap()
+}
+
+fn free(symbol: &str) -> Dimension {
+    Dimension::Free(symbol.into())
+}
+
+#[test]
+fn a_scalar_has_one_element_and_an_empty_dimension_has_none() {
+    assert_eq!(Shape::default().element_count(), Ok(1));
+    assert_eq!(Shape::matrix(0, 30).element_count(), Ok(0));
+}
+
+#[test]
+fn a_ninth_dimension_is_refused() {
+    assert_eq!(Shape::try_new(&[1; 9]), Err(TensorError::RankOverLimit { rank: 9 }));
+}
+
+#[test]
+fn a_product_that_overflows_is_refused() {
+    let shape = Shape::try_new(&[usize::MAX, 2]).unwrap();
+    assert!(matches!(shape.element_count(), Err(TensorError::TooManyElements { .. })));
+}
+
+#[test]
+fn a_tensor_needs_as_many_values_as_its_shape_says() {
+    let error = Tensor::try_new(Shape::matrix(2, 3), TensorData::Fp32(vec![0.0; 5])).unwrap_err();
+    assert_eq!(error.to_string(), "shape [2, 3] needs 6 values, 5 came");
+}
+
+#[test]
+fn datatype_names_are_read_back_and_case_matters() {
+    for name in [
+        "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32",
+        "FP64", "BYTES",
+    ] {
+        assert_eq!(name.parse::<DataType>().unwrap().name(), name);
+    }
+    assert!("fp32".parse::<DataType>().is_err());
+}
+
+#[test]
+fn byte_strings_keep_empty_strings_and_order() {
+    let strings: ByteStrings = ["", "a", "", "bcd"].into_iter().collect();
+    let back: Vec<&[u8]> = strings.iter().collect();
+    assert_eq!(back, [&b""[..], b"a", b"", b"bcd"]);
+    assert_eq!(strings.get(4), None);
+}
+
+#[test]
+fn a_signature_names_what_differs() {
+    let signature = Signature {
+        inputs: vec![spec("x", DataType::Fp32, vec![free("N"), Dimension::Fixed(3)])],
+        outputs: Vec::new(),
+    };
+    assert_eq!(signature.check(&[floats(&[5, 3])]), Ok(()));
+    assert_eq!(
+        signature.check(&[floats(&[5, 4])]).unwrap_err().to_string(),
+        "input \"x\" has shape [5, 4], the model expects [-1, 3]"
+    );
+    assert_eq!(
+        signature.check(&[]).unwrap_err().to_string(),
+        "input \"x\" is missing; the model expects \"x\" FP32 [-1, 3]"
+    );
+}
+
+#[test]
+fn inputs_that_share_a_named_dimension_must_agree() {
+    let signature = Signature {
+        inputs: vec![spec("a", DataType::Fp32, vec![free("N")]), spec("b", DataType::Fp32, vec![free("N")])],
+        outputs: Vec::new(),
+    };
+    assert_eq!(signature.check(&[floats(&[2]), floats(&[2])]), Ok(()));
+    assert!(matches!(
+        signature.check(&[floats(&[2]), floats(&[3])]),
+        Err(TensorError::DimensionConflict { first: 2, second: 3, .. })
+    ));
+}
+
+#[test]
+fn unnamed_free_dimensions_agree_with_anything() {
+    let signature = Signature {
+        inputs: vec![spec("a", DataType::Fp32, vec![free("")]), spec("b", DataType::Fp32, vec![free("")])],
+        outputs: Vec::new(),
+    };
+    assert_eq!(signature.check(&[floats(&[2]), floats(&[3])]), Ok(()));
+}
