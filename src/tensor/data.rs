@@ -109,6 +109,32 @@ impl TensorData {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Reads any value as a double, false and true as 0 and 1, by its position; nothing for byte strings. Integers beyond
+    /// 2^53 are rounded to the nearest double.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "said in the documentation; bins are far wider")]
+    pub fn numbers(&self) -> Option<Box<dyn Fn(usize) -> f64 + '_>> {
+        fn widened<T: Copy>(values: &[T], widen: fn(T) -> f64) -> Option<Box<dyn Fn(usize) -> f64 + '_>> {
+            Some(Box::new(move |index| widen(values[index])))
+        }
+        match self {
+            Self::Bool(values) => widened(values, |value| f64::from(u8::from(value))),
+            Self::Uint8(values) => widened(values, f64::from),
+            Self::Uint16(values) => widened(values, f64::from),
+            Self::Uint32(values) => widened(values, f64::from),
+            Self::Uint64(values) => widened(values, |value| value as f64),
+            Self::Int8(values) => widened(values, f64::from),
+            Self::Int16(values) => widened(values, f64::from),
+            Self::Int32(values) => widened(values, f64::from),
+            Self::Int64(values) => widened(values, |value| value as f64),
+            Self::Fp16(values) => widened(values, half::f16::to_f64),
+            Self::Bf16(values) => widened(values, half::bf16::to_f64),
+            Self::Fp32(values) => widened(values, f64::from),
+            Self::Fp64(values) => widened(values, |value| value),
+            Self::Bytes(_) => None,
+        }
+    }
 }
 
 /// Byte strings, one behind the other in one buffer: two allocations for any number of strings.

@@ -1,0 +1,111 @@
+//! The routes of the admin port.
+//!
+//! | route | what |
+//! |---|---|
+//! | `GET /livez` | 200 while the process runs |
+//! | `GET /readyz` | 200 when it should get traffic, else 503 |
+//! | `GET /metrics` | Prometheus text |
+//! | `GET /api/v1/models`, `/api/v1/models/{m}` | models, versions, splits |
+//! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
+//! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
+//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version |
+//! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
+//! | `POST /api/v1/reload` | reads the configuration again |
+//!
+//! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
+
+use super::{AdminError, Command, Desk, metrics_page, split, views};
+use crate::serve::respond::{self, Answer};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use std::sync::PoisonError;
+use tokio::sync::oneshot;
+
+/// Prometheus' text format.
+const METRICS_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// A path that came is quoted in errors up to this many characters.
+const QUOTED_PATH: usize = 200;
+
+/// Answers one admin request.
+pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<Answer, AdminError> {
+    let path = request.uri().path().trim_end_matches('/').to_owned();
+    let method = request.method().clone();
+    match path.as_str() {
+        "/livez" => return only(&method, &Method::GET, &path, "GET").map(|()| health(true)),
+        "/readyz" => return only(&method, &Method::GET, &path, "GET").map(|()| health(desk.gate.is_ready())),
+        _ => desk.access.check(request.headers())?,
+    }
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["metrics"] => only(&method, &Method::GET, &path, "GET").map(|()| metrics(desk)),
+        ["api", "v1", "models"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            Ok(respond::value(&views::models(&desk.gate.catalog.snapshot())))
+        }
+        ["api", "v1", "models", name] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            let snapshot = desk.gate.catalog.snapshot();
+            let entry = snapshot.models.get(*name).ok_or_else(|| unknown_model(name))?;
+            Ok(respond::value(&views::model(entry)))
+        }
+        ["api", "v1", "models", name, "drift"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            if !desk.gate.catalog.snapshot().models.contains_key(*name) {
+                return Err(unknown_model(name));
+            }
+            Ok(respond::value(&views::drift(name, &desk.board.latest())))
+        }
+        ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
+        ["api", "v1", "alerts"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            let book = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+            let alerts: Vec<_> = book.all().collect();
+            Ok(respond::value(&serde_json::json!({ "alerts": alerts })))
+        }
+        ["api", "v1", "reload"] => {
+            only(&method, &Method::POST, &path, "POST")?;
+            reload(desk).await
+        }
+        _ => Err(AdminError::UnknownPath { path: path.chars().take(QUOTED_PATH).collect() }),
+    }
+}
+
+/// Refuses any other method.
+pub(super) fn only(found: &Method, wanted: &Method, path: &str, expected: &'static str) -> Result<(), AdminError> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(AdminError::WrongMethod {
+        path: path.chars().take(QUOTED_PATH).collect(),
+        expected,
+        found: found.as_str().chars().take(20).collect(),
+    })
+}
+
+fn unknown_model(name: &str) -> AdminError {
+    AdminError::UnknownModel { name: name.chars().take(QUOTED_PATH).collect() }
+}
+
+fn health(good: bool) -> Answer {
+    let (status, body) =
+        if good { (StatusCode::OK, r#"{"ok":true}"#) } else { (StatusCode::SERVICE_UNAVAILABLE, r#"{"ok":false}"#) };
+    respond::json(status, body)
+}
+
+fn metrics(desk: &Desk) -> Answer {
+    let mut answer = respond::json(StatusCode::OK, metrics_page::render(desk));
+    answer.headers_mut().insert(CONTENT_TYPE, METRICS_TYPE);
+    answer
+}
+
+async fn reload(desk: &Desk) -> Result<Answer, AdminError> {
+    let (reply, outcome) = oneshot::channel();
+    desk.commands.try_send(Command::Reload { reply }).map_err(|_full| AdminError::Busy)?;
+    match outcome.await {
+        Ok(Ok(outcome)) => Ok(respond::value(&outcome)),
+        Ok(Err(problems)) => Err(AdminError::BadConfig { problems }),
+        Err(_gone) => Err(AdminError::Busy),
+    }
+}

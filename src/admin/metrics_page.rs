@@ -1,0 +1,159 @@
+//! The page that Prometheus reads: every count that exists, gathered when somebody asks.
+//!
+//! Nothing is exported from the hot path. A scrape sums the shards of every loaded version, sets the series, and renders
+//! them; between scrapes metrics cost nothing.
+//!
+//! Invariant: labels are bounded by what is loaded and by fixed tables.
+
+use super::Desk;
+use crate::alert::AlertPhase;
+use crate::catalog::{ArmLabel, Entry, Model};
+use crate::judge::VersionReport;
+use crate::observe::{Phase, Side, Totals};
+use crate::sketch::log_linear::nanoseconds;
+use crate::telemetry::histogram::{Buckets, write_family};
+use crate::telemetry::{Telemetry, names};
+use std::sync::{Arc, PoisonError};
+
+/// The identity under which counts are exported that belong to no loaded version.
+const SERVER_SOURCE: u64 = 0;
+
+/// The whole page.
+pub(super) fn render(desk: &Desk) -> String {
+    let telemetry = &desk.telemetry;
+    let snapshot = desk.gate.catalog.snapshot();
+    let models: Vec<(&Arc<Entry>, &Arc<Model>, Totals)> = snapshot
+        .models
+        .values()
+        .flat_map(|entry| entry.loaded.values().map(move |model| (entry, model, model.recorder.totals())))
+        .collect();
+    server_series(desk);
+    for entry in snapshot.models.values() {
+        telemetry.counter_total(&names::SWAPS, &[("model", &entry.name)], SERVER_SOURCE, entry.swaps);
+    }
+    for (entry, model, totals) in &models {
+        version_series(telemetry, entry, model);
+        answer_series(telemetry, model, totals);
+        quality_series(telemetry, model, totals);
+    }
+    for report in desk.board.latest().iter() {
+        drift_series(telemetry, report);
+    }
+    alert_series(desk);
+    let mut page = telemetry.render();
+    write_family(&mut page, &names::REQUEST_DURATION, &durations(&models));
+    page
+}
+
+fn server_series(desk: &Desk) {
+    let telemetry = &desk.telemetry;
+    telemetry.gauge(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    telemetry.gauge(&names::REQUESTS_IN_FLIGHT, &[], count(desk.gate.recorder.in_flight()));
+    let connections: usize = desk.workers.iter().map(|worker| worker.open_connections()).sum();
+    telemetry.gauge(&names::CONNECTIONS, &[], count(connections as u64));
+    for (protocol, status, total) in desk.gate.recorder.refusals() {
+        let code = status.to_string();
+        let labels = [("model", ""), ("version", ""), ("arm", ""), ("protocol", protocol.name()), ("code", &code)];
+        telemetry.counter_total(&names::REQUESTS, &labels, SERVER_SOURCE, total);
+    }
+    let dropped = desk.sinks().iter().map(|sink| sink.dropped()).sum();
+    telemetry.counter_total(&names::DROPPED, &[("queue", "alert_webhook")], SERVER_SOURCE, dropped);
+}
+
+fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {
+    let arm = entry.arm_of(model.version);
+    let role = arm.map_or("none", |arm| arm.role.as_str());
+    let weight = arm.map_or(0.0, |arm| f64::from(arm.weight.hundredths()) / 10_000.0);
+    let labels = [("model", model.name.as_str()), ("version", &model.version_text)];
+    telemetry.gauge(&names::SPLIT_WEIGHT, &labels, weight);
+    telemetry.gauge(&names::MODEL_LOAD, &labels, model.facts.load_time.as_secs_f64());
+    let [name, version] = labels;
+    telemetry.gauge(&names::MODEL_INFO, &[name, version, ("engine", model.engine_name()), ("arm", role)], 1.0);
+}
+
+fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
+    let labels = [("model", model.name.as_str()), ("version", model.version_text.as_str())];
+    let [name, version] = labels;
+    telemetry.counter_total(&names::ROWS, &labels, model.identity, totals.rows);
+    for (arm, protocol, status, total) in totals.answers.statuses() {
+        let code = status.to_string();
+        let arm = ("arm", ArmLabel::ALL[arm].name());
+        let labels = [name, version, arm, ("protocol", protocol.name()), ("code", &code)];
+        telemetry.counter_total(&names::REQUESTS, &labels, model.identity, total);
+    }
+}
+
+fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
+    for column in model.recorder.columns().iter().filter(|column| column.side == Side::Input) {
+        for (kind, total) in column.defects(&totals.slots).into_iter().filter(|(_, total)| *total > 0) {
+            let labels = [
+                ("model", model.name.as_str()),
+                ("version", &model.version_text),
+                ("feature", &column.name),
+                ("kind", kind),
+            ];
+            telemetry.counter_total(&names::DATA_QUALITY, &labels, model.identity, total);
+        }
+    }
+}
+
+fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
+    let version = report.version.to_string();
+    for column in &report.columns {
+        let Some(distances) = column.distances else { continue };
+        let labels = [("model", report.model.as_str()), ("version", &version), ("feature", &column.name)];
+        telemetry.gauge(&names::DRIFT_PSI, &labels, distances.psi);
+        telemetry.gauge(&names::DRIFT_JS, &labels, distances.js);
+        if let Some(ks) = distances.ks {
+            telemetry.gauge(&names::DRIFT_KS, &labels, ks);
+        }
+        if let Some(wasserstein) = distances.wasserstein {
+            telemetry.gauge(&names::DRIFT_WASSERSTEIN, &labels, wasserstein);
+        }
+    }
+}
+
+fn alert_series(desk: &Desk) {
+    let book = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+    // Ended alerts come first, so that an open one of the same subject has the last word.
+    let mut alerts: Vec<_> = book.all().collect();
+    alerts.reverse();
+    for alert in alerts {
+        let value = match alert.state {
+            AlertPhase::Resolved => 0.0,
+            AlertPhase::Pending => 1.0,
+            AlertPhase::Firing => 2.0,
+        };
+        let feature = alert.feature.as_deref().unwrap_or_default();
+        let labels =
+            [("rule", alert.rule.name()), ("model", &alert.model), ("version", &alert.version), ("feature", feature)];
+        desk.telemetry.gauge(&names::ALERT_STATE, &labels, value);
+    }
+}
+
+fn durations<'a>(models: &'a [(&Arc<Entry>, &'a Arc<Model>, Totals)]) -> Vec<Buckets<'a>> {
+    models
+        .iter()
+        .flat_map(|(_, model, totals)| {
+            Phase::ALL.into_iter().filter_map(move |phase| {
+                let counts = totals.answers.durations(phase);
+                let bins: Vec<(u64, u64)> = counts
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, count)| **count > 0)
+                    .map(|(index, count)| (nanoseconds::upper(index), *count))
+                    .collect();
+                (!bins.is_empty()).then(|| Buckets {
+                    labels: vec![("model", &model.name), ("version", &model.version_text), ("phase", phase.name())],
+                    bins,
+                    sum_ns: totals.answers.duration_sum(phase),
+                })
+            })
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of requests and connections at one moment are small")]
+fn count(value: u64) -> f64 {
+    value as f64
+}

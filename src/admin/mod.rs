@@ -1,0 +1,174 @@
+//! The admin port: metrics, health for Kubernetes, the admin API.
+//!
+//! It reads snapshots and reports, and hands wishes to whoever may fulfil them: a split or a reload is a [`Command`] on a
+//! bounded channel, answered when it is done. It runs on the control plane's runtime, away from the workers.
+//!
+//! Invariant: nothing here touches the data plane but through the publisher.
+
+mod access;
+mod api;
+mod metrics_page;
+pub mod server;
+mod split;
+mod views;
+
+pub use access::Access;
+
+use crate::alert::state::AlertBook;
+use crate::alert::webhook::WebhookSender;
+use crate::catalog::{SplitError, SplitReply};
+use crate::judge::Board;
+use crate::serve::Gate;
+use crate::serve::acceptor::WorkerHandle;
+use crate::telemetry::Telemetry;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Wishes that may wait for the control loop.
+pub const COMMAND_QUEUE: usize = 64;
+
+/// What only the control loop may do.
+pub enum Command {
+    /// Make a split live.
+    SetSplit {
+        /// The model.
+        model: String,
+        /// Versions and shares in hundredths of a percent.
+        weights: Vec<(u64, u16)>,
+        /// Called when it is live or refused.
+        reply: SplitReply,
+    },
+    /// Let the highest version serve again.
+    ClearSplit {
+        /// The model.
+        model: String,
+        /// Called when it is done.
+        reply: SplitReply,
+    },
+    /// Read the configuration again.
+    Reload {
+        /// What was applied, or every problem found.
+        reply: oneshot::Sender<Result<ReloadOutcome, String>>,
+    },
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ReloadOutcome {
+    /// Settings that differ but need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// What the admin port shows and where it sends wishes.
+pub struct Desk {
+    /// The data plane, for readiness and its counts.
+    pub gate: Arc<Gate>,
+    /// Connections of each worker.
+    pub workers: Vec<WorkerHandle>,
+    /// The judge's reports.
+    pub board: Arc<Board>,
+    /// Alerts.
+    pub alerts: Arc<Mutex<AlertBook>>,
+    /// Alert sinks, for what they dropped.
+    pub sinks: Mutex<Vec<WebhookSender>>,
+    /// Metrics.
+    pub telemetry: Telemetry,
+    /// Who may call.
+    pub access: Access,
+    /// The control loop.
+    pub commands: mpsc::Sender<Command>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self {
+            Self::SetSplit { .. } => "SetSplit",
+            Self::ClearSplit { .. } => "ClearSplit",
+            Self::Reload { .. } => "Reload",
+        };
+        formatter.debug_struct(name).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// The sinks as they are now; a reload may replace them.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<WebhookSender> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why an admin request was not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// No such path.
+    #[error("no such path: {path}")]
+    UnknownPath {
+        /// The path that came.
+        path: String,
+    },
+    /// The path exists, but not for this method.
+    #[error("{path} takes {expected}, not {found}")]
+    WrongMethod {
+        /// The path that came.
+        path: String,
+        /// The methods it takes.
+        expected: &'static str,
+        /// The method that came.
+        found: String,
+    },
+    /// The body is not what the path takes.
+    #[error("{reason}")]
+    BadBody {
+        /// What was expected and what came.
+        reason: String,
+    },
+    /// No model of that name.
+    #[error("unknown model \"{name}\"")]
+    UnknownModel {
+        /// The name that came.
+        name: String,
+    },
+    /// No or a wrong token.
+    #[error("this port needs the header \"authorization: Bearer <admin token>\"")]
+    Unauthorized,
+    /// A page from elsewhere, or a name that is not ours.
+    #[error("{reason}")]
+    Forbidden {
+        /// What is wrong with the Host or Origin header.
+        reason: String,
+    },
+    /// The split was refused.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// The new configuration has problems; the old one stays.
+    #[error("the configuration was not changed:\n{problems}")]
+    BadConfig {
+        /// All of them.
+        problems: String,
+    },
+    /// The control loop is busy or gone.
+    #[error("the control loop cannot take this now; try again")]
+    Busy,
+}
+
+impl crate::error::Blamed for AdminError {
+    fn fault(&self) -> crate::error::Fault {
+        use crate::error::Fault;
+        match self {
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } => Fault::NotFound,
+            Self::WrongMethod { .. } => Fault::MethodNotAllowed,
+            Self::BadBody { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
+            Self::Unauthorized => Fault::Unauthorized,
+            Self::Forbidden { .. } => Fault::Forbidden,
+            Self::Split(error) => error.fault(),
+            Self::Busy => Fault::Unavailable,
+        }
+    }
+}

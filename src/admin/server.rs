@@ -1,0 +1,67 @@
+//! Accepts and answers on the admin port.
+//!
+//! Invariant: at most [`CONNECTION_LIMIT`] connections, each a child of [`serve`]: none outlives it.
+
+use super::{AdminError, Desk, api};
+use crate::serve::respond::{self, Answer};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections that are open at a time: people, a few scrapers, probes.
+const CONNECTION_LIMIT: usize = 256;
+/// The longest wait for a request head.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long open connections may finish after the stop; the data plane has drained by then.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Serves the admin port until `stop` says so.
+pub async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTION_LIMIT => {
+                if let Ok((socket, _peer)) = accepted {
+                    connections.spawn(connection(socket, Arc::clone(&desk), stop.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    let finished = async { while connections.join_next().await.is_some() {} };
+    // Who is still connected after the grace is cut off when the set is dropped.
+    let _ = tokio::time::timeout(STOP_GRACE, finished).await;
+}
+
+async fn connection(socket: tokio::net::TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
+    let service = service_fn(move |request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(answer(&desk, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
+    let outcome: Result<Answer, AdminError> = api::answer(desk, request).await;
+    outcome.unwrap_or_else(|error| respond::refusal(&error))
+}

@@ -1,0 +1,178 @@
+//! The control loop: the one task that drives the publisher.
+//!
+//! It lists the repository, orders loads one at a time on a blocking thread, and fulfils wishes from the admin port. One
+//! load at a time, because two would compete for the cores that serve.
+//!
+//! Invariant: everything that may change what is live happens here, one thing after the other.
+
+use super::{AppError, ConfigSource};
+use crate::admin::{Command, Desk, ReloadOutcome};
+use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
+use crate::catalog::{Listing, LoadFailure, LoadOrder, Model, Publisher};
+use crate::config::{AlertSettings, Config, ModelSettings};
+use crate::registry::load::Loader;
+use crate::registry::{directory, memory};
+use std::sync::{Arc, PoisonError};
+use std::time::{Instant, SystemTime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// Said when a reload cannot even be queued.
+pub(super) const RELOAD_NOTE: &str = "the control loop is busy; the reload was not started";
+
+/// How a load ended.
+type LoadOutcome = (LoadOrder, Result<Arc<Model>, LoadFailure>);
+
+/// What the control loop is made of.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) source: ConfigSource,
+    pub(super) publisher: Publisher,
+    pub(super) loader: Loader,
+    pub(super) desk: Arc<Desk>,
+    pub(super) started: Instant,
+}
+
+/// What the control loop owns.
+pub(super) struct Control {
+    config: Config,
+    /// The configuration at the start, which a restart would replace.
+    at_start: Config,
+    source: ConfigSource,
+    publisher: Publisher,
+    loader: Loader,
+    desk: Arc<Desk>,
+    started: Instant,
+    listing: Listing,
+    listed_once: bool,
+    load: Option<JoinHandle<LoadOutcome>>,
+}
+
+impl Control {
+    /// The loop, with the configured alert sinks started.
+    pub(super) fn new(parts: Parts) -> Result<Self, AppError> {
+        let Parts { config, source, publisher, loader, desk, started } = parts;
+        start_sinks(&desk, &config.alerts)?;
+        let (listing, listed_once, load) = (Listing::new(), false, None);
+        let at_start = config.clone();
+        Ok(Self { config, at_start, source, publisher, loader, desk, started, listing, listed_once, load })
+    }
+
+    pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<Command>, stop: CancellationToken) {
+        let mut poll = tokio::time::interval(self.config.repository.poll_interval);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = poll.tick() => self.list().await,
+                outcome = finished(&mut self.load) => self.load_finished(outcome),
+                wish = wishes.recv() => match wish {
+                    Some(Command::Reload { reply }) => {
+                        let outcome = self.reload();
+                        poll = tokio::time::interval(self.config.repository.poll_interval);
+                        poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                        let _ = reply.send(outcome);
+                    }
+                    Some(Command::SetSplit { model, weights, reply }) => {
+                        self.publisher.set_split(&model, weights, reply, self.started.elapsed());
+                    }
+                    Some(Command::ClearSplit { model, reply }) => {
+                        self.publisher.clear_split(&model, reply, self.started.elapsed());
+                    }
+                    None => return,
+                },
+                () = stop.cancelled() => return,
+            }
+            self.order_next_load();
+        }
+    }
+
+    async fn list(&mut self) {
+        let (repository, previous) = (self.loader.repository.clone(), self.listing.clone());
+        let listed =
+            tokio::task::spawn_blocking(move || directory::list(&repository, &previous, SystemTime::now())).await;
+        match listed {
+            Ok(Ok(listing)) => {
+                self.publisher.observe(&listing, settings_of(&self.config), self.started.elapsed());
+                self.listing = listing;
+            }
+            // Said once and then only while debugging: a network mount may be away for hours.
+            Ok(Err(error)) if !self.listed_once => tracing::error!(cause = %error, "the repository cannot be listed"),
+            Ok(Err(error)) => tracing::debug!(cause = %error, "the repository cannot be listed"),
+            Err(error) => tracing::error!(cause = %error, "listing the repository failed"),
+        }
+        self.listed_once = true;
+    }
+
+    fn order_next_load(&mut self) {
+        let now = self.started.elapsed();
+        if self.load.is_none()
+            && let Some(order) = self.publisher.next_load(now)
+        {
+            let loader = self.loader.clone();
+            self.load = Some(tokio::task::spawn_blocking(move || {
+                let outcome = loader.load(&order);
+                (order, outcome)
+            }));
+        }
+        if self.listed_once && self.publisher.is_idle() && !self.publisher.catalog().snapshot().settled {
+            self.publisher.first_pass_done(now);
+        }
+    }
+
+    fn load_finished(&mut self, outcome: Option<LoadOutcome>) {
+        self.load = None;
+        match outcome {
+            Some((order, outcome)) => self.publisher.load_finished(&order, outcome, self.started.elapsed()),
+            None => self.publisher.load_lost(self.started.elapsed()),
+        }
+    }
+
+    fn reload(&mut self) -> Result<ReloadOutcome, String> {
+        let new = (self.source)().inspect_err(|problems| {
+            tracing::error!(problems, "the new configuration has problems; the old one stays");
+        })?;
+        let needs_restart: Vec<String> =
+            self.at_start.diff_needing_restart(&new).into_iter().map(str::to_owned).collect();
+        if new.alerts != self.config.alerts {
+            start_sinks(&self.desk, &new.alerts).map_err(|error| error.to_string())?;
+        }
+        self.loader.memory_budget = new.repository.memory_budget.unwrap_or_else(memory::default_budget);
+        self.config = new;
+        self.publisher.configure(settings_of(&self.config), self.config.repository.bake, self.started.elapsed());
+        tracing::info!(?needs_restart, "configuration reloaded");
+        Ok(ReloadOutcome { needs_restart })
+    }
+}
+
+/// Waits for the load that runs; forever when none does. Nothing if the load panicked.
+async fn finished(load: &mut Option<JoinHandle<LoadOutcome>>) -> Option<LoadOutcome> {
+    match load {
+        Some(load) => load.await.inspect_err(|error| tracing::error!(cause = %error, "a load failed")).ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn settings_of(config: &Config) -> impl Fn(&str) -> Arc<ModelSettings> + '_ {
+    |name| Arc::new(config.model(name))
+}
+
+/// Starts the configured sinks in place of those that ran before, which deliver what they hold and end.
+fn start_sinks(desk: &Desk, alerts: &AlertSettings) -> Result<(), AppError> {
+    let mut senders: Vec<WebhookSender> = Vec::new();
+    for sink in &alerts.sinks {
+        let target = WebhookTarget {
+            url: sink.url.expose().to_string(),
+            timeout: sink.timeout,
+            retries: sink.retries,
+            queue: sink.queue,
+        };
+        let (sender, deliver) = webhook(target)?;
+        // Ends by itself when its senders are gone.
+        drop(tokio::task::spawn(deliver));
+        senders.push(sender);
+    }
+    *desk.sinks.lock().unwrap_or_else(PoisonError::into_inner) = senders;
+    Ok(())
+}

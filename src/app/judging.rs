@@ -1,0 +1,56 @@
+//! The judge's loop: once a second, look, apply the rules, tell whoever wants to know.
+//!
+//! Invariant: a slow tick delays the next one and never overlaps it.
+
+use crate::admin::Desk;
+use crate::alert::state::AlertBook;
+use crate::alert::{Alert, AlertPhase, rules};
+use crate::judge::Judge;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often the judge looks.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(
+    mut judge: Judge,
+    alerts: Arc<Mutex<AlertBook>>,
+    desk: Arc<Desk>,
+    started: Instant,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let now = started.elapsed();
+        let reports = judge.tick(now);
+        let round: Vec<_> = reports.iter().flat_map(rules::observe).collect();
+        let changed =
+            alerts.lock().unwrap_or_else(PoisonError::into_inner).absorb(&round, now, SystemTime::now());
+        for alert in changed {
+            announce(&desk, alert);
+        }
+    }
+}
+
+fn announce(desk: &Desk, alert: Alert) {
+    let feature = alert.feature.as_deref().unwrap_or_default();
+    let (rule, model, version) = (alert.rule.name(), &alert.model, &alert.version);
+    match alert.state {
+        AlertPhase::Firing => {
+            tracing::warn!(rule, model, version, feature, summary = alert.summary, id = alert.id, "alert firing");
+        }
+        AlertPhase::Resolved => tracing::info!(rule, model, version, feature, id = alert.id, "alert resolved"),
+        AlertPhase::Pending => {}
+    }
+    let alert = Arc::new(alert);
+    for sink in desk.sinks() {
+        sink.send(&alert);
+    }
+}

@@ -1,0 +1,218 @@
+//! Builds every room, owns every task, drains.
+//!
+//! ```text
+//!  control runtime:  acceptor · control loop (publisher) · judge loop · admin server · alert sinks
+//!  worker threads:   one current-thread runtime each
+//!  retirer thread:   frees what is no longer served
+//! ```
+//! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
+//! argument (settings, and where to read them again), so a test and the binary come in by the same door.
+//!
+//! Invariant: [`Running::stop`] first says "not ready", then stops accepting, then waits for what is in flight, at most
+//! for the drain time-out, and only then ends the rest.
+
+mod control;
+mod judging;
+mod workers;
+
+use crate::admin::{Access, COMMAND_QUEUE, Command, Desk};
+use crate::alert::state::AlertBook;
+use crate::catalog::{Publisher, Retired, retire_until_closed};
+use crate::config::Config;
+use crate::engine::{Engines, RuntimeSearch};
+use crate::judge::{Board, Judge};
+use crate::observe::ServerRecorder;
+use crate::registry::load::Loader;
+use crate::registry::memory;
+use crate::serve::acceptor::WorkerHandle;
+use crate::serve::{Gate, Limits, acceptor};
+use crate::telemetry::Telemetry;
+use control::{Control, Parts, RELOAD_NOTE};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What may wait for the retirer, which is always about to take it.
+const RETIRE_QUEUE: usize = 1024;
+
+/// Reads the configuration again: the settings, or every problem as text.
+pub type ConfigSource = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address is taken, or is not ours.
+    #[error("cannot listen on {address} ({setting}): {cause}")]
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The client for alert webhooks could not be made.
+    #[error("cannot make the client for alert webhooks: {0}")]
+    Sink(#[from] reqwest::Error),
+}
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Running {
+    http: SocketAddr,
+    admin: SocketAddr,
+    gate: Arc<Gate>,
+    commands: mpsc::Sender<Command>,
+    drain_timeout: Duration,
+    stop_data: CancellationToken,
+    stop_rest: CancellationToken,
+    workers: workers::WorkerThreads,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts a gateway on the current runtime, which becomes its control plane's.
+///
+/// # Errors
+/// [`AppError`] when an address cannot be listened on or a thread cannot be started. A model that cannot be loaded is no
+/// error: it is reported, and the others serve.
+pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppError> {
+    let started = Instant::now();
+    let (http_listener, http) = listen("server.http", config.server.http).await?;
+    let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
+    let engines = Arc::new(discover_engines(&config).await);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let worker_count = config.server.worker_count(cores);
+
+    let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
+    thread("tidegate-retirer", move || retire_until_closed(&to_retire))?;
+    let publisher = Publisher::new(retired, config.repository.bake);
+    let catalog = publisher.catalog();
+    let gate = Arc::new(Gate {
+        catalog: Arc::clone(&catalog),
+        recorder: ServerRecorder::new(worker_count),
+        limits: limits(&config),
+        draining: AtomicBool::new(false),
+    });
+    let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+    let (handles, queues): (Vec<_>, Vec<_>) = (0..worker_count).map(|_| WorkerHandle::new()).unzip();
+    let workers = workers::start(&gate, queues, &stop_data)?;
+
+    let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
+    let board = Arc::new(Board::default());
+    let alerts = Arc::new(Mutex::new(AlertBook::default()));
+    let desk = Arc::new(Desk {
+        gate: Arc::clone(&gate),
+        workers: handles.clone(),
+        board: Arc::clone(&board),
+        alerts: Arc::clone(&alerts),
+        sinks: Mutex::new(Vec::new()),
+        telemetry: Telemetry::new(),
+        access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),
+        commands: commands.clone(),
+    });
+    let loader = Loader {
+        repository: config.repository.path.clone(),
+        engines,
+        workers: worker_count,
+        memory_budget: config.repository.memory_budget.unwrap_or_else(memory::default_budget),
+    };
+    let drain_timeout = config.server.drain_timeout;
+    let max_connections = config.server.max_connections;
+    let judge = Judge::new(catalog, board);
+    let control = Control::new(Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started })?;
+    let tasks = vec![
+        tokio::task::spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
+        tokio::task::spawn(control.run(wishes, stop_rest.clone())),
+        tokio::task::spawn(judging::run(judge, alerts, Arc::clone(&desk), started, stop_rest.clone())),
+        tokio::task::spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
+    ];
+    tracing::info!(%http, %admin, workers = worker_count, "listening");
+    Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, tasks })
+}
+
+impl Running {
+    /// Where predictions are served.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where metrics and the admin API are served.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Reads the configuration again; the outcome goes to the log.
+    pub fn reload(&self) {
+        let (reply, _ignored) = tokio::sync::oneshot::channel();
+        if self.commands.try_send(Command::Reload { reply }).is_err() {
+            tracing::warn!("{RELOAD_NOTE}");
+        }
+    }
+
+    /// Drains and ends. Answers whether everything in flight was finished in time.
+    pub async fn stop(self) -> bool {
+        self.gate.draining.store(true, Ordering::Relaxed);
+        tracing::info!("draining");
+        self.stop_data.cancel();
+        let finished = self.workers.finished(self.drain_timeout).await;
+        if !finished {
+            tracing::warn!(timeout = ?self.drain_timeout, "requests were still in flight at the end of the drain time-out");
+        }
+        self.stop_rest.cancel();
+        for task in self.tasks {
+            // A task that panicked has said so; there is nothing left to do for it.
+            let _ = task.await;
+        }
+        tracing::info!("stopped");
+        finished
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |cause| AppError::Listen { setting, address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn discover_engines(config: &Config) -> Engines {
+    let search = RuntimeSearch::from_environment(config.engine.onnxruntime.clone());
+    let discovered = tokio::task::spawn_blocking(move || Engines::discover(&search)).await;
+    let engines = discovered.expect("discovery handles a broken library without a panic");
+    match engines.onnx_runtime() {
+        Some(info) => tracing::info!(version = %info.version, path = %info.path.display(), "ONNX Runtime found"),
+        None => tracing::info!("ONNX Runtime not found; models run on the embedded engine, tract"),
+    }
+    for report in engines.report() {
+        tracing::debug!(candidate = %report, "ONNX Runtime candidate");
+    }
+    engines
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_body: config.server.max_body,
+        body_timeout: config.server.body_timeout,
+        idle_timeout: config.server.idle_timeout,
+    }
+}
+
+fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<(), AppError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(AppError::Thread)
+}

@@ -1,0 +1,23 @@
+//! What is live: the immutable snapshot, its one swap cell, and the publisher that alone may write it.
+//!
+//! ```text
+//!  directory listing ─┐                               ┌─▶ request: find ▶ pick ▶ Arc<Model>
+//!  load finished     ─┼─▶ Publisher ─▶ Catalog (cell) ┼─▶ judge, metrics, admin: snapshot
+//!  PUT …/split       ─┘        │                      │
+//!                              └─▶ retirer: frees what is no longer served, on its own thread
+//! ```
+//! Invariant: requests only read; a published snapshot never changes.
+
+mod model;
+mod publisher;
+mod retire;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use model::{LoadFacts, Model, ModelParts};
+pub use publisher::{LoadFailure, LoadOrder, Publisher, SplitError, SplitReply, SplitView};
+pub use retire::{Retired, retire_until_closed};
+pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
+pub use state::{Listing, Present};

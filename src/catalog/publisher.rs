@@ -1,0 +1,423 @@
+//! The one writer of the swap cell.
+//!
+//! Everything that may change what is live comes here as a method call from one task: listings of the repository,
+//! finished loads, splits that somebody asked for, settings. Each call updates what is known and publishes a new
+//! snapshot if the outcome differs. No clock, no disk, no socket: time is an argument, and loading is ordered
+//! ([`Publisher::next_load`]) and reported back ([`Publisher::load_finished`]), so the whole rule is tested in memory.
+//!
+//! Invariant: a snapshot is published whole or not at all, and what it replaces goes to the retirer.
+
+use super::snapshot::{Catalog, Entry, Serving, Snapshot};
+use super::state::{Failure, Listing, Loaded, ModelState, Weights};
+use super::{Model, Retired, VersionStatus};
+use crate::config::ModelSettings;
+use crate::error::{Blamed, Fault};
+use crate::route::Split;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+/// A version to load.
+#[derive(Debug, Clone)]
+pub struct LoadOrder {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u64,
+    /// What is on disk now.
+    pub fingerprint: u64,
+    /// How the model is configured.
+    pub settings: Arc<ModelSettings>,
+    /// What every loaded version is reckoned to hold, bytes.
+    pub memory_in_use: u64,
+}
+
+/// Why a version could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadFailure {
+    /// The reason, for people.
+    pub reason: String,
+    /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
+    pub until_memory_is_freed: bool,
+}
+
+/// A live split, as the API shows it: versions with their shares in hundredths of a percent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitView {
+    /// Versions and shares.
+    pub weights: Vec<(u64, u16)>,
+    /// The snapshot that made it live.
+    pub generation: u64,
+}
+
+/// Where the answer to a split goes, once it is live or refused.
+pub type SplitReply = Box<dyn FnOnce(Result<SplitView, SplitError>) + Send>;
+
+/// Why a split was not made live.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// No model of that name.
+    #[error("unknown model \"{name}\"")]
+    UnknownModel {
+        /// The name that came.
+        name: String,
+    },
+    /// The weights are no split.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A named version is neither on disk nor loaded.
+    #[error("version {version} of model \"{name}\" does not exist; on disk or loaded: {known}")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// The version that came.
+        version: u64,
+        /// The versions there are.
+        known: String,
+    },
+    /// A named version could not be loaded.
+    #[error("version {version} of model \"{name}\" could not be loaded: {reason}")]
+    LoadFailed {
+        /// The model.
+        name: String,
+        /// The version.
+        version: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Another split was asked for before this one was live.
+    #[error("superseded by a later split before it was live")]
+    Superseded,
+}
+
+impl Blamed for SplitError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownModel { .. } => Fault::NotFound,
+            Self::Invalid { .. } | Self::UnknownVersion { .. } => Fault::InvalidRequest,
+            Self::LoadFailed { .. } | Self::Superseded => Fault::Conflict,
+        }
+    }
+}
+
+/// The one writer of what is live.
+pub struct Publisher {
+    catalog: Arc<Catalog>,
+    models: BTreeMap<String, ModelState>,
+    replies: HashMap<String, SplitReply>,
+    retired: SyncSender<Retired>,
+    bake: Duration,
+    generation: u64,
+    settled: bool,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Publisher").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// A publisher of an empty catalog. What goes out of service stays loaded for `bake` and is then sent to `retired`.
+    #[must_use]
+    pub fn new(retired: SyncSender<Retired>, bake: Duration) -> Self {
+        let catalog = Arc::new(Catalog::new());
+        let (models, replies) = (BTreeMap::new(), HashMap::new());
+        Self { catalog, models, replies, retired, bake, generation: 0, settled: false }
+    }
+
+    /// The cell, for those who read it.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
+    }
+
+    /// Takes in what is on disk. `settings` gives the configuration of a model that is seen for the first time.
+    pub fn observe(&mut self, listing: &Listing, settings: impl Fn(&str) -> Arc<ModelSettings>, now: Duration) {
+        for name in listing.keys() {
+            if !self.models.contains_key(name) {
+                let mut state = ModelState::new(settings(name));
+                state.explicit = configured_split(&state.settings);
+                self.models.insert(name.clone(), state);
+            }
+        }
+        for (name, state) in &mut self.models {
+            state.present = listing.get(name).cloned().unwrap_or_default();
+            state.failed.retain(|version, failure| {
+                state.present.get(version).is_some_and(|present| present.fingerprint == failure.fingerprint)
+            });
+        }
+        self.models.retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
+        let waiting: Vec<String> = self.replies.keys().cloned().collect();
+        for name in waiting {
+            self.advance_asked(&name, now);
+        }
+        self.publish_if_changed(now);
+    }
+
+    /// Takes in new settings: they hold from now on, and a split that the configuration changed is asked for.
+    pub fn configure(&mut self, settings: impl Fn(&str) -> Arc<ModelSettings>, bake: Duration, now: Duration) {
+        self.bake = bake;
+        let mut changed_splits = Vec::new();
+        for (name, state) in &mut self.models {
+            let new = settings(name);
+            if configured_split(&new) != configured_split(&state.settings) {
+                changed_splits.push((name.clone(), configured_split(&new)));
+            }
+            state.settings = new;
+        }
+        for (name, weights) in changed_splits {
+            match weights {
+                Some(weights) => self.set_split(&name, weights, Box::new(log_refused_split), now),
+                None => self.clear_split(&name, Box::new(log_refused_split), now),
+            }
+        }
+        self.republish(now);
+    }
+
+    /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
+    pub fn next_load(&mut self, now: Duration) -> Option<LoadOrder> {
+        let memory_in_use = self.models.values().flat_map(|state| state.loaded.values()).map(memory_of).sum();
+        let (name, state, (version, fingerprint)) = self
+            .models
+            .iter_mut()
+            .find_map(|(name, state)| state.next_to_load().map(|order| (name, state, order)))?;
+        state.loading = Some((version, fingerprint));
+        let settings = Arc::clone(&state.settings);
+        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, memory_in_use };
+        self.republish(now);
+        Some(order)
+    }
+
+    /// Takes in how a load ended.
+    pub fn load_finished(&mut self, order: &LoadOrder, outcome: Result<Arc<Model>, LoadFailure>, now: Duration) {
+        let Some(state) = self.models.get_mut(&order.model) else { return };
+        state.loading = None;
+        match outcome {
+            Ok(model) => {
+                state.failed.remove(&order.version);
+                // Without a share it is given the time of a bake: whoever asked for it will name it by then.
+                let unload_at = Some(now.saturating_add(self.bake));
+                if let Some(old) = state.loaded.insert(order.version, Loaded { model, unload_at }) {
+                    self.retire(Retired::Model(old.model));
+                }
+            }
+            Err(LoadFailure { reason, until_memory_is_freed }) => {
+                tracing::error!(model = order.model, version = order.version, reason, "version could not be loaded");
+                let fingerprint = order.fingerprint;
+                state.failed.insert(order.version, Failure { fingerprint, reason, until_memory_is_freed });
+            }
+        }
+        self.advance_asked(&order.model, now);
+        self.republish(now);
+    }
+
+    /// Takes in that a load ended without an outcome: the loader panicked. The version is not tried again as it is.
+    pub fn load_lost(&mut self, now: Duration) {
+        for state in self.models.values_mut() {
+            if let Some((version, fingerprint)) = state.loading.take() {
+                let reason = "a bug ended the load; the server's log has the cause".to_owned();
+                state.failed.insert(version, Failure { fingerprint, reason, until_memory_is_freed: false });
+            }
+        }
+        self.republish(now);
+    }
+
+    /// Asks for a split. `reply` is called once it is live, or refused: at once, or when a load fails.
+    pub fn set_split(&mut self, name: &str, weights: Weights, reply: SplitReply, now: Duration) {
+        match self.check_split(name, &weights) {
+            Err(error) => reply(Err(error)),
+            Ok(()) => {
+                if let Some(earlier) = self.replies.insert(name.to_owned(), reply) {
+                    earlier(Err(SplitError::Superseded));
+                }
+                if let Some(state) = self.models.get_mut(name) {
+                    state.asked = Some(weights);
+                }
+                self.advance_asked(name, now);
+                self.publish_if_changed(now);
+            }
+        }
+    }
+
+    /// Lets the highest version serve again.
+    pub fn clear_split(&mut self, name: &str, reply: SplitReply, now: Duration) {
+        let Some(state) = self.models.get_mut(name) else {
+            return reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
+        };
+        state.explicit = None;
+        state.asked = None;
+        if let Some(earlier) = self.replies.remove(name) {
+            earlier(Err(SplitError::Superseded));
+        }
+        self.republish(now);
+        let weights = self.models.get(name).and_then(|state| state.live.clone()).unwrap_or_default();
+        reply(Ok(SplitView { weights, generation: self.generation }));
+    }
+
+    /// Says that every model has been tried once, so that readiness may be judged.
+    pub fn first_pass_done(&mut self, now: Duration) {
+        self.settled = true;
+        self.republish(now);
+    }
+
+    /// Whether nothing is being loaded and nothing is left to load.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.models.values().all(|state| state.loading.is_none() && state.next_to_load().is_none())
+    }
+
+    fn check_split(&self, name: &str, weights: &Weights) -> Result<(), SplitError> {
+        let state = self.models.get(name).ok_or_else(|| SplitError::UnknownModel { name: name.to_owned() })?;
+        Split::try_new(weights).map_err(|error| SplitError::Invalid { reason: error.to_string() })?;
+        let missing = weights
+            .iter()
+            .find(|(version, _)| !state.present.contains_key(version) && !state.loaded.contains_key(version));
+        missing.map_or(Ok(()), |&(version, _)| Err(unknown_version(name, version, state)))
+    }
+
+    /// Makes an asked-for split the explicit one when its versions are loaded, or refuses it when one cannot be.
+    fn advance_asked(&mut self, name: &str, now: Duration) {
+        let Some(state) = self.models.get_mut(name) else {
+            if let Some(reply) = self.replies.remove(name) {
+                reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
+            }
+            return;
+        };
+        let Some(asked) = state.asked.clone() else { return };
+        let statuses = state.statuses();
+        let refusal = asked.iter().find_map(|&(version, _)| match statuses.get(&version) {
+            Some(VersionStatus::Failed { reason }) => {
+                Some(SplitError::LoadFailed { name: name.to_owned(), version, reason: reason.clone() })
+            }
+            None | Some(VersionStatus::Missing) => Some(unknown_version(name, version, state)),
+            _ => None,
+        });
+        if let Some(refusal) = refusal {
+            state.asked = None;
+            if let Some(reply) = self.replies.remove(name) {
+                reply(Err(refusal));
+            }
+        } else if asked.iter().all(|(version, _)| state.loaded.contains_key(version)) {
+            state.asked = None;
+            state.explicit = Some(asked.clone());
+            self.republish(now);
+            if let Some(reply) = self.replies.remove(name) {
+                reply(Ok(SplitView { weights: asked, generation: self.generation }));
+            }
+        }
+    }
+
+    /// Publishes only if a split, a version's status or an unload is due; listings arrive every second and mostly say
+    /// nothing new.
+    fn publish_if_changed(&mut self, now: Duration) {
+        let live = self.catalog.snapshot();
+        let changed = live.models.len() != self.models.len()
+            || self.models.iter().any(|(name, state)| {
+                let published = live.models.get(name);
+                state.due_split() != state.live
+                    || published.is_none_or(|entry| entry.versions != state.statuses())
+                    || state.loaded.values().any(|loaded| loaded.unload_at.is_some_and(|at| at <= now))
+            });
+        if changed {
+            self.republish(now);
+        }
+    }
+
+    fn republish(&mut self, now: Duration) {
+        let mut unloaded = Vec::new();
+        for (name, state) in &mut self.models {
+            make_due_split_live(name, state);
+            unloaded.extend(unload_expired(state, self.bake, now));
+        }
+        if !unloaded.is_empty() {
+            for state in self.models.values_mut() {
+                state.failed.retain(|_, failure| !failure.until_memory_is_freed);
+            }
+        }
+        self.generation += 1;
+        let models = self.models.iter().map(|(name, state)| (name.clone(), Arc::new(entry(name, state)))).collect();
+        let snapshot = Snapshot { generation: self.generation, models, settled: self.settled };
+        let replaced = self.catalog.publish(snapshot);
+        self.retire(Retired::Snapshot(replaced));
+        for model in unloaded {
+            self.retire(Retired::Model(model));
+        }
+    }
+
+    fn retire(&self, retired: Retired) {
+        // The retirer outlives the publisher but for the end of the process, when there is nothing left to free.
+        let _ = self.retired.send(retired);
+    }
+}
+
+fn make_due_split_live(name: &str, state: &mut ModelState) {
+    let due = state.due_split();
+    if due == state.live {
+        return;
+    }
+    let before = state.live.as_ref().and_then(ModelState::stable_of);
+    let after = due.as_ref().and_then(ModelState::stable_of);
+    if before.is_some() && before != after {
+        state.swaps += 1;
+    }
+    tracing::info!(model = name, split = ?due, "split is live");
+    state.live = due;
+}
+
+/// Takes out versions that have had no share for as long as they bake; the others have no end set, or get one.
+fn unload_expired(state: &mut ModelState, bake: Duration, now: Duration) -> Vec<Arc<Model>> {
+    let named: Vec<u64> =
+        [&state.live, &state.asked].into_iter().flatten().flatten().map(|(version, _)| *version).collect();
+    let mut expired = Vec::new();
+    for (version, loaded) in &mut state.loaded {
+        if named.contains(version) {
+            loaded.unload_at = None;
+        } else if *loaded.unload_at.get_or_insert(now.saturating_add(bake)) <= now {
+            expired.push(*version);
+        }
+    }
+    expired.iter().filter_map(|version| state.loaded.remove(version)).map(|loaded| loaded.model).collect()
+}
+
+fn entry(name: &str, state: &ModelState) -> Entry {
+    let serving = state.live.as_ref().map(|weights| {
+        let split = Split::try_new(weights).expect("a live split was checked when it was asked for");
+        let arms = split.arms().iter().map(|arm| Arc::clone(&state.loaded[&arm.version].model)).collect();
+        Serving { split, arms }
+    });
+    Entry {
+        name: name.to_owned(),
+        settings: Arc::clone(&state.settings),
+        serving,
+        loaded: state.loaded.iter().map(|(version, loaded)| (*version, Arc::clone(&loaded.model))).collect(),
+        versions: state.statuses(),
+        explicit: state.explicit.is_some(),
+        swaps: state.swaps,
+    }
+}
+
+fn unknown_version(name: &str, version: u64, state: &ModelState) -> SplitError {
+    let statuses = state.statuses();
+    let known = statuses.iter().filter(|(_, status)| **status != VersionStatus::Missing);
+    let known: Vec<String> = known.map(|(version, _)| version.to_string()).collect();
+    SplitError::UnknownVersion { name: name.to_owned(), version, known: known.join(", ") }
+}
+
+fn configured_split(settings: &ModelSettings) -> Option<Weights> {
+    settings.split.as_ref().map(|split| split.iter().map(|(version, weight)| (*version, *weight)).collect())
+}
+
+fn memory_of(loaded: &Loaded) -> u64 {
+    loaded.model.facts.memory
+}
+
+fn log_refused_split(outcome: Result<SplitView, SplitError>) {
+    if let Err(error) = outcome {
+        tracing::error!(reason = %error, "the configured split is not live");
+    }
+}

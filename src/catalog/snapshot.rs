@@ -1,0 +1,288 @@
+//! What is live, as one immutable value behind one swap cell.
+//!
+//! A request loads the cell once, finds its model, and clones one `Arc<Model>`; it never sees two states and never
+//! holds the snapshot while it waits. Everything a request needs is worked out when a snapshot is published.
+//!
+//! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
+
+use super::Model;
+use crate::config::ModelSettings;
+use crate::error::{Blamed, Fault};
+use crate::route::{Arm, ArmRole, Split};
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The cell that holds what is live.
+#[derive(Debug)]
+pub struct Catalog {
+    cell: ArcSwap<Snapshot>,
+}
+
+/// Everything that is live at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Grows by one with every publication.
+    pub generation: u64,
+    /// Every model that is configured or in the repository, by name.
+    pub models: HashMap<String, Arc<Entry>>,
+    /// Whether every model of the repository has been tried once.
+    pub settled: bool,
+}
+
+/// One model: its versions and how traffic is split among them.
+#[derive(Debug)]
+pub struct Entry {
+    /// The model's name.
+    pub name: String,
+    /// How it is watched.
+    pub settings: Arc<ModelSettings>,
+    /// The versions that serve and their shares; nothing while no version is loaded.
+    pub serving: Option<Serving>,
+    /// Every loaded version, also those without a share.
+    pub loaded: BTreeMap<u64, Arc<Model>>,
+    /// Every version that is known, by what became of it.
+    pub versions: BTreeMap<u64, VersionStatus>,
+    /// Whether the split was set by somebody, or follows the highest version.
+    pub explicit: bool,
+    /// How often the stable version changed.
+    pub swaps: u64,
+}
+
+/// The live split and its loaded arms.
+#[derive(Debug)]
+pub struct Serving {
+    /// The shares.
+    pub split: Split,
+    /// The arms in the split's order.
+    pub arms: Vec<Arc<Model>>,
+}
+
+/// What became of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionStatus {
+    /// On disk, not asked for.
+    OnDisk,
+    /// Named by a split, but neither on disk nor loaded.
+    Missing,
+    /// Its files are still changing.
+    Settling,
+    /// Being loaded.
+    Loading,
+    /// Loaded.
+    Loaded {
+        /// Whether its files are still on disk.
+        on_disk: bool,
+    },
+    /// Could not be loaded, and why.
+    Failed {
+        /// The reason, for people.
+        reason: String,
+    },
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub struct Picked {
+    /// The version that serves it.
+    pub model: Arc<Model>,
+    /// How it was chosen.
+    pub arm: ArmLabel,
+}
+
+/// How a request came to its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArmLabel {
+    /// By the split, to the version with the largest share.
+    Stable,
+    /// By the split, to another version.
+    Canary,
+    /// The request named the version.
+    Pinned,
+}
+
+/// Why no version can serve a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// No model of that name.
+    #[error("unknown model \"{name}\"; this server has {known}")]
+    UnknownModel {
+        /// The name that came.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The model is known, but that version is not loaded.
+    #[error("version {version} of model \"{name}\" is not loaded; loaded: {loaded}")]
+    VersionNotLoaded {
+        /// The model.
+        name: String,
+        /// The version that came, as text.
+        version: String,
+        /// The loaded ones.
+        loaded: String,
+    },
+    /// The model is known, but no version of it serves.
+    #[error("model \"{name}\" is not ready: {reason}")]
+    NotReady {
+        /// The model.
+        name: String,
+        /// What is wrong with its versions.
+        reason: String,
+    },
+}
+
+impl Blamed for CatalogError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownModel { .. } | Self::VersionNotLoaded { .. } => Fault::NotFound,
+            Self::NotReady { .. } => Fault::Unavailable,
+        }
+    }
+}
+
+/// Names that an error lists at most; a caller who misspelt one of a thousand wants no page of them.
+const LISTED_NAMES: usize = 20;
+
+impl ArmLabel {
+    /// All of them, in index order.
+    pub const ALL: [Self; 3] = [Self::Stable, Self::Canary, Self::Pinned];
+
+    /// Its name in headers and labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Canary => "canary",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
+impl Catalog {
+    pub(super) fn new() -> Self {
+        Self { cell: ArcSwap::from_pointee(Snapshot::default()) }
+    }
+
+    /// What is live now. For the request path prefer [`Catalog::find`].
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.cell.load_full()
+    }
+
+    /// Applies `choose` to the live entry of a model; the snapshot is let go before this returns.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownModel`], or what `choose` says.
+    pub fn find<T>(
+        &self,
+        name: &str,
+        choose: impl FnOnce(&Entry) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let snapshot = self.cell.load();
+        match snapshot.models.get(name) {
+            Some(entry) => choose(entry),
+            None => Err(CatalogError::UnknownModel { name: name.to_owned(), known: snapshot.known_names() }),
+        }
+    }
+
+    pub(super) fn publish(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        self.cell.swap(Arc::new(snapshot))
+    }
+}
+
+impl Snapshot {
+    /// Whether the process should get traffic: the first pass is over and at least one model serves. A model that
+    /// served once keeps serving from memory, so no later change can take this back.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.settled && self.models.values().any(|entry| entry.serving.is_some())
+    }
+
+    /// Every model's name, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.models.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn known_names(&self) -> String {
+        let names = self.names();
+        match names.len() {
+            0 => "no models".to_owned(),
+            count if count > LISTED_NAMES => {
+                format!("{} and {} more", names[..LISTED_NAMES].join(", "), count - LISTED_NAMES)
+            }
+            _ => names.join(", "),
+        }
+    }
+}
+
+impl Entry {
+    /// The version that `point` of the split falls on.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotReady`] while no version is loaded.
+    pub fn pick(&self, point: u16) -> Result<Picked, CatalogError> {
+        let serving = self.serving.as_ref().ok_or_else(|| self.not_ready())?;
+        let index = serving.split.pick(point);
+        let arm = match serving.split.arms()[index].role {
+            ArmRole::Stable => ArmLabel::Stable,
+            ArmRole::Canary => ArmLabel::Canary,
+        };
+        Ok(Picked { model: Arc::clone(&serving.arms[index]), arm })
+    }
+
+    /// The version that a request named.
+    ///
+    /// # Errors
+    /// [`CatalogError::VersionNotLoaded`] with the loaded ones.
+    pub fn pinned(&self, version: &str) -> Result<Picked, CatalogError> {
+        let loaded = version.parse().ok().and_then(|number: u64| self.loaded.get(&number));
+        match loaded {
+            Some(model) => Ok(Picked { model: Arc::clone(model), arm: ArmLabel::Pinned }),
+            None => Err(CatalogError::VersionNotLoaded {
+                name: self.name.clone(),
+                version: version.chars().take(LISTED_NAMES).collect(),
+                loaded: self.loaded_versions(),
+            }),
+        }
+    }
+
+    /// The stable version, if any serves.
+    #[must_use]
+    pub fn stable(&self) -> Option<&Arc<Model>> {
+        let serving = self.serving.as_ref()?;
+        let index = serving.split.arms().iter().position(|arm| arm.role == ArmRole::Stable)?;
+        serving.arms.get(index)
+    }
+
+    /// A version's share of the live split, if it has one.
+    #[must_use]
+    pub fn arm_of(&self, version: u64) -> Option<&Arm> {
+        self.serving.as_ref()?.split.arms().iter().find(|arm| arm.version == version)
+    }
+
+    /// Why no version serves.
+    #[must_use]
+    pub fn not_ready(&self) -> CatalogError {
+        let reasons: Vec<String> = self
+            .versions
+            .iter()
+            .map(|(version, status)| match status {
+                VersionStatus::Failed { reason } => format!("version {version}: {reason}"),
+                VersionStatus::Loading | VersionStatus::Settling => format!("version {version} is being loaded"),
+                VersionStatus::Missing => format!("version {version}, named by the split, is not in the repository"),
+                VersionStatus::OnDisk | VersionStatus::Loaded { .. } => format!("version {version} has no traffic"),
+            })
+            .collect();
+        let reason = if reasons.is_empty() { "it has no versions".to_owned() } else { reasons.join("; ") };
+        CatalogError::NotReady { name: self.name.clone(), reason }
+    }
+
+    fn loaded_versions(&self) -> String {
+        let versions: Vec<String> = self.loaded.keys().map(u64::to_string).collect();
+        if versions.is_empty() { "none".to_owned() } else { versions.join(", ") }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the publisher knows of one model, and what follows from it.
+//!
+//! The version rule is here, as pure functions of what is on disk, what is loaded, what failed, and what somebody asked
+//! for: which version should be loaded next, and which split should be live.
+//!
+//! The rule: nothing said, and the highest version on disk is stable at 100 %, once it is warm; something said, and only
+//! the named versions are loaded, with the shares that were named.
+//!
+//! Invariant: a version that serves is never given up before its successor is loaded.
+
+use super::{Model, VersionStatus};
+use crate::config::ModelSettings;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Versions of every model on disk.
+pub type Listing = BTreeMap<String, BTreeMap<u64, Present>>;
+
+/// A version on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Changes when the files do.
+    pub fingerprint: u64,
+    /// Whether the files have stopped changing.
+    pub settled: bool,
+}
+
+/// Shares in hundredths of a percent, adding up to 10,000.
+pub(super) type Weights = Vec<(u64, u16)>;
+
+/// Everything that is known of one model.
+#[derive(Debug)]
+pub(super) struct ModelState {
+    pub(super) settings: Arc<ModelSettings>,
+    pub(super) present: BTreeMap<u64, Present>,
+    pub(super) loaded: BTreeMap<u64, Loaded>,
+    pub(super) failed: BTreeMap<u64, Failure>,
+    pub(super) loading: Option<(u64, u64)>,
+    /// The split that somebody set; nothing while the highest version is followed.
+    pub(super) explicit: Option<Weights>,
+    /// The split that somebody asked for and whose versions are still being loaded.
+    pub(super) asked: Option<Weights>,
+    /// The live split.
+    pub(super) live: Option<Weights>,
+    pub(super) swaps: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) model: Arc<Model>,
+    /// When to unload it, as it has no share any more; monotonic time since the start.
+    pub(super) unload_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) fingerprint: u64,
+    pub(super) reason: String,
+    pub(super) until_memory_is_freed: bool,
+}
+
+impl ModelState {
+    pub(super) fn new(settings: Arc<ModelSettings>) -> Self {
+        Self {
+            settings,
+            present: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            loading: None,
+            explicit: None,
+            asked: None,
+            live: None,
+            swaps: 0,
+        }
+    }
+
+    /// The version to load next, with the fingerprint of what is on disk.
+    pub(super) fn next_to_load(&self) -> Option<(u64, u64)> {
+        if self.loading.is_some() {
+            return None;
+        }
+        let named = self.asked.iter().chain(self.explicit.iter()).flatten().map(|(version, _)| *version);
+        match (&self.asked, &self.explicit) {
+            (None, None) => self.highest_usable().and_then(|version| self.load_order(version)),
+            _ => named.into_iter().find_map(|version| self.load_order(version)),
+        }
+    }
+
+    /// The split that should be live with what is loaded now.
+    pub(super) fn due_split(&self) -> Option<Weights> {
+        let all_loaded = |weights: &Weights| weights.iter().all(|(version, _)| self.loaded.contains_key(version));
+        if let Some(explicit) = self.explicit.as_ref().filter(|weights| all_loaded(weights)) {
+            return Some(explicit.clone());
+        }
+        if self.explicit.is_some() {
+            return self.live.clone();
+        }
+        let highest_loaded = self.loaded.keys().rev().find(|version| self.present.contains_key(version));
+        match highest_loaded {
+            Some(&version) if self.may_follow(version) => Some(vec![(version, 10_000)]),
+            _ => self.live.clone(),
+        }
+    }
+
+    /// How every known version stands.
+    pub(super) fn statuses(&self) -> BTreeMap<u64, VersionStatus> {
+        let mut statuses = BTreeMap::new();
+        for (&version, present) in &self.present {
+            let status = match self.failed.get(&version) {
+                Some(failure) if failure.fingerprint == present.fingerprint => {
+                    VersionStatus::Failed { reason: failure.reason.clone() }
+                }
+                _ if !present.settled => VersionStatus::Settling,
+                _ => VersionStatus::OnDisk,
+            };
+            statuses.insert(version, status);
+        }
+        for &version in self.loaded.keys() {
+            statuses.insert(version, VersionStatus::Loaded { on_disk: self.present.contains_key(&version) });
+        }
+        for (version, _) in self.asked.iter().chain(&self.explicit).flatten() {
+            statuses.entry(*version).or_insert(VersionStatus::Missing);
+        }
+        if let Some((version, _)) = self.loading {
+            statuses.entry(version).and_modify(|status| {
+                if !matches!(status, VersionStatus::Loaded { .. }) {
+                    *status = VersionStatus::Loading;
+                }
+            });
+        }
+        statuses
+    }
+
+    /// The version with the largest share, the lower one on a tie.
+    pub(super) fn stable_of(weights: &Weights) -> Option<u64> {
+        weights.iter().max_by_key(|(version, weight)| (*weight, std::cmp::Reverse(*version))).map(|(version, _)| *version)
+    }
+
+    /// The highest version that is whole and did not fail: a corrupt one must not keep the one below it from serving.
+    fn highest_usable(&self) -> Option<u64> {
+        let usable = |(version, present): &(&u64, &Present)| present.settled && !self.has_failed(**version);
+        self.present.iter().rev().find(usable).map(|(version, _)| *version)
+    }
+
+    fn load_order(&self, version: u64) -> Option<(u64, u64)> {
+        let present = self.present.get(&version)?;
+        let current = self.loaded.get(&version).map(|loaded| loaded.model.facts.fingerprint);
+        let wanted = present.settled && current != Some(present.fingerprint) && !self.has_failed(version);
+        wanted.then_some((version, present.fingerprint))
+    }
+
+    fn has_failed(&self, version: u64) -> bool {
+        let fingerprint = self.present.get(&version).map(|present| present.fingerprint);
+        self.failed.get(&version).is_some_and(|failure| Some(failure.fingerprint) == fingerprint)
+    }
+
+    /// Whether the highest version may become stable: at once when nothing serves or when it is the newer one; when it
+    /// is older than the one that serves, only because that one's files are gone.
+    fn may_follow(&self, version: u64) -> bool {
+        match self.live.as_ref().and_then(Self::stable_of) {
+            Some(stable) => version >= stable || !self.present.contains_key(&stable),
+            None => true,
+        }
+    }
+}

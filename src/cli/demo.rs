@@ -1,0 +1,3 @@
+//! placeholder
+use super::DemoArgs;
+pub(super) fn run(_args: &DemoArgs) -> Result<(), String> { Ok(()) }

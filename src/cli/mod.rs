@@ -1,0 +1,156 @@
+//! The commands: what a person types, turned into calls of the rooms.
+//!
+//! | command | what |
+//! |---|---|
+//! | `tidegate [serve]` | serve `./models`, or what the configuration says |
+//! | `tidegate profile` | write a version's reference profile from rows of training data |
+//! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
+//! | `tidegate draws` | rows of the demo's customers, as CSV |
+//!
+//! Values of flags that are settings stay text here, so that the configuration reports their problems with all others.
+//!
+//! Invariant: this room alone writes to standard output, and a command's exit code says whether it did its job.
+
+mod demo;
+pub mod draws;
+mod profile;
+mod serve;
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A model inference gateway with monitoring built in.
+///
+/// Serves ONNX models over HTTP, swaps and splits versions while serving, sketches every feature and prediction, and
+/// raises drift and latency alerts from the serving process. Without arguments it serves ./models.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve models (the default).
+    Serve(ServeArgs),
+    /// Write VERSION_DIR/profile.json, the reference that live traffic is compared with.
+    Profile(ProfileArgs),
+    /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
+    Demo(DemoArgs),
+    /// Print rows of the demo's customers as CSV.
+    Draws(DrawsArgs),
+}
+
+/// Flags override environment variables, which override the file.
+#[derive(Debug, Clone, Default, Args)]
+struct ServeArgs {
+    /// Configuration file (TOML).
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Model repository: <model>/<version>/model.onnx [default: ./models].
+    #[arg(long, value_name = "DIR")]
+    models: Option<OsString>,
+    /// Address of the data plane [default: 127.0.0.1:8000].
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// Address of metrics and the admin API [default: 127.0.0.1:8002].
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Threads that serve requests [default: one per core].
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Shared library of ONNX Runtime [default: looked for].
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<OsString>,
+    /// Form of log lines: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Least severe level that is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// The version's directory, which holds model.onnx.
+    #[arg(long, value_name = "VERSION_DIR")]
+    model: PathBuf,
+    /// Rows of training data as CSV; the header line names the features.
+    #[arg(long, value_name = "CSV")]
+    data: PathBuf,
+    /// Number columns that are codes of categories, without an order.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    categorical: Vec<String>,
+    /// Features whose drift alone is drift of the version.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    critical: Vec<String>,
+    /// Quantile bins per numeric feature, up to 256.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    bins: usize,
+    /// Shared library of ONNX Runtime [default: looked for].
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct DrawsArgs {
+    /// How many rows.
+    #[arg(long, default_value_t = 1000)]
+    rows: usize,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Add the column `churned`.
+    #[arg(long)]
+    with_label: bool,
+}
+
+/// Runs what the process was started for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Profile(args)) => profile::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Draws(args)) => print_draws(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            say_error(&reason);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_draws(args: &DrawsArgs) -> Result<(), String> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    draws::write_csv(&mut out, args.seed, args.rows, args.with_label)
+        .and_then(|()| std::io::Write::flush(&mut out))
+        .map_err(|error| format!("cannot write the rows: {error}"))
+}
+
+#[expect(clippy::print_stderr, reason = "a command's last word goes to its user")]
+fn say_error(reason: &str) {
+    eprintln!("error: {reason}");
+}
+
+/// Says something to the user of a command.
+#[expect(clippy::print_stdout, reason = "a command's output goes to its user")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,36 @@
+//! Which settings a reload cannot change.
+//!
+//! Sockets, threads, directories and process-wide libraries are taken once, at the start. A reload that changed them in
+//! silence would leave a file that does not describe the process, so the caller is told which to restart for.
+//!
+//! Invariant: a setting is either in this list or takes effect by a reload.
+
+use super::settings::Config;
+
+/// Whether two configurations disagree on one setting.
+type Differs = fn(&Config, &Config) -> bool;
+
+/// Settings that are taken at the start and never again.
+const TAKEN_AT_START: &[(&str, Differs)] = &[
+    ("server.http", |old, new| old.server.http != new.server.http),
+    ("server.admin", |old, new| old.server.admin != new.server.admin),
+    ("server.workers", |old, new| old.server.workers != new.server.workers),
+    ("server.max_connections", |old, new| old.server.max_connections != new.server.max_connections),
+    ("server.max_body", |old, new| old.server.max_body != new.server.max_body),
+    ("server.body_timeout", |old, new| old.server.body_timeout != new.server.body_timeout),
+    ("server.idle_timeout", |old, new| old.server.idle_timeout != new.server.idle_timeout),
+    ("server.drain_timeout", |old, new| old.server.drain_timeout != new.server.drain_timeout),
+    ("server.admin_token", |old, new| old.server.admin_token != new.server.admin_token),
+    ("repository.path", |old, new| old.repository.path != new.repository.path),
+    ("engine.onnxruntime", |old, new| old.engine.onnxruntime != new.engine.onnxruntime),
+    ("log.format", |old, new| old.log.format != new.log.format),
+    ("log.level", |old, new| old.log.level != new.log.level),
+];
+
+impl Config {
+    /// Names of the settings that differ in the new configuration and take effect only when the process restarts.
+    #[must_use]
+    pub fn diff_needing_restart(&self, new: &Self) -> Vec<&'static str> {
+        TAKEN_AT_START.iter().filter(|(_, differs)| differs(self, new)).map(|(name, _)| *name).collect()
+    }
+}

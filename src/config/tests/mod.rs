@@ -1,0 +1,288 @@
+mod limits;
+mod problems;
+mod secrets;
+mod units;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+/// What a test hands to [`Config::load`]; nothing of the process.
+#[derive(Default)]
+struct Given<'a> {
+    file: Option<&'a str>,
+    environment: Environment,
+    overrides: Overrides,
+}
+
+impl<'a> Given<'a> {
+    fn file(text: &'a str) -> Self {
+        Self { file: Some(text), ..Self::default() }
+    }
+
+    fn variables(mut self, variables: &[(&str, &str)]) -> Self {
+        self.environment = variables.iter().copied().collect();
+        self
+    }
+
+    fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    fn load(&self) -> Result<Config, ConfigProblems> {
+        Config::load(&Sources {
+            file: self.file.map(|text| SourceFile { name: "tidegate.toml", text }),
+            environment: &self.environment,
+            overrides: &self.overrides,
+            read_secret: &secret_file,
+        })
+    }
+
+    /// The lines of the report, without the count at its head.
+    fn problems(&self) -> Vec<String> {
+        self.load().unwrap_err().to_string().lines().skip(1).map(|line| line.trim_start().to_owned()).collect()
+    }
+}
+
+/// The one file that holds a secret.
+fn secret_file(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("/run/token") => Ok("from-the-file\n".to_owned()),
+        Some("/run/empty") => Ok("\n".to_owned()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    }
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    assert_eq!(Given::default().load(), Ok(Config::default()));
+    assert_eq!(Given::file("").load(), Ok(Config::default()));
+    assert_eq!(Given::file("# nothing\n[server]\n[models]\n[alerts]\n").load(), Ok(Config::default()));
+}
+
+#[test]
+fn one_setting_leaves_the_others_at_their_defaults() {
+    let config = Given::file("repository.path = \"/srv/models\"").load().unwrap();
+    let mut expected = Config::default();
+    expected.repository.path = "/srv/models".into();
+    assert_eq!(config, expected);
+}
+
+const FULL: &str = r#"
+[server]
+http = "0.0.0.0:9000"
+admin = "[::]:9002"
+admin_token = { file = "/run/token" }
+workers = 4
+max_connections = 100
+max_body = "1MB"
+body_timeout = "2s"
+idle_timeout = "3s"
+drain_timeout = "0s"
+
+[repository]
+path = "/srv/models"
+poll_interval = "250ms"
+bake = "1h30m"
+memory_budget = 2147483648
+
+
+[engine]
+onnxruntime = "/opt/libonnxruntime.so"
+
+[drift]
+preset = "default"
+window = "10s"
+min_samples = 50
+threshold = 0.2
+resolve_threshold = 0.15
+pending_for = "0s"
+resolve_after = "5s"
+max_features = 64
+
+[latency]
+p99_limit = "500us"
+window = "1m"
+min_requests = 10
+pending_for = "1s"
+resolve_after = "2s"
+
+[models.churn]
+engine = "tract"
+split = { "1" = 90, "2" = 9.99, "10" = 0.01 }
+drift = { threshold = 0.5, critical = ["age", "plan"] }
+latency = { p99_limit = "5ms" }
+
+[[alerts.sinks]]
+type = "webhook"
+url = "http://127.0.0.1:9099/alerts"
+
+[[alerts.sinks]]
+type = "webhook"
+url = "https://example.com/hook"
+timeout = "1s"
+retries = 0
+queue = 1
+
+[log]
+format = "json"
+level = "debug"
+"#;
+
+#[test]
+fn every_setting_of_the_server_is_read() {
+    let config = Given::file(FULL).load().unwrap();
+    let server = ServerSettings {
+        http: "0.0.0.0:9000".parse().unwrap(),
+        admin: "[::]:9002".parse().unwrap(),
+        workers: Some(4),
+        max_connections: 100,
+        max_body: 1_000_000,
+        body_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(3),
+        drain_timeout: Duration::ZERO,
+        admin_token: config.server.admin_token.clone(),
+    };
+    assert_eq!(config.server, server);
+    assert_eq!(config.server.admin_token.unwrap().expose(), "from-the-file");
+    assert_eq!(config.log, LogSettings { format: LogFormat::Json, level: LogLevel::Debug });
+}
+
+#[test]
+fn every_setting_of_repository_state_and_engine_is_read() {
+    let config = Given::file(FULL).load().unwrap();
+    let repository = RepositorySettings {
+        path: "/srv/models".into(),
+        poll_interval: Duration::from_millis(250),
+        bake: Duration::from_secs(5_400),
+        memory_budget: Some(2 << 30),
+    };
+    assert_eq!(config.repository, repository);
+    assert_eq!(config.engine.onnxruntime.as_deref(), Some(Path::new("/opt/libonnxruntime.so")));
+}
+
+#[test]
+fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
+    let config = Given::file(FULL).load().unwrap();
+    let drift = DriftSettings {
+        window: Duration::from_secs(10),
+        min_samples: 50,
+        threshold: 0.2,
+        resolve_threshold: 0.15,
+        pending_for: Duration::ZERO,
+        resolve_after: Duration::from_secs(5),
+        max_features: 64,
+        critical: [].into(),
+    };
+    let latency = LatencySettings {
+        p99_limit: Duration::from_micros(500),
+        window: Duration::from_secs(60),
+        min_requests: 10,
+        pending_for: Duration::from_secs(1),
+        resolve_after: Duration::from_secs(2),
+    };
+    let churn = ModelSettings {
+        engine: EngineChoice::Tract,
+        split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
+        drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
+        latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
+    };
+    let other = ModelSettings { engine: EngineChoice::Auto, split: None, drift, latency };
+    assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
+}
+
+#[test]
+fn sinks_are_read_in_their_order_with_defaults() {
+    let sinks = Given::file(FULL).load().unwrap().alerts.sinks;
+    let limits: Vec<_> =
+        sinks.iter().map(|sink| (sink.url.expose().as_str(), sink.timeout, sink.retries, sink.queue)).collect();
+    assert_eq!(
+        limits,
+        [
+            ("http://127.0.0.1:9099/alerts", Duration::from_secs(5), 5, 256),
+            ("https://example.com/hook", Duration::from_secs(1), 0, 1)
+        ]
+    );
+}
+
+#[test]
+fn a_resolve_threshold_that_nobody_set_follows_the_threshold() {
+    let config = Given::file("drift.threshold = 0.4\n[models.churn]\ndrift.threshold = 0.02").load().unwrap();
+    assert_eq!(config.drift.resolve_threshold.to_bits(), 0.2_f64.to_bits());
+    assert_eq!(config.model("churn").drift.resolve_threshold.to_bits(), 0.01_f64.to_bits());
+}
+
+#[test]
+fn flags_override_variables_and_variables_override_the_file() {
+    let file = "[server]\nhttp = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:2\"\n[repository]\npath = \"file\"";
+    let variables = [("TIDEGATE_ADMIN", "127.0.0.1:3"), ("TIDEGATE_MODELS", "variable"), ("TIDEGATE_BAKE", "7s")];
+    let overrides = Overrides { models: Some("flag".into()), ..Overrides::default() };
+    let config = Given::file(file).variables(&variables).overrides(overrides).load().unwrap();
+    assert_eq!((config.server.http.port(), config.server.admin.port()), (1, 3));
+    assert_eq!((config.repository.path.as_path(), config.repository.bake), (Path::new("flag"), Duration::from_secs(7)));
+}
+
+#[test]
+fn every_flag_reaches_its_setting() {
+    let text = |value: &str| Some(value.to_owned());
+    let overrides = Overrides {
+        http: text("127.0.0.1:1"),
+        admin: text("127.0.0.1:2"),
+        workers: text("3"),
+        models: Some("m".into()),
+        onnxruntime: Some("o".into()),
+        log_format: text("json"),
+        log_level: text("trace"),
+    };
+    let config = Given::default().overrides(overrides).load().unwrap();
+    assert_eq!((config.server.http.port(), config.server.admin.port(), config.server.workers), (1, 2, Some(3)));
+    assert_eq!(
+        (config.repository.path, config.engine.onnxruntime),
+        ("m".into(), Some("o".into()))
+    );
+    assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Json, "trace"));
+}
+
+#[test]
+fn a_variable_may_be_a_number_and_one_that_is_empty_is_not_set() {
+    let given =
+        [("TIDEGATE_DRIFT_THRESHOLD", "0.3"), ("TIDEGATE_MAX_BODY", "2048"), ("TIDEGATE_HTTP", ""), ("TIDEGATE_X", "")];
+    let config = Given::default().variables(&given).load().unwrap();
+    assert_eq!(config.drift.threshold.to_bits(), 0.3_f64.to_bits());
+    assert_eq!((config.server.max_body, config.server.http.port()), (2_048, 8_000));
+}
+
+#[test]
+fn workers_that_are_not_set_are_one_per_core_within_the_limit() {
+    let given = |workers| ServerSettings { workers, ..ServerSettings::default() };
+    assert_eq!([0, 2, 1_000].map(|cores| given(None).worker_count(cores)), [1, 2, 256]);
+    assert_eq!(given(Some(7)).worker_count(2), 7);
+}
+
+#[test]
+fn a_reload_names_what_only_a_restart_changes() {
+    let old = Given::file(FULL).load().unwrap();
+    assert!(old.diff_needing_restart(&old).is_empty());
+    let names = [
+        "server.http",
+        "server.admin",
+        "server.workers",
+        "server.max_connections",
+        "server.max_body",
+        "server.body_timeout",
+        "server.idle_timeout",
+        "server.drain_timeout",
+        "server.admin_token",
+        "repository.path",
+        "engine.onnxruntime",
+        "log.format",
+        "log.level",
+    ];
+    assert_eq!(old.diff_needing_restart(&Config::default()), names);
+    let mut new = old.clone();
+    (new.drift.threshold, new.repository.bake, new.models) = (0.7, Duration::ZERO, [].into());
+    assert!(old.diff_needing_restart(&new).is_empty());
+}

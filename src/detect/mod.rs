@@ -1,0 +1,21 @@
+//! From reference and live counters to a verdict with evidence.
+//!
+//! Everything here is arithmetic on counters that someone else read: no clock, no channel, no state, so that a verdict
+//! can be repeated from stored counters and compared with other implementations. The functions on plain slices
+//! ([`psi`], [`jensen_shannon`], [`total_variation`], [`kolmogorov_smirnov`], [`wasserstein`]) take any counters;
+//! [`Distances::between`] applies them to a column.
+//!
+//! Invariant: no function answers NaN or infinity, and none panics on counters of any size or sum: what cannot be
+//! computed is `None`, and too little data is a verdict of its own.
+
+mod distances;
+mod latency;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod wasserstein;
+
+pub use distances::{Distances, expected_psi, group_counts, jensen_shannon, kolmogorov_smirnov, psi, total_variation};
+pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
+pub use verdict::{ColumnVerdict, DriftRule, FeatureVerdict, Verdict, judge_column, judge_version};
+pub use wasserstein::{Binned, wasserstein};

@@ -1,0 +1,121 @@
+//! An ONNX file: its signature, its operators, and the bytes that an engine should load.
+//!
+//! Both engines are given the same model and the same signature from here, so which of them serves a model is a
+//! question of speed and of supported operators, never of what a client sees.
+//!
+//! Invariant: [`OnnxFile::edited`] is present exactly when the file itself must not be loaded as it is.
+
+mod graph;
+#[cfg(test)]
+pub(crate) mod samples;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod zip_map;
+
+use super::EngineError;
+use crate::tensor::Signature;
+use graph::Graph;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A model file that was read and understood.
+#[derive(Debug)]
+pub(crate) struct OnnxFile {
+    pub(crate) path: PathBuf,
+    pub(crate) signature: Signature,
+    /// Every operator in it, those in the bodies of control flow included.
+    pub(crate) operators: Vec<Operator>,
+    /// The model to load instead of the file, where it had to be changed.
+    pub(crate) edited: Option<Vec<u8>>,
+    stamp: Stamp,
+}
+
+/// One operator of a model, for error messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Operator {
+    /// The node's name, or that of its first output.
+    pub(crate) node: String,
+    pub(crate) name: String,
+    /// Empty for the default domain.
+    pub(crate) domain: String,
+}
+
+/// What tells that a file was replaced: its length and when it was last written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl OnnxFile {
+    /// Reads the model at `path`.
+    pub(crate) fn read(path: &Path) -> Result<Self, EngineError> {
+        let unreadable = |source| EngineError::Unreadable { path: path.to_path_buf(), source };
+        let stamp = Stamp::of(path).map_err(unreadable)?;
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        Self::parse(path, stamp, &bytes)
+    }
+
+    fn parse(path: &Path, stamp: Stamp, bytes: &[u8]) -> Result<Self, EngineError> {
+        let malformed = |error: wire::WireError| EngineError::Malformed { path: path.to_path_buf(), reason: error.0 };
+        let original = Graph::of_model(bytes).map_err(malformed)?;
+        let edited = zip_map::without_zip_map(bytes, &original).map_err(malformed)?;
+        let graph = match &edited {
+            Some(edited) => Graph::of_model(edited).map_err(malformed)?,
+            None => original,
+        };
+        if graph.outputs.iter().any(|output| !graph.has_value(output.name)) {
+            return Err(malformed(wire::WireError("it declares an output that nothing computes")));
+        }
+        let signature = signature::signature(&graph).map_err(|found| EngineError::UnsupportedTensor {
+            path: path.to_path_buf(),
+            side: found.side,
+            name: found.name,
+            reason: found.reason,
+        })?;
+        let mut operators = Vec::new();
+        graph.visit_nodes(&mut |node| operators.push(Operator::of(node))).map_err(malformed)?;
+        drop(graph);
+        Ok(Self { path: path.to_path_buf(), signature, operators, edited, stamp })
+    }
+
+    /// The folder that external data is found in.
+    pub(crate) fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Whether the file is still the one that was read, so that loading it again gives the same model.
+    pub(crate) fn check_unchanged(&self) -> Result<(), EngineError> {
+        match Stamp::of(&self.path) {
+            Ok(stamp) if stamp == self.stamp => Ok(()),
+            Ok(_) => Err(EngineError::Replaced { path: self.path.clone() }),
+            Err(source) => Err(EngineError::Unreadable { path: self.path.clone(), source }),
+        }
+    }
+}
+
+impl Operator {
+    fn of(node: &graph::Node<'_>) -> Self {
+        Self { node: node.label().to_owned(), name: node.operator.to_owned(), domain: node.domain.to_owned() }
+    }
+
+    /// The operator as ONNX writes it: `ai.onnx.ml.Scaler`, the default domain left out.
+    pub(crate) fn qualified(&self) -> String {
+        match self.domain.as_str() {
+            "" | "ai.onnx" => self.name.clone(),
+            domain => format!("{domain}.{}", self.name),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { length: metadata.len(), modified: metadata.modified().ok() })
+    }
+}

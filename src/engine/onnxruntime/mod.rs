@@ -1,0 +1,168 @@
+//! ONNX Runtime, a shared library that is found rather than linked.
+//!
+//! Linking it would put 35 MB and one fixed version into every binary, for a library that the machines which need it
+//! mostly have already, inside a Python package. Each instance has a session of its own with one thread: `ort` forbids
+//! running one session from two threads, and the workers are the parallelism. Sharing the weights between sessions is
+//! not possible without copying them out of the model first.
+//!
+//! Copies: inputs are lent to the session as they are, except strings, which it keeps in objects of its own; outputs are
+//! copied once into plain vectors. Binding inputs and outputs ahead does not pay: the memory of a request's inputs is
+//! another one each time, and so is the number of rows.
+//!
+//! Invariant: a session always has the inputs and outputs of the signature, in its order.
+
+mod convert;
+mod discovery;
+mod library;
+mod process;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use discovery::{CandidateOutcome, CandidateReport};
+pub use library::RuntimeVersion;
+pub use search::{CandidateSource, RuntimeSearch};
+
+use super::onnx::OnnxFile;
+use super::{Engine, EngineError, Instance, LoadOptions, Plan, guard};
+use crate::tensor::{Tensor, TensorSpec};
+use ort::logging::LogLevel;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputs};
+use ort::value::Outlet;
+use process::Runtime;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const ENGINE: &str = Engine::OnnxRuntime.name();
+/// What the C interface that `ort` was built for came with.
+pub(super) const MINIMUM_VERSION: RuntimeVersion = RuntimeVersion { major: 1, minor: ort::MINOR_VERSION, patch: 0 };
+/// Session option: where external data lies when the model itself comes from memory (since ONNX Runtime 1.21; older
+/// ones ignore it).
+const EXTERNAL_DATA_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+
+/// The ONNX Runtime that this process uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeInfo {
+    /// The shared library, links resolved.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: RuntimeVersion,
+}
+
+/// The ONNX Runtime of this process and what was found on the way to it.
+#[derive(Debug)]
+pub(super) struct Discovered {
+    runtime: Option<Arc<Runtime>>,
+    pub(super) reports: Vec<CandidateReport>,
+}
+
+/// A model as ONNX Runtime loads it, again for each instance.
+#[derive(Debug)]
+struct SessionPlan {
+    runtime: Arc<Runtime>,
+    file: Arc<OnnxFile>,
+    options: LoadOptions,
+    /// The session that showed that the model loads; the first instance takes it.
+    first: Mutex<Option<Session>>,
+}
+
+#[derive(Debug)]
+struct SessionInstance {
+    session: Session,
+}
+
+impl Discovered {
+    pub(super) fn search(search: &RuntimeSearch) -> Self {
+        let (runtime, reports) = discovery::discover(search);
+        Self { runtime, reports }
+    }
+
+    pub(super) fn info(&self) -> Option<&RuntimeInfo> {
+        self.runtime.as_ref().map(|runtime| &runtime.info)
+    }
+
+    /// Loads `file`, if there is an ONNX Runtime to load it with.
+    pub(super) fn load(
+        &self,
+        file: &Arc<OnnxFile>,
+        options: LoadOptions,
+    ) -> Option<Result<Arc<dyn Plan>, EngineError>> {
+        let runtime = self.runtime.as_ref()?;
+        let session = catch_unwind(AssertUnwindSafe(|| open_session(runtime, file, options)))
+            .unwrap_or_else(|panic| Err(panicked(guard::message(panic))));
+        Some(session.map(|session| -> Arc<dyn Plan> {
+            let (runtime, file) = (Arc::clone(runtime), Arc::clone(file));
+            Arc::new(SessionPlan { runtime, file, options, first: Mutex::new(Some(session)) })
+        }))
+    }
+}
+
+impl Plan for SessionPlan {
+    fn engine(&self) -> Engine {
+        Engine::OnnxRuntime
+    }
+
+    fn open(&self) -> Result<Box<dyn Instance>, EngineError> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = match first {
+            Some(session) => session,
+            None => open_session(&self.runtime, &self.file, self.options)?,
+        };
+        Ok(Box::new(SessionInstance { session }))
+    }
+}
+
+impl Instance for SessionInstance {
+    fn run(&mut self, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Result<(), EngineError> {
+        outputs.clear();
+        let mut values = Vec::with_capacity(inputs.len());
+        for (index, input) in inputs.iter().enumerate() {
+            values.push(convert::to_session(index, input)?);
+        }
+        let results = self.session.run(SessionInputs::<0>::ValueSlice(&values)).map_err(|error| run_failed(&error))?;
+        for result in results.values() {
+            outputs.push(convert::from_session(&result)?);
+        }
+        Ok(())
+    }
+}
+
+fn open_session(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> Result<Session, EngineError> {
+    file.check_unchanged()?;
+    let refused = |reason: String| EngineError::LoadFailed { path: file.path.clone(), engine: ENGINE, reason };
+    let session = commit(runtime, file, options).map_err(|error| refused(error.to_string()))?;
+    let agree = agree(session.inputs(), &file.signature.inputs) && agree(session.outputs(), &file.signature.outputs);
+    if agree { Ok(session) } else { Err(refused("its inputs and outputs are not those of the file".to_owned())) }
+}
+
+fn commit(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> ort::Result<Session> {
+    let mut builder = Session::builder(&runtime.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(options.threads.get())?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        // Idle threads that spin take the cores that the other workers need.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_log_level(LogLevel::Error)?;
+    match &file.edited {
+        None => builder.commit_from_file(&file.path),
+        Some(bytes) => {
+            builder.with_config_entry(EXTERNAL_DATA_FOLDER, file.folder().to_string_lossy())?.commit_from_memory(bytes)
+        }
+    }
+}
+
+fn agree(outlets: &[Outlet], specs: &[TensorSpec]) -> bool {
+    outlets.len() == specs.len() && outlets.iter().zip(specs).all(|(outlet, spec)| outlet.name() == spec.name)
+}
+
+fn run_failed(error: &ort::Error) -> EngineError {
+    EngineError::RunFailed { engine: ENGINE, reason: error.to_string() }
+}
+
+fn panicked(reason: String) -> EngineError {
+    EngineError::Panicked { engine: ENGINE, doing: "loading the model", reason }
+}

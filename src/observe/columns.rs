@@ -1,0 +1,179 @@
+//! Which value of which tensor is counted where: worked out once, when a version is loaded.
+//!
+//! Every column of every input and output gets a range of counters in one flat array. Tensors wider than `max_features`
+//! (images, embeddings) would need more memory than their bins are worth, and nobody reads drift per pixel: they are
+//! reduced to four statistics per row, which are columns like any other.
+//!
+//! Invariant: the ranges of all columns are disjoint and cover the flat arrays.
+
+use crate::profile::{Column, Profile, Statistic};
+use crate::sketch::log_linear::floats;
+use crate::sketch::{ColumnLayout, Reference, SUMS, Slots};
+use crate::tensor::{DataType, Signature, TensorSpec};
+use std::ops::Range;
+
+/// Whether a column belongs to what goes in or what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A feature.
+    Input,
+    /// A prediction.
+    Output,
+}
+
+/// A column that is recorded, as those who read its counters need it.
+#[derive(Clone, Debug)]
+pub struct RecordedColumn {
+    /// The feature's name from the profile, else the tensor's with the position.
+    pub name: String,
+    /// Input or output.
+    pub side: Side,
+    /// Its counters in [`Totals::slots`](super::Totals).
+    pub slots: Range<usize>,
+    /// Its sums in [`Totals::sums`](super::Totals).
+    pub sums: Range<usize>,
+    /// What it is compared with, if there is a profile.
+    pub reference: Option<Reference>,
+    /// The order of its counters, if there is a profile.
+    pub order: Option<Slots>,
+    /// Whether drift of this column alone is drift of the version.
+    pub critical: bool,
+}
+
+/// How one tensor is recorded.
+#[derive(Debug)]
+pub(super) struct TensorPlan {
+    /// Whether the outermost dimension counts rows.
+    pub(super) batched: bool,
+    /// Where each column goes.
+    pub(super) columns: Vec<ColumnPlan>,
+    /// Whether the columns are statistics of a row instead of its values.
+    pub(super) reduced: bool,
+}
+
+/// Where one column's values are counted.
+#[derive(Debug)]
+pub(super) struct ColumnPlan {
+    pub(super) layout: ColumnLayout,
+    pub(super) first_slot: usize,
+    pub(super) first_sum: usize,
+}
+
+/// Everything that is worked out before the first row.
+#[derive(Debug)]
+pub(super) struct RecordPlan {
+    pub(super) inputs: Vec<TensorPlan>,
+    pub(super) outputs: Vec<TensorPlan>,
+    pub(super) columns: Vec<RecordedColumn>,
+    pub(super) slots: usize,
+    pub(super) sums: usize,
+}
+
+/// The statistics that a wide row is reduced to, in column order.
+pub(super) const STATISTICS: [Statistic; 4] =
+    [Statistic::Norm, Statistic::Mean, Statistic::Zeros, Statistic::Nonfinite];
+
+impl RecordPlan {
+    pub(super) fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize) -> Self {
+        let mut plan = Self { inputs: Vec::new(), outputs: Vec::new(), columns: Vec::new(), slots: 0, sums: 0 };
+        for spec in &signature.inputs {
+            let known = profile.map(|profile| &profile.inputs[..]).unwrap_or_default();
+            let tensor = plan.plan_tensor(spec, known, Side::Input, max_features);
+            plan.inputs.push(tensor);
+        }
+        for spec in &signature.outputs {
+            let known = profile.map(|profile| &profile.outputs[..]).unwrap_or_default();
+            let tensor = plan.plan_tensor(spec, known, Side::Output, max_features);
+            plan.outputs.push(tensor);
+        }
+        plan
+    }
+
+    fn plan_tensor(&mut self, spec: &TensorSpec, known: &[Column], side: Side, max_features: usize) -> TensorPlan {
+        let width = spec.row_width();
+        let reduced = width.is_none_or(|width| width > max_features);
+        let count = match (reduced, width) {
+            (false, Some(width)) => width,
+            // Strings have neither norm nor mean.
+            _ if spec.datatype == DataType::Bytes => 0,
+            _ => STATISTICS.len(),
+        };
+        let columns = (0..count)
+            .map(|index| {
+                let statistic = reduced.then(|| STATISTICS[index]);
+                let position = if reduced { 0 } else { index };
+                let column = known.iter().find(|column| {
+                    column.tensor == spec.name && column.index == position && column.statistic == statistic
+                });
+                let name = match (column, statistic) {
+                    (Some(column), _) => column.name.clone(),
+                    (None, Some(statistic)) => format!("{}.{statistic}", spec.name),
+                    (None, None) if count == 1 => spec.name.clone(),
+                    (None, None) => format!("{}[{index}]", spec.name),
+                };
+                self.plan_column(column, spec.datatype, name, side)
+            })
+            .collect();
+        TensorPlan { batched: spec.is_batched(), columns, reduced }
+    }
+
+    fn plan_column(&mut self, column: Option<&Column>, datatype: DataType, name: String, side: Side) -> ColumnPlan {
+        let known = column.and_then(|column| column.layout(datatype).ok().map(|layout| (column, layout)));
+        let reference = known.as_ref().map(|(column, _)| column.reference());
+        let order = known.as_ref().map(|(column, _)| column.slots());
+        let layout = match known {
+            Some((_, layout)) => layout,
+            None if datatype == DataType::Bytes => no_categories(),
+            None => ColumnLayout::LogLinear,
+        };
+        let sums = if reference.is_some() { SUMS } else { 0 };
+        let plan = ColumnPlan { first_slot: self.slots, first_sum: self.sums, layout };
+        self.slots += plan.layout.slots();
+        self.sums += sums;
+        self.columns.push(RecordedColumn {
+            name,
+            side,
+            slots: plan.first_slot..self.slots,
+            sums: plan.first_sum..self.sums,
+            reference,
+            order,
+            critical: column.is_some_and(|column| column.critical),
+        });
+        plan
+    }
+}
+
+impl RecordedColumn {
+    /// Live counts of values that are no ordinary numbers, by kind of defect.
+    #[must_use]
+    pub fn defects(&self, slots: &[u64]) -> Vec<(&'static str, u64)> {
+        let counts = &slots[self.slots.clone()];
+        match self.order {
+            Some(order) => {
+                let mut defects = vec![
+                    ("missing", counts[order.missing()]),
+                    ("infinite", counts[order.negative_infinite()] + counts[order.positive_infinite()]),
+                ];
+                match order.unseen() {
+                    Some(unseen) => defects.push(("unseen_category", counts[unseen])),
+                    None => {
+                        defects.push(("below_range", counts[order.below()]));
+                        defects.push(("above_range", counts[order.above()]));
+                    }
+                }
+                defects
+            }
+            None if counts.len() == floats::COUNT => vec![
+                ("missing", counts[floats::MISSING]),
+                ("infinite", counts[floats::NEGATIVE_INFINITE] + counts[floats::POSITIVE_INFINITE]),
+            ],
+            None => Vec::new(),
+        }
+    }
+}
+
+/// A string column without a reference has no categories to tell apart: it only counts rows.
+fn no_categories() -> ColumnLayout {
+    let layout = crate::sketch::CategoryLayout::try_new(std::iter::empty());
+    ColumnLayout::Strings(layout.expect("no categories are no duplicates and not too many"))
+}

@@ -1,0 +1,25 @@
+//! What is counted while serving: per worker, in integers, without a lock.
+//!
+//! ```text
+//!  worker 0 ─▶ shard 0 ─┐
+//!  worker 1 ─▶ shard 1 ─┴─▶ Totals (a sum) ─▶ Window (newest minus older) ─▶ judge
+//! ```
+//! A worker writes its own shard; whoever wants to know sums the shards. Counters only grow, so every window is a
+//! difference of two readings, and nothing has to be reset while it is written.
+//!
+//! Invariant: recording takes no lock, allocates nothing after a shard's first use, and never waits.
+
+mod answers;
+mod columns;
+mod counter;
+mod recorder;
+mod server;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
+pub use columns::{RecordedColumn, Side};
+pub use recorder::{Recorder, Totals};
+pub use server::{InFlight, ServerRecorder};
+pub use window::Window;

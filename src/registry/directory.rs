@@ -1,0 +1,157 @@
+//! What is in a repository directory.
+//!
+//! Polled, not watched: a listing every second is a handful of system calls, works on every file system (network mounts
+//! and overlay layers send no events), and cannot miss anything. A version's fingerprint is made of the names, sizes and
+//! times of its files, so that a swap by rename, a copy over old files and a deletion all show.
+//!
+//! A directory that is renamed into place is whole at once; one that is copied is not, and a graph cut off in the middle
+//! may even load. So a version counts as settled when its files are older than [`QUIET`] or unchanged since the last
+//! listing.
+//!
+//! Invariant: a listing never fails because of one model; what cannot be read is left out and said once.
+
+use super::{MODEL_FILE, RegistryError};
+use crate::catalog::{Listing, Present};
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use twox_hash::XxHash64;
+
+/// Files that were last written longer ago than this are taken to be whole.
+pub const QUIET: Duration = Duration::from_secs(2);
+
+/// The most models a repository may hold.
+pub const MODELS_LIMIT: usize = 10_000;
+/// The most versions of a model that are looked at: the highest ones.
+pub const VERSIONS_LIMIT: usize = 1_000;
+/// The most files of a version that its fingerprint covers.
+const FILES_LIMIT: usize = 1_000;
+
+/// Lists the versions of every model below `repository`. `previous` is the last listing; `now` is the wall clock that
+/// file times are compared with.
+///
+/// # Errors
+/// [`RegistryError::Unreadable`] when the repository itself cannot be listed.
+pub fn list(repository: &Path, previous: &Listing, now: SystemTime) -> Result<Listing, RegistryError> {
+    let mut listing = Listing::new();
+    let unreadable = |cause| RegistryError::Unreadable { path: repository.to_owned(), cause };
+    for item in fs::read_dir(repository).map_err(unreadable)?.take(MODELS_LIMIT) {
+        let Ok(item) = item else { continue };
+        let Ok(name) = item.file_name().into_string() else { continue };
+        if !is_model_name(&name) || !item.path().is_dir() {
+            continue;
+        }
+        let versions = list_versions(&item.path(), previous.get(&name), now);
+        if !versions.is_empty() {
+            listing.insert(name, versions);
+        }
+    }
+    Ok(listing)
+}
+
+/// Identifies what a version directory holds now; nothing if it holds no model.
+#[must_use]
+pub fn fingerprint(directory: &Path) -> Option<(u64, SystemTime)> {
+    if !directory.join(MODEL_FILE).is_file() {
+        return None;
+    }
+    let mut files = Vec::new();
+    for item in fs::read_dir(directory).ok()?.take(FILES_LIMIT) {
+        let item = item.ok()?;
+        let metadata = fs::metadata(item.path()).ok()?;
+        files.push((item.file_name(), metadata.len(), metadata.modified().ok()?));
+    }
+    files.sort();
+    let mut hasher = XxHash64::with_seed(0);
+    files.hash(&mut hasher);
+    let newest = files.iter().map(|(_, _, modified)| *modified).max()?;
+    Some((hasher.finish(), newest))
+}
+
+/// Whether a directory's name can be a model's: the characters that a URL and a label carry without quoting.
+fn is_model_name(name: &str) -> bool {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    !name.starts_with('.') && !name.is_empty() && name.chars().all(plain)
+}
+
+fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: SystemTime) -> BTreeMap<u64, Present> {
+    let Ok(items) = fs::read_dir(model) else { return BTreeMap::new() };
+    let numbers = items.filter_map(|item| {
+        let name = item.ok()?.file_name().into_string().ok()?;
+        let number: u64 = name.parse().ok()?;
+        // `01` and `+1` would be a second name for version 1.
+        (number.to_string() == name).then_some(number)
+    });
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable();
+    numbers
+        .into_iter()
+        .rev()
+        .take(VERSIONS_LIMIT)
+        .filter_map(|number| {
+            let (fingerprint, newest) = fingerprint(&model.join(number.to_string()))?;
+            let unchanged = previous.and_then(|versions| versions.get(&number));
+            let settled = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
+                || unchanged.is_some_and(|present| present.fingerprint == fingerprint);
+            Some((number, Present { fingerprint, settled }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn add_version(root: &Path, model: &str, version: &str, bytes: &[u8]) {
+        let directory = root.join(model).join(version);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(MODEL_FILE), bytes).unwrap();
+    }
+
+    #[test]
+    fn an_empty_repository_lists_nothing_and_a_missing_one_is_an_error() {
+        let root = repository();
+        assert!(list(root.path(), &Listing::new(), SystemTime::now()).unwrap().is_empty());
+        assert!(list(&root.path().join("absent"), &Listing::new(), SystemTime::now()).is_err());
+    }
+
+    #[test]
+    fn only_numbered_directories_with_a_model_are_versions() {
+        let root = repository();
+        for (model, version) in [("m", "1"), ("m", "20"), ("m", "03"), ("m", "latest"), (".hidden", "1"), ("a b", "1")] {
+            add_version(root.path(), model, version, b"x");
+        }
+        fs::create_dir_all(root.path().join("m/7")).unwrap();
+        let listing = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
+        assert_eq!(listing.keys().collect::<Vec<_>>(), ["m"]);
+        assert_eq!(listing["m"].keys().copied().collect::<Vec<_>>(), [1, 20]);
+    }
+
+    #[test]
+    fn fresh_files_settle_when_they_stay_the_same() {
+        let root = repository();
+        add_version(root.path(), "m", "1", b"x");
+        let first = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
+        assert!(!first["m"][&1].settled);
+        let second = list(root.path(), &first, SystemTime::now()).unwrap();
+        assert!(second["m"][&1].settled);
+        add_version(root.path(), "m", "1", b"longer");
+        let third = list(root.path(), &second, SystemTime::now()).unwrap();
+        assert!(!third["m"][&1].settled);
+        assert_ne!(third["m"][&1].fingerprint, second["m"][&1].fingerprint);
+    }
+
+    #[test]
+    fn old_files_are_settled_at_once() {
+        let root = repository();
+        add_version(root.path(), "m", "1", b"x");
+        let later = SystemTime::now() + QUIET + Duration::from_secs(1);
+        assert!(list(root.path(), &Listing::new(), later).unwrap()["m"][&1].settled);
+    }
+}

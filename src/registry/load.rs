@@ -1,0 +1,139 @@
+//! One version directory into a warm model.
+//!
+//! Fetch, check memory, load, open an instance for every worker, warm each of them: all of it off the workers, before
+//! anybody is told that the version exists. A profile that does not fit costs the version its drift judgement, never its
+//! traffic.
+//!
+//! Invariant: what comes back has answered on every instance, and its files did not change while they were read.
+
+use super::directory::fingerprint;
+use super::{MODEL_FILE, PROFILE_FILE, RegistryError, memory};
+use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts};
+use crate::engine::{EngineError, Engines, Instance, LoadOptions, LoadedGraph, warm};
+use crate::observe::Recorder;
+use crate::profile::Profile;
+use crate::tensor::Signature;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The largest profile that is read: 256 bins of 512 features are 4 MiB of text.
+const PROFILE_LIMIT: u64 = 64 << 20;
+
+/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once.
+const WARM_ROWS: [usize; 3] = [1, 64, 1];
+
+/// Turns version directories into models.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    /// The repository's root.
+    pub repository: PathBuf,
+    /// What runs models here.
+    pub engines: Arc<Engines>,
+    /// Instances to open: one per worker.
+    pub workers: usize,
+    /// What all loaded versions together may be reckoned to hold, bytes.
+    pub memory_budget: u64,
+}
+
+impl Loader {
+    /// Loads what `order` names; blocks for as long as it takes.
+    ///
+    /// # Errors
+    /// Why the version cannot serve, for people.
+    pub fn load(&self, order: &LoadOrder) -> Result<Arc<Model>, LoadFailure> {
+        self.try_load(order).map(Arc::new).map_err(|error| LoadFailure {
+            until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
+            reason: error.to_string(),
+        })
+    }
+
+    fn try_load(&self, order: &LoadOrder) -> Result<Model, RegistryError> {
+        let started = Instant::now();
+        let directory = self.repository.join(&order.model).join(order.version.to_string());
+        let memory = self.check_memory(&directory, order)?;
+        let options = LoadOptions::default();
+        let graph = self.engines.load(&directory.join(MODEL_FILE), order.settings.engine, &options)?;
+        let instances = open_warm(&graph, self.workers)?;
+        let profile = read_profile(&directory, graph.signature());
+        if let Err(reason) = &profile {
+            tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
+        }
+        let max_features = order.settings.drift.max_features;
+        let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
+        if fingerprint(&directory).map(|(now, _)| now) != Some(order.fingerprint) {
+            return Err(RegistryError::Changed);
+        }
+        let load_time = started.elapsed();
+        tracing::info!(
+            model = order.model,
+            version = order.version,
+            engine = graph.engine_name(),
+            milliseconds = load_time.as_millis(),
+            "version loaded and warm"
+        );
+        let facts =
+            LoadFacts { fingerprint: order.fingerprint, memory, load_time, loaded_at: SystemTime::now() };
+        let (name, version) = (order.model.clone(), order.version);
+        Ok(Model::new(ModelParts { name, version, graph, instances, recorder, profile, facts }))
+    }
+
+    fn check_memory(&self, directory: &Path, order: &LoadOrder) -> Result<u64, RegistryError> {
+        let file_bytes = size_of_files(directory)?;
+        let needed = memory::reckon(file_bytes, self.workers, self.engines.onnx_runtime().is_none());
+        if order.memory_in_use.saturating_add(needed) <= self.memory_budget {
+            return Ok(needed);
+        }
+        Err(RegistryError::OverMemoryBudget { needed, in_use: order.memory_in_use, budget: self.memory_budget })
+    }
+}
+
+/// The profile beside a model, checked against what the model takes and gives.
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, String> {
+    let path = directory.join(PROFILE_FILE);
+    let size = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?.len();
+    if size > PROFILE_LIMIT {
+        return Err(format!("{PROFILE_FILE} has {size} bytes, over the limit of {PROFILE_LIMIT}"));
+    }
+    let text = fs::read(&path).map_err(|error| format!("cannot read {PROFILE_FILE}: {error}"))?;
+    let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
+    profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
+    Ok(profile)
+}
+
+fn open_warm(graph: &LoadedGraph, workers: usize) -> Result<Vec<Box<dyn Instance>>, EngineError> {
+    (0..workers)
+        .map(|_| {
+            let mut instance = graph.instance()?;
+            for rows in WARM_ROWS {
+                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows) {
+                    // A free inner dimension may not take the size that was made up for it: that says nothing about
+                    // the sizes that clients will send.
+                    if has_free_inner_dimension(graph.signature()) {
+                        break;
+                    }
+                    return Err(error);
+                }
+            }
+            Ok(instance)
+        })
+        .collect()
+}
+
+fn has_free_inner_dimension(signature: &Signature) -> bool {
+    signature.inputs.iter().any(|spec| spec.row_width().is_none())
+}
+
+fn size_of_files(directory: &Path) -> Result<u64, RegistryError> {
+    let unreadable = |cause| RegistryError::Unreadable { path: directory.to_owned(), cause };
+    let mut total = 0_u64;
+    for item in fs::read_dir(directory).map_err(unreadable)? {
+        let size = item.and_then(|item| fs::metadata(item.path())).map_err(unreadable)?.len();
+        total = total.saturating_add(size);
+    }
+    Ok(total)
+}

@@ -1,0 +1,61 @@
+//! How much memory a version may take.
+//!
+//! What a session will hold is not known before it exists, so it is reckoned from the size of its files: the plan keeps
+//! the weights once, reading and optimising holds a second copy for a moment, and an engine that shares nothing between
+//! sessions holds them once per worker. Deliberately rough and on the safe side: the point is to refuse the load that
+//! would take the machine down, before it does.
+//!
+//! Invariant: the reckoning depends on file sizes and the number of sessions alone, so it is the same on every replica.
+
+use std::path::Path;
+
+/// What any session costs beside its weights: graph, arena, buffers. Measured on the shipped models: under 2 MiB.
+const SESSION_OVERHEAD: u64 = 2 << 20;
+
+/// The share of the machine's memory that versions may take when nothing else is set: 80 %.
+const DEFAULT_SHARE_PERCENT: u64 = 80;
+
+/// What loading `file_bytes` of graph and weights is reckoned to need, in bytes.
+#[must_use]
+pub fn reckon(file_bytes: u64, sessions: usize, shared_weights: bool) -> u64 {
+    let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
+    let copies = if shared_weights { 2 } else { sessions.saturating_add(1) };
+    file_bytes.saturating_mul(copies).saturating_add(sessions.saturating_mul(SESSION_OVERHEAD))
+}
+
+/// The budget that holds when none is set: 80 % of the control group's limit, else of the machine's memory, in bytes.
+#[must_use]
+pub fn default_budget() -> u64 {
+    let limit = cgroup_limit(Path::new("/sys/fs/cgroup/memory.max")).into_iter().chain(machine_memory()).min();
+    limit.unwrap_or(u64::MAX) / 100 * DEFAULT_SHARE_PERCENT
+}
+
+fn cgroup_limit(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_share_nothing_are_reckoned_one_by_one() {
+        assert_eq!(reckon(100, 4, true), 200 + 4 * SESSION_OVERHEAD);
+        assert_eq!(reckon(100, 4, false), 500 + 4 * SESSION_OVERHEAD);
+        assert_eq!(reckon(u64::MAX, 4, false), u64::MAX);
+    }
+
+    #[test]
+    fn this_machine_has_a_budget_that_is_no_more_than_its_memory() {
+        let budget = default_budget();
+        assert!(budget > 0);
+        assert!(machine_memory().is_none_or(|memory| budget < memory));
+    }
+}

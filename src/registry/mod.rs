@@ -1,0 +1,50 @@
+//! Where versions come from: today a directory in Triton's layout.
+//!
+//! `<repository>/<model>/<version>/model.onnx`, beside it `profile.json`. [`directory`] says what is there, [`load`] turns
+//! one version directory into a warm [`Model`](crate::catalog::Model). Both block on the disk and are called off the
+//! workers.
+//!
+//! Invariant: nothing here changes what is live; it reports to whoever does.
+
+pub mod directory;
+pub mod load;
+pub mod memory;
+
+use crate::engine::EngineError;
+use std::path::PathBuf;
+
+/// The file that holds a version's graph.
+pub const MODEL_FILE: &str = "model.onnx";
+/// The file that holds a version's reference profile.
+pub const PROFILE_FILE: &str = "profile.json";
+
+/// Why a version could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The repository or a file in it cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Unreadable {
+        /// What was read.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The engine refuses the graph.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    /// It would not fit beside what serves.
+    #[error(
+        "it needs about {needed} bytes, {in_use} of the budget of {budget} bytes are in use; unload a version or raise repository.memory_budget"
+    )]
+    OverMemoryBudget {
+        /// What the load is reckoned to need.
+        needed: u64,
+        /// What loaded versions are reckoned to hold.
+        in_use: u64,
+        /// The budget.
+        budget: u64,
+    },
+    /// The files changed while they were read.
+    #[error("its files changed while they were being loaded")]
+    Changed,
+}

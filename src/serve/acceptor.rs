@@ -1,0 +1,110 @@
+//! Hands every new connection to the worker with the fewest.
+//!
+//! One acceptor instead of a listening socket per worker: the kernel spreads connections over sockets by hash, so ten
+//! clients may all land on one of two workers. Counting costs one atomic read per worker and connection, and few
+//! connections still spread evenly.
+//!
+//! Invariant: at most `max_connections` are open; further ones wait in the kernel's queue, unanswered but not refused.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait after the system ran out of descriptors or memory: long enough for a connection to end.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(50);
+
+/// Accepted connections that may wait for their worker. A worker takes them at once unless it is inside an engine.
+const HANDOVER_QUEUE: usize = 1024;
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket, non-blocking, not yet registered with a runtime.
+    pub socket: TcpStream,
+    /// Counts the connection for as long as it is held.
+    pub ticket: Ticket,
+}
+
+/// Counts one open connection against its worker and against the limit.
+#[derive(Debug)]
+pub struct Ticket {
+    open: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The acceptor's view of one worker.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    queue: mpsc::Sender<Accepted>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl WorkerHandle {
+    /// A handle, and the queue that its worker reads.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Accepted>) {
+        let (queue, accepted) = mpsc::channel(HANDOVER_QUEUE);
+        (Self { queue, open: Arc::new(AtomicUsize::new(0)) }, accepted)
+    }
+
+    /// Connections that are open on this worker.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// Accepts until `stop` says so.
+pub async fn accept(
+    listener: TcpListener,
+    workers: Vec<WorkerHandle>,
+    max_connections: usize,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit.expect("this semaphore is never closed"),
+            () = stop.cancelled() => return,
+        };
+        let socket = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match socket {
+            Ok((socket, _peer)) => hand_over(socket, permit, &workers).await,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(cause = %error, "cannot accept connections for a moment");
+                tokio::time::sleep(EXHAUSTED_WAIT).await;
+            }
+        }
+    }
+}
+
+async fn hand_over(socket: tokio::net::TcpStream, permit: OwnedSemaphorePermit, workers: &[WorkerHandle]) {
+    // Answers are small and complete: waiting to fill a packet only adds delay.
+    let prepared = socket.set_nodelay(true).and_then(|()| socket.into_std());
+    let (Ok(socket), Some(worker)) = (prepared, workers.iter().min_by_key(|worker| worker.open_connections())) else {
+        return;
+    };
+    worker.open.fetch_add(1, Ordering::Relaxed);
+    let ticket = Ticket { open: Arc::clone(&worker.open), _permit: permit };
+    // A closed queue means that the worker is draining; the dropped socket tells the client.
+    let _ = worker.queue.send(Accepted { socket, ticket }).await;
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,89 @@
+//! Reads a request's body, within a size and a time.
+//!
+//! Most bodies arrive in one piece, which is then used as it is; only longer ones are put together. The size is checked
+//! before anything is read when the client declares it, and while reading when it does not.
+//!
+//! Invariant: no more than `max_body` bytes are ever held for one request.
+
+use super::Limits;
+use crate::error::{Blamed, Fault};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_ENCODING;
+use std::time::Duration;
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    /// Larger than the limit.
+    #[error("the body is larger than the limit of {limit} bytes (server.max_body)")]
+    TooLarge {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// Not whole in time.
+    #[error("the body did not arrive whole within {limit:?} (server.body_timeout)")]
+    TooSlow {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The connection ended, or its framing broke.
+    #[error("the body ended early")]
+    Broken,
+    /// Compressed, or encoded in another way.
+    #[error("content encoding \"{encoding}\" is not read here; send the body as it is")]
+    Encoded {
+        /// What the client declared.
+        encoding: String,
+    },
+}
+
+impl Blamed for BodyError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::TooLarge { .. } => Fault::TooLarge,
+            Self::TooSlow { .. } => Fault::TooSlow,
+            Self::Broken => Fault::InvalidRequest,
+            Self::Encoded { .. } => Fault::UnsupportedMedia,
+        }
+    }
+}
+
+/// Reads the whole body.
+///
+/// # Errors
+/// [`BodyError`] when it is too large, too slow, cut off or encoded.
+pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, BodyError> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect();
+        return Err(BodyError::Encoded { encoding });
+    }
+    let declared = body.size_hint().lower();
+    if usize::try_from(declared).map_or(true, |declared| declared > limits.max_body) {
+        return Err(BodyError::TooLarge { limit: limits.max_body });
+    }
+    match tokio::time::timeout(limits.body_timeout, collect(body, limits.max_body)).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(BodyError::TooSlow { limit: limits.body_timeout }),
+    }
+}
+
+async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| BodyError::Broken)?.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut first));
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}

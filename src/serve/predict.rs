@@ -1,0 +1,187 @@
+//! One prediction, from the request's head to its answer: the page to read first.
+//!
+//! The version is chosen after the body is here and before it is decoded, because only a version knows what its inputs
+//! look like; from then on the request holds that version and nothing else. Decoding, running, recording and encoding
+//! are one synchronous stretch on the worker that read the request: for the models that fit one core's caches a hop to
+//! another thread would cost more than the work.
+//!
+//! Invariant: only a request that was answered with predictions reaches the sketches.
+
+use super::paths::{PredictCall, Protocol};
+use super::respond::{self, Answer};
+use super::timing::Stopwatch;
+use super::worker::Worker;
+use super::{body, paths};
+use crate::catalog::{ArmLabel, Model, Picked};
+use crate::engine::EngineError;
+use crate::error::{Blamed, Fault};
+use crate::observe::{Phase, Protocol as ProtocolLabel, StatusLabel};
+use crate::protocol::{AnswerHead, ProtocolError, oip, v1};
+use crate::route;
+use crate::tensor::Tensor;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Request, StatusCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Makes the split sticky: requests with the same key get the same version.
+static ROUTING_KEY: HeaderName = HeaderName::from_static("tidegate-routing-key");
+
+/// The longest request id that is echoed; longer ones are replaced.
+const REQUEST_ID_LIMIT: usize = 128;
+
+/// Why a version that was picked could not answer.
+#[derive(Debug, thiserror::Error)]
+enum PredictError {
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    #[error("model \"{model}\" version {version} failed: {cause}")]
+    Engine { model: String, version: u64, cause: EngineError },
+    #[error("a bug ended this request: {0}")]
+    Panicked(String),
+}
+
+impl Blamed for PredictError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Protocol(error) => error.fault(),
+            Self::Engine { cause, .. } => cause.fault(),
+            Self::Panicked(_) => Fault::Internal,
+        }
+    }
+}
+
+/// What a decoded request asks for.
+struct Decoded {
+    id: Option<String>,
+    inputs: Vec<Tensor>,
+    outputs: Vec<usize>,
+}
+
+/// Answers one call for predictions.
+pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Request<Incoming>) -> Answer {
+    let mut watch = Stopwatch::start();
+    let _in_flight = worker.gate.recorder.enter(worker.index);
+    let (head, body) = request.into_parts();
+    let body = match body::read(&head.headers, body, &worker.gate.limits).await {
+        Ok(body) => body,
+        Err(error) => return refuse(worker, call, &head.headers, &error),
+    };
+    let point = split_point(worker, call, &head.headers);
+    let picked = worker.gate.catalog.find(&call.model, |entry| match &call.version {
+        Some(version) => entry.pinned(version),
+        None => entry.pick(point),
+    });
+    let Picked { model, arm } = match picked {
+        Ok(picked) => picked,
+        Err(error) => return refuse(worker, call, &head.headers, &error),
+    };
+    watch.skip();
+    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &model, call.protocol, &body, &mut watch)));
+    let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
+    let mut answer = match outcome {
+        Ok(body) => respond::json(StatusCode::OK, body),
+        Err(error) => respond::refusal(&error),
+    };
+    respond::name_version(&mut answer, &model.version_text, arm);
+    set_request_id(worker, &mut answer, &head.headers);
+    let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
+    model.recorder.record_answer(worker.index, label, &watch.finish());
+    answer
+}
+
+/// Decode, run, record, encode: everything between a whole body and a whole answer.
+fn answer_with(
+    worker: &Worker,
+    model: &Model,
+    protocol: paths::Protocol,
+    body: &[u8],
+    watch: &mut Stopwatch,
+) -> Result<Bytes, PredictError> {
+    let decoded = decode(model, protocol, body)?;
+    watch.end(Phase::Decode);
+    let mut outputs = worker.outputs.borrow_mut();
+    model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
+        model: model.name.clone(),
+        version: model.version,
+        cause,
+    })?;
+    watch.end(Phase::Compute);
+    let answer = encode(model, protocol, &decoded, &outputs)?;
+    model.recorder.record_prediction(worker.index, &decoded.inputs, &outputs);
+    watch.end(Phase::Encode);
+    Ok(answer)
+}
+
+fn decode(model: &Model, protocol: Protocol, body: &[u8]) -> Result<Decoded, ProtocolError> {
+    match protocol {
+        Protocol::OpenInference => {
+            let oip::InferRequest { id, inputs, outputs, .. } = oip::decode_infer(body, model.signature())?;
+            Ok(Decoded { id, inputs, outputs })
+        }
+        Protocol::KserveV1 => {
+            let inputs = v1::decode_predict(body, model.signature())?;
+            Ok(Decoded { id: None, inputs, outputs: Vec::new() })
+        }
+    }
+}
+
+fn encode(model: &Model, protocol: Protocol, decoded: &Decoded, outputs: &[Tensor]) -> Result<Bytes, ProtocolError> {
+    let head =
+        AnswerHead { id: decoded.id.as_deref(), model_name: &model.name, model_version: &model.version_text };
+    let named = |index: usize| (model.signature().outputs[index].name.as_str(), &outputs[index]);
+    let mut out = Vec::with_capacity(encoded_size_hint(outputs));
+    match protocol {
+        Protocol::OpenInference if decoded.outputs.is_empty() => {
+            oip::encode_infer(&mut out, &head, (0..outputs.len()).map(named))?;
+        }
+        Protocol::OpenInference => oip::encode_infer(&mut out, &head, decoded.outputs.iter().copied().map(named))?,
+        Protocol::KserveV1 => v1::encode_predict(&mut out, &head, (0..outputs.len()).map(named))?,
+    }
+    Ok(out.into())
+}
+
+/// Room for a typical answer, so that its buffer is allocated once: 12 characters a number, and the frame around.
+fn encoded_size_hint(outputs: &[Tensor]) -> usize {
+    outputs.iter().map(|output| 96 + 12 * output.data().len()).sum::<usize>() + 96
+}
+
+fn split_point(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap) -> u16 {
+    match headers.get(&ROUTING_KEY) {
+        Some(key) => route::point_of_key(&call.model, key.as_bytes()),
+        None => route::point_of_draw(worker.draw()),
+    }
+}
+
+fn refuse(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap, error: &dyn Blamed) -> Answer {
+    let mut answer = respond::refusal(error);
+    set_request_id(worker, &mut answer, headers);
+    let status = StatusLabel::of(answer.status().as_u16());
+    worker.gate.recorder.record_refusal(worker.index, label_of(call.protocol), status);
+    answer
+}
+
+/// Echoes the client's request id, or gives the request one, so that both sides can name it.
+fn set_request_id(worker: &Worker, answer: &mut Answer, headers: &HeaderMap) {
+    let given = headers.get(&respond::REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LIMIT);
+    let id = given.cloned().or_else(|| HeaderValue::from_str(&format!("{:016x}", worker.draw())).ok());
+    if let Some(id) = id {
+        answer.headers_mut().insert(&respond::REQUEST_ID, id);
+    }
+}
+
+fn label_of(protocol: Protocol) -> ProtocolLabel {
+    match protocol {
+        Protocol::OpenInference => ProtocolLabel::OpenInference,
+        Protocol::KserveV1 => ProtocolLabel::KserveV1,
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+// The label of an arm is its index in `ArmLabel::ALL`; the recorder's table is laid out by it.
+const _: () = assert!(ArmLabel::ALL.len() == crate::observe::ARMS);

@@ -1,0 +1,110 @@
+//! One worker: a thread's runtime and the connections on it.
+//!
+//! Connections are children of the worker, kept in a set that it owns: none outlives it, and none is waited for by
+//! anybody else. When the process drains, each connection finishes the request it is in and closes.
+//!
+//! Invariant: everything in [`Worker`] is used by one thread alone.
+
+use super::acceptor::Accepted;
+use super::{Gate, inspect, paths, predict, respond};
+use crate::tensor::Tensor;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What one worker keeps between requests.
+#[derive(Debug)]
+pub struct Worker {
+    /// Which worker this is: the index of its seats and shards.
+    pub(super) index: usize,
+    /// What all workers share.
+    pub(super) gate: Arc<Gate>,
+    /// Draws the points of requests without a routing key, and request ids.
+    random: RefCell<SmallRng>,
+    /// Output tensors of the last call, reused by the next.
+    pub(super) outputs: RefCell<Vec<Tensor>>,
+}
+
+impl Worker {
+    /// The worker of this index. `seed` makes its draws differ from the other workers'.
+    #[must_use]
+    pub fn new(index: usize, gate: Arc<Gate>, seed: u64) -> Self {
+        let random = RefCell::new(SmallRng::seed_from_u64(seed));
+        Self { index, gate, random, outputs: RefCell::new(Vec::new()) }
+    }
+
+    /// 64 random bits.
+    pub(super) fn draw(&self) -> u64 {
+        self.random.borrow_mut().next_u64()
+    }
+}
+
+/// Serves connections until the queue closes or `stop` says so; then lets each finish the request it is in.
+pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: CancellationToken) {
+    let worker = Rc::new(worker);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = queue.recv() => match accepted {
+                Some(accepted) => {
+                    connections.spawn_local(serve_connection(Rc::clone(&worker), accepted, stop.clone()));
+                }
+                None => break,
+            },
+            Some(_) = connections.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    queue.close();
+    // What was accepted before the stop still gets its answer.
+    while let Some(accepted) = queue.recv().await {
+        connections.spawn_local(serve_connection(Rc::clone(&worker), accepted, stop.clone()));
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_connection(worker: Rc<Worker>, accepted: Accepted, stop: CancellationToken) {
+    let Accepted { socket, ticket } = accepted;
+    let Ok(socket) = tokio::net::TcpStream::from_std(socket) else { return };
+    let idle_timeout = worker.gate.limits.idle_timeout;
+    let service = service_fn(move |request| {
+        let worker = Rc::clone(&worker);
+        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout)
+        .serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // What ends a connection is the client's business: a reset, a time-out, bytes that are no HTTP.
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    drop(ticket);
+}
+
+async fn answer(worker: &Worker, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    match paths::parse(request.method(), &path) {
+        Ok(paths::Target::Predict(call)) => predict::predict(worker, &call, request).await,
+        Ok(paths::Target::Inspect(question)) => inspect::answer(&worker.gate, &question),
+        Err(error) => respond::refusal(&error),
+    }
+}

@@ -1,0 +1,113 @@
+//! Every metric name, once, with its kind and help text.
+//!
+//! Names are promises to dashboards and alert rules, so they live in one table that a test compares with the README and
+//! that every use must go through: a metric that is not here cannot be exported.
+//!
+//! Invariant: names start with `tidegate_`, end in their base unit, and counters end in `_total`.
+
+/// What kind of series a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Bucketed durations.
+    Histogram,
+}
+
+/// A metric: its name, kind and help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The exported name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// The help line.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, help }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram, help }
+}
+
+/// Answers by model, version, arm, protocol and HTTP status code. Empty model and version: refused before either was known.
+pub const REQUESTS: Metric =
+    counter("tidegate_requests_total", "Answers by model, version, arm, protocol and HTTP status code.");
+/// Durations by model, version and phase.
+pub const REQUEST_DURATION: Metric = histogram(
+    "tidegate_request_duration_seconds",
+    "Time from request head to answer, by phase: total, decode, compute, encode. Total includes reading the body.",
+);
+/// Requests being answered now.
+pub const REQUESTS_IN_FLIGHT: Metric =
+    gauge("tidegate_requests_in_flight", "Requests being read or answered on the data port.");
+/// Open connections on the data port.
+pub const CONNECTIONS: Metric = gauge("tidegate_connections", "Open connections on the data port.");
+/// Rows predicted.
+pub const ROWS: Metric = counter("tidegate_rows_total", "Rows predicted, a batch of 64 counting 64.");
+/// A version's share of its model's traffic.
+pub const SPLIT_WEIGHT: Metric =
+    gauge("tidegate_split_weight", "Share of the model's unpinned traffic that the version gets, 0 to 1.");
+/// Constant 1 with what is loaded as labels.
+pub const MODEL_INFO: Metric =
+    gauge("tidegate_model_info", "1 for every loaded version, with its engine and role as labels.");
+/// How long the load took.
+pub const MODEL_LOAD: Metric =
+    gauge("tidegate_model_load_seconds", "Time to read, plan and warm the version, until it could serve.");
+/// Swaps of the stable version.
+pub const SWAPS: Metric = counter("tidegate_swaps_total", "Changes of the version that is stable.");
+/// PSI over the window.
+pub const DRIFT_PSI: Metric =
+    gauge("tidegate_drift_psi", "Population stability index against the reference, over the window.");
+/// Jensen-Shannon distance over the window.
+pub const DRIFT_JS: Metric =
+    gauge("tidegate_drift_js", "Jensen-Shannon distance (nats) against the reference, over the window.");
+/// Kolmogorov-Smirnov statistic over the window.
+pub const DRIFT_KS: Metric =
+    gauge("tidegate_drift_ks", "Largest difference of the binned cumulative distributions, over the window.");
+/// Wasserstein distance over the window.
+pub const DRIFT_WASSERSTEIN: Metric = gauge(
+    "tidegate_drift_wasserstein",
+    "First Wasserstein distance in standard deviations of the reference, over the window.",
+);
+/// Values that are not ordinary, by kind.
+pub const DATA_QUALITY: Metric = counter(
+    "tidegate_data_quality_total",
+    "Feature values by kind of defect: missing, infinite, below_range, above_range, unseen_category.",
+);
+/// State of alerts.
+pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
+/// What a bounded queue had to drop.
+pub const DROPPED: Metric = counter("tidegate_dropped_total", "Items dropped because a bounded queue was full.");
+/// Constant 1 with the build as labels.
+pub const BUILD_INFO: Metric = gauge("tidegate_build_info", "1, with the version of tidegate as a label.");
+
+/// All metrics.
+pub const ALL: &[Metric] = &[
+    REQUESTS,
+    REQUEST_DURATION,
+    REQUESTS_IN_FLIGHT,
+    CONNECTIONS,
+    ROWS,
+    SPLIT_WEIGHT,
+    MODEL_INFO,
+    MODEL_LOAD,
+    SWAPS,
+    DRIFT_PSI,
+    DRIFT_JS,
+    DRIFT_KS,
+    DRIFT_WASSERSTEIN,
+    DATA_QUALITY,
+    ALERT_STATE,
+    DROPPED,
+    BUILD_INFO,
+];
