@@ -64,10 +64,10 @@ fn is_loopback(host: &str) -> bool {
     if host.is_empty() {
         return true;
     }
-    let name = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or_else(
-        || host.rsplit_once(':').map_or(host, |(name, _port)| name),
-        |(address, _port)| address,
-    );
+    let name = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or_else(|| host.rsplit_once(':').map_or(host, |(name, _port)| name), |(address, _port)| address);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

@@ -68,7 +68,7 @@ pub struct Desk {
     /// The judge's reports.
     pub board: Arc<Board>,
     /// Alerts.
-    pub alerts: Arc<Mutex<AlertBook>>,
+    pub alerts: Mutex<AlertBook>,
     /// Alert sinks, for what they dropped.
     pub sinks: Mutex<Vec<WebhookSender>>,
     /// Metrics.

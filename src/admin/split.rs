@@ -45,9 +45,7 @@ pub(super) async fn answer(
     let view = outcome.await.map_err(|_gone| AdminError::Busy)??;
     let weights: BTreeMap<String, f64> =
         view.weights.iter().map(|(version, weight)| (version.to_string(), f64::from(*weight) / 100.0)).collect();
-    Ok(respond::value(
-        &serde_json::json!({ "model": name, "weights": weights, "generation": view.generation }),
-    ))
+    Ok(respond::value(&serde_json::json!({ "model": name, "weights": weights, "generation": view.generation })))
 }
 
 async fn read_weights(request: Request<Incoming>) -> Result<Vec<(u64, u16)>, AdminError> {

@@ -75,10 +75,8 @@ fn version_drift(report: &VersionReport) -> Option<Observation> {
     };
     let features = || report.columns.iter().filter(|column| column.side == Side::Input);
     let judged = features().filter(|column| matches!(column.verdict, Verdict::Ok | Verdict::Drift)).count();
-    let names: Vec<&str> = features()
-        .filter(|column| column.verdict == Verdict::Drift)
-        .map(|column| column.name.as_str())
-        .collect();
+    let names: Vec<&str> =
+        features().filter(|column| column.verdict == Verdict::Drift).map(|column| column.name.as_str()).collect();
     let drifting = names.len();
     let drift = &report.settings.drift;
     Some(Observation {

@@ -98,10 +98,7 @@ impl AlertBook {
         let Some(open) = self.open.get_mut(&observation.subject) else {
             if observation.condition == Condition::Breach {
                 let alert = new_alert(observation, wall);
-                self.open.insert(
-                    observation.subject.clone(),
-                    Open { alert, breach_since: now, clear_since: None },
-                );
+                self.open.insert(observation.subject.clone(), Open { alert, breach_since: now, clear_since: None });
                 return self.fire_if_due(observation, now);
             }
             return None;

@@ -170,7 +170,7 @@ fn start_sinks(desk: &Desk, alerts: &AlertSettings) -> Result<(), AppError> {
         };
         let (sender, deliver) = webhook(target)?;
         // Ends by itself when its senders are gone.
-        drop(tokio::task::spawn(deliver));
+        drop(super::spawn(deliver));
         senders.push(sender);
     }
     *desk.sinks.lock().unwrap_or_else(PoisonError::into_inner) = senders;

@@ -3,10 +3,9 @@
 //! Invariant: a slow tick delays the next one and never overlaps it.
 
 use crate::admin::Desk;
-use crate::alert::state::AlertBook;
 use crate::alert::{Alert, AlertPhase, rules};
 use crate::judge::Judge;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -14,13 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the judge looks.
 const TICK: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(
-    mut judge: Judge,
-    alerts: Arc<Mutex<AlertBook>>,
-    desk: Arc<Desk>,
-    started: Instant,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(mut judge: Judge, desk: Arc<Desk>, started: Instant, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -31,8 +24,7 @@ pub(super) async fn run(
         let now = started.elapsed();
         let reports = judge.tick(now);
         let round: Vec<_> = reports.iter().flat_map(rules::observe).collect();
-        let changed =
-            alerts.lock().unwrap_or_else(PoisonError::into_inner).absorb(&round, now, SystemTime::now());
+        let changed = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner).absorb(&round, now, SystemTime::now());
         for alert in changed {
             announce(&desk, alert);
         }

@@ -17,7 +17,7 @@ mod workers;
 
 use crate::admin::{Access, COMMAND_QUEUE, Command, Desk};
 use crate::alert::state::AlertBook;
-use crate::catalog::{Publisher, Retired, retire_until_closed};
+use crate::catalog::{Catalog, Publisher, Retired, retire_until_closed};
 use crate::config::Config;
 use crate::engine::{Engines, RuntimeSearch};
 use crate::judge::{Board, Judge};
@@ -87,54 +87,28 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let started = Instant::now();
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
-    let engines = Arc::new(discover_engines(&config).await);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let worker_count = config.server.worker_count(cores);
+    let loader = loader(&config).await;
+    let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
     thread("tidegate-retirer", move || retire_until_closed(&to_retire))?;
     let publisher = Publisher::new(retired, config.repository.bake);
-    let catalog = publisher.catalog();
-    let gate = Arc::new(Gate {
-        catalog: Arc::clone(&catalog),
-        recorder: ServerRecorder::new(worker_count),
-        limits: limits(&config),
-        draining: AtomicBool::new(false),
-    });
-    let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-    let (handles, queues): (Vec<_>, Vec<_>) = (0..worker_count).map(|_| WorkerHandle::new()).unzip();
+    let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
+    let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();
     let workers = workers::start(&gate, queues, &stop_data)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
-    let board = Arc::new(Board::default());
-    let alerts = Arc::new(Mutex::new(AlertBook::default()));
-    let desk = Arc::new(Desk {
-        gate: Arc::clone(&gate),
-        workers: handles.clone(),
-        board: Arc::clone(&board),
-        alerts: Arc::clone(&alerts),
-        sinks: Mutex::new(Vec::new()),
-        telemetry: Telemetry::new(),
-        access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),
-        commands: commands.clone(),
-    });
-    let loader = Loader {
-        repository: config.repository.path.clone(),
-        engines,
-        workers: worker_count,
-        memory_budget: config.repository.memory_budget.unwrap_or_else(memory::default_budget),
-    };
-    let drain_timeout = config.server.drain_timeout;
-    let max_connections = config.server.max_connections;
-    let judge = Judge::new(catalog, board);
+    let desk = Arc::new(desk(&config, &gate, &handles, commands.clone()));
+    let judge = Judge::new(publisher.catalog(), Arc::clone(&desk.board));
+    let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
     let control = Control::new(Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started })?;
+    tracing::info!(%http, %admin, workers = handles.len(), "listening");
     let tasks = vec![
-        tokio::task::spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
-        tokio::task::spawn(control.run(wishes, stop_rest.clone())),
-        tokio::task::spawn(judging::run(judge, alerts, Arc::clone(&desk), started, stop_rest.clone())),
-        tokio::task::spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
+        spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
+        spawn(control.run(wishes, stop_rest.clone())),
+        spawn(judging::run(judge, Arc::clone(&desk), started, stop_rest.clone())),
+        spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
-    tracing::info!(%http, %admin, workers = worker_count, "listening");
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, tasks })
 }
 
@@ -205,12 +179,42 @@ async fn discover_engines(config: &Config) -> Engines {
     engines
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
+async fn loader(config: &Config) -> Loader {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Loader {
+        repository: config.repository.path.clone(),
+        engines: Arc::new(discover_engines(config).await),
+        workers: config.server.worker_count(cores),
+        memory_budget: config.repository.memory_budget.unwrap_or_else(memory::default_budget),
+    }
+}
+
+fn gate(config: &Config, catalog: Arc<Catalog>, workers: usize) -> Gate {
+    let limits = Limits {
         max_body: config.server.max_body,
         body_timeout: config.server.body_timeout,
         idle_timeout: config.server.idle_timeout,
+    };
+    Gate { catalog, recorder: ServerRecorder::new(workers), limits, draining: AtomicBool::new(false) }
+}
+
+fn desk(config: &Config, gate: &Arc<Gate>, workers: &[WorkerHandle], commands: mpsc::Sender<Command>) -> Desk {
+    Desk {
+        gate: Arc::clone(gate),
+        workers: workers.to_vec(),
+        board: Arc::new(Board::default()),
+        alerts: Mutex::new(AlertBook::default()),
+        sinks: Mutex::new(Vec::new()),
+        telemetry: Telemetry::new(),
+        access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),
+        commands,
     }
+}
+
+/// The one place where a task starts that outlives its caller.
+#[expect(clippy::disallowed_methods, reason = "long-lived tasks start in app, and this is app")]
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::task::spawn(task)
 }
 
 fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<(), AppError> {

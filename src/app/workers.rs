@@ -33,8 +33,7 @@ pub(super) fn start(
     for (index, queue) in queues.into_iter().enumerate() {
         let worker_gate = Arc::clone(gate);
         let (stop, witness) = (stop.clone(), witness.clone());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Thread)?;
         let work = move || {
             let worker = Worker::new(index, worker_gate, seed.wrapping_add(index as u64));
             LocalSet::new().block_on(&runtime, run(worker, queue, stop));

@@ -36,12 +36,16 @@ pub struct Model {
     /// How it came to be.
     pub facts: LoadFacts,
     graph: LoadedGraph,
-    seats: Box<[CachePadded<AtomicCell<Option<Box<Seat>>>>]>,
+    seats: Box<[SeatCell]>,
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Model").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+        formatter
+            .debug_struct("Model")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,6 +61,9 @@ pub struct LoadFacts {
     /// When it was ready.
     pub loaded_at: SystemTime,
 }
+
+/// A worker's seat, on a cache line of its own.
+type SeatCell = CachePadded<AtomicCell<Option<Box<Seat>>>>;
 
 /// One instance of an engine; boxed again so that a seat is one pointer wide and its swap is a single instruction.
 #[derive(Debug)]

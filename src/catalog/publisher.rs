@@ -151,7 +151,8 @@ impl Publisher {
                 state.present.get(version).is_some_and(|present| present.fingerprint == failure.fingerprint)
             });
         }
-        self.models.retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
+        self.models
+            .retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
         let waiting: Vec<String> = self.replies.keys().cloned().collect();
         for name in waiting {
             self.advance_asked(&name, now);
@@ -182,10 +183,8 @@ impl Publisher {
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
     pub fn next_load(&mut self, now: Duration) -> Option<LoadOrder> {
         let memory_in_use = self.models.values().flat_map(|state| state.loaded.values()).map(memory_of).sum();
-        let (name, state, (version, fingerprint)) = self
-            .models
-            .iter_mut()
-            .find_map(|(name, state)| state.next_to_load().map(|order| (name, state, order)))?;
+        let (name, state, (version, fingerprint)) =
+            self.models.iter_mut().find_map(|(name, state)| state.next_to_load().map(|order| (name, state, order)))?;
         state.loading = Some((version, fingerprint));
         let settings = Arc::clone(&state.settings);
         let order = LoadOrder { model: name.clone(), version, fingerprint, settings, memory_in_use };
@@ -365,7 +364,9 @@ fn make_due_split_live(name: &str, state: &mut ModelState) {
     if before.is_some() && before != after {
         state.swaps += 1;
     }
-    tracing::info!(model = name, split = ?due, "split is live");
+    if let Some(split) = due.as_deref().and_then(|weights| Split::try_new(weights).ok()) {
+        tracing::info!(model = name, %split, "split is live");
+    }
     state.live = due;
 }
 

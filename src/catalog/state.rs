@@ -134,7 +134,10 @@ impl ModelState {
 
     /// The version with the largest share, the lower one on a tie.
     pub(super) fn stable_of(weights: &Weights) -> Option<u64> {
-        weights.iter().max_by_key(|(version, weight)| (*weight, std::cmp::Reverse(*version))).map(|(version, _)| *version)
+        weights
+            .iter()
+            .max_by_key(|(version, weight)| (*weight, std::cmp::Reverse(*version)))
+            .map(|(version, _)| *version)
     }
 
     /// The highest version that is whole and did not fail: a corrupt one must not keep the one below it from serving.

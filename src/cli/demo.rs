@@ -1,3 +1,5 @@
 //! placeholder
 use super::DemoArgs;
-pub(super) fn run(_args: &DemoArgs) -> Result<(), String> { Ok(()) }
+pub(super) fn run(_args: &DemoArgs) -> Result<(), String> {
+    Ok(())
+}

@@ -91,9 +91,7 @@ impl Draws {
     /// The sequence of this seed. Every seed is valid, and neighbouring seeds are unrelated.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            random: Random::new(seed),
-        }
+        Self { random: Random::new(seed) }
     }
 
     fn customer(&mut self) -> Customer {
@@ -155,8 +153,7 @@ pub fn churn_probability(features: &[f32; FEATURES]) -> f64 {
         auto_renew,
         region,
     ] = features.map(f64::from);
-    let logit = -0.5 - 0.02 * (order_value.max(0.01) / 60.0).ln() / 0.45
-        + 1.6 * (days_since_login / 10.0).ln_1p()
+    let logit = -0.5 - 0.02 * (order_value.max(0.01) / 60.0).ln() / 0.45 + 1.6 * (days_since_login / 10.0).ln_1p()
         - 0.8 * purchase_frequency.ln_1p()
         - 1.4 * (1.0 - (-tenure_months / 12.0).exp())
         + 0.45 * support_tickets
@@ -208,18 +205,12 @@ fn rounded(value: f64, steps: f64) -> f32 {
 
 /// How many of the ascending `cuts` lie at or below `score`: a category code.
 fn code(score: f64, cuts: &[f64]) -> f64 {
-    cuts.iter()
-        .map(|cut| f64::from(u8::from(score >= *cut)))
-        .sum()
+    cuts.iter().map(|cut| f64::from(u8::from(score >= *cut))).sum()
 }
 
 /// The effect of the category whose code is `value`, 0 for a code that has none.
 fn effect(effects: &[f64], value: f64) -> f64 {
-    (0_u32..)
-        .zip(effects)
-        .filter(|(code, _)| (f64::from(*code) - value).abs() < 0.5)
-        .map(|(_, effect)| *effect)
-        .sum()
+    (0_u32..).zip(effects).filter(|(code, _)| (f64::from(*code) - value).abs() < 0.5).map(|(_, effect)| *effect).sum()
 }
 
 /// xoshiro256++ 1.0, its 256 bits of state filled by SplitMix64 as its authors recommend.
@@ -231,17 +222,12 @@ struct Random {
 impl Random {
     fn new(seed: u64) -> Self {
         let mut counter = seed;
-        Self {
-            state: std::array::from_fn(|_| split_mix(&mut counter)),
-        }
+        Self { state: std::array::from_fn(|_| split_mix(&mut counter)) }
     }
 
     fn next_u64(&mut self) -> u64 {
         let state = &mut self.state;
-        let result = state[0]
-            .wrapping_add(state[3])
-            .rotate_left(23)
-            .wrapping_add(state[0]);
+        let result = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);
         let shifted = state[1] << 17;
         state[2] ^= state[0];
         state[3] ^= state[1];
@@ -314,19 +300,9 @@ mod tests {
         let mut counter = 1_234_567;
         assert_eq!(split_mix(&mut counter), 6_457_827_717_110_365_317);
         assert_eq!(split_mix(&mut counter), 3_203_168_211_198_807_973);
-        let mut random = Random {
-            state: [1, 2, 3, 4],
-        };
+        let mut random = Random { state: [1, 2, 3, 4] };
         let numbers: Vec<u64> = (0..4).map(|_| random.next_u64()).collect();
-        assert_eq!(
-            numbers,
-            [
-                41_943_041,
-                58_720_359,
-                3_588_806_011_781_223,
-                3_591_011_842_654_386
-            ]
-        );
+        assert_eq!(numbers, [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]);
     }
 
     #[test]
@@ -340,23 +316,14 @@ mod tests {
     fn seed_seven_starts_with_the_rows_the_models_were_trained_on() {
         let text = csv(7, 2, true);
         let rows: Vec<&str> = text.lines().skip(1).collect();
-        assert_eq!(
-            rows,
-            [
-                "45.89,2,9,93.53,1,0,31.28,0,1,0,0",
-                "82.66,3,2.3,3.3,0,0.1088,6.26,3,1,0,0"
-            ]
-        );
+        assert_eq!(rows, ["45.89,2,9,93.53,1,0,31.28,0,1,0,0", "82.66,3,2.3,3.3,0,0.1088,6.26,3,1,0,0"]);
     }
 
     #[test]
     fn csv_reads_back_as_the_same_numbers() {
         let text = csv(11, 500, false);
         for (line, customer) in text.lines().skip(1).zip(Draws::new(11)) {
-            let read: Vec<u32> = line
-                .split(',')
-                .map(|cell| cell.parse::<f32>().expect("a number").to_bits())
-                .collect();
+            let read: Vec<u32> = line.split(',').map(|cell| cell.parse::<f32>().expect("a number").to_bits()).collect();
             assert_eq!(read, customer.features.map(f32::to_bits));
         }
     }
@@ -380,10 +347,7 @@ mod tests {
             for (column, (value, (low, high))) in customer.features.iter().zip(ranges).enumerate() {
                 let name = FEATURE_NAMES[column];
                 assert!((low..=high).contains(value), "{name} is {value}");
-                assert!(
-                    !counted.contains(&column) || value.fract().abs() < f32::EPSILON,
-                    "{name} is {value}"
-                );
+                assert!(!counted.contains(&column) || value.fract().abs() < f32::EPSILON, "{name} is {value}");
             }
         }
     }
@@ -391,9 +355,8 @@ mod tests {
     #[test]
     fn population_has_the_documented_shape() {
         let rows: Vec<Customer> = Draws::new(5).take(20_000).collect();
-        let share = |holds: &dyn Fn(&Customer) -> bool| {
-            rows.iter().filter(|row| holds(row)).count() as f64 / rows.len() as f64
-        };
+        let share =
+            |holds: &dyn Fn(&Customer) -> bool| rows.iter().filter(|row| holds(row)).count() as f64 / rows.len() as f64;
         assert!((0.20..0.25).contains(&share(&|row| row.churned)));
         assert!((0.48..0.52).contains(&share(&|row| row.features[0] < 60.0)));
         assert!((0.65..0.80).contains(&share(&|row| row.features[4] < 0.5)));
@@ -405,10 +368,7 @@ mod tests {
     #[test]
     fn labels_follow_the_true_probability() {
         let rows: Vec<Customer> = Draws::new(9).take(20_000).collect();
-        let expected: f64 = rows
-            .iter()
-            .map(|row| churn_probability(&row.features))
-            .sum();
+        let expected: f64 = rows.iter().map(|row| churn_probability(&row.features)).sum();
         let seen = rows.iter().filter(|row| row.churned).count() as f64;
         // Five standard deviations of a sum of 20,000 coin tosses, each of variance at most 1/4.
         assert!((seen - expected).abs() < 5.0 * (20_000.0_f64 / 4.0).sqrt());

@@ -100,13 +100,24 @@ impl<'a> Profiling<'a> {
             .collect::<Result<Vec<Vec<ColumnKey>>, String>>()?;
         let instance = graph.instance().map_err(text)?;
         let batch = empty_batch(signature);
-        Ok(Self { signature, instance, header, input_of_column, builder, input_keys, output_keys, batch, batch_rows: 0 })
+        Ok(Self {
+            signature,
+            instance,
+            header,
+            input_of_column,
+            builder,
+            input_keys,
+            output_keys,
+            batch,
+            batch_rows: 0,
+        })
     }
 
     fn absorb(&mut self, record: &csv::StringRecord, line: usize) -> Result<(), String> {
         for ((field, name), &input) in record.iter().zip(self.header).zip(&self.input_of_column) {
-            push_field(&mut self.batch[input], field.trim())
-                .map_err(|expected| format!("line {line}, column \"{name}\": expected {expected}, found \"{field}\""))?;
+            push_field(&mut self.batch[input], field.trim()).map_err(|expected| {
+                format!("line {line}, column \"{name}\": expected {expected}, found \"{field}\"")
+            })?;
         }
         self.batch_rows += 1;
         if self.batch_rows == BATCH_ROWS { self.run_batch() } else { Ok(()) }
@@ -145,7 +156,11 @@ impl<'a> Profiling<'a> {
 fn match_columns(signature: &Signature, header: &[String]) -> Result<Vec<usize>, String> {
     let width = |spec: &TensorSpec| {
         spec.row_width().filter(|_| spec.is_batched()).ok_or_else(|| {
-            format!("input \"{}\" {:?} has no rows of a fixed width and cannot be profiled", spec.name, spec.wire_shape())
+            format!(
+                "input \"{}\" {:?} has no rows of a fixed width and cannot be profiled",
+                spec.name,
+                spec.wire_shape()
+            )
         })
     };
     if let [spec] = signature.inputs.as_slice() {

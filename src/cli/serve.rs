@@ -88,4 +88,3 @@ fn load_config(args: &ServeArgs) -> Result<Config, String> {
     };
     Config::load(&sources).map_err(|problems| format!("the settings have problems:\n{problems}"))
 }
-

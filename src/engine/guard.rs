@@ -32,7 +32,11 @@ impl Instance for Guarded {
         outputs.clear();
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => open(&*self.plan)?,
+            // Whoever sent this request did not ask for a load, so a load that fails is a run that fails.
+            None => open(&*self.plan).map_err(|error| EngineError::RunFailed {
+                engine: self.plan.engine().name(),
+                reason: format!("no new instance after a panic: {error}"),
+            })?,
         };
         let result = match catch_unwind(AssertUnwindSafe(|| instance.run(inputs, outputs))) {
             Ok(result) => {

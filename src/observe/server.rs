@@ -96,9 +96,6 @@ mod tests {
         recorder.record_refusal(0, Protocol::OpenInference, StatusLabel::of(404));
         recorder.record_refusal(1, Protocol::OpenInference, StatusLabel::of(404));
         recorder.record_refusal(1, Protocol::KserveV1, StatusLabel::of(777));
-        assert_eq!(
-            recorder.refusals(),
-            [(Protocol::OpenInference, 404, 2), (Protocol::KserveV1, 500, 1)]
-        );
+        assert_eq!(recorder.refusals(), [(Protocol::OpenInference, 404, 2), (Protocol::KserveV1, 500, 1)]);
     }
 }

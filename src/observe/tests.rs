@@ -60,7 +60,8 @@ fn wide_tensors_are_reduced_to_four_statistics_of_a_row() {
 
 #[test]
 fn statistics_of_a_row_leave_non_finite_values_out_of_norm_and_mean() {
-    let close = |left: [f64; 4], right: [f64; 4]| left.iter().zip(right).all(|(left, right)| (left - right).abs() < 1e-12);
+    let close =
+        |left: [f64; 4], right: [f64; 4]| left.iter().zip(right).all(|(left, right)| (left - right).abs() < 1e-12);
     assert!(close(reduce([3.0, 4.0, 0.0, f64::NAN].into_iter(), 4), [5.0, 7.0 / 3.0, 0.25, 0.25]));
     assert!(close(reduce(std::iter::empty(), 0), [0.0, 0.0, 0.0, 1.0]));
 }

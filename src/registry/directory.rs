@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn only_numbered_directories_with_a_model_are_versions() {
         let root = repository();
-        for (model, version) in [("m", "1"), ("m", "20"), ("m", "03"), ("m", "latest"), (".hidden", "1"), ("a b", "1")] {
+        for (model, version) in [("m", "1"), ("m", "20"), ("m", "03"), ("m", "latest"), (".hidden", "1"), ("a b", "1")]
+        {
             add_version(root.path(), model, version, b"x");
         }
         fs::create_dir_all(root.path().join("m/7")).unwrap();

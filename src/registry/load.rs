@@ -73,8 +73,7 @@ impl Loader {
             milliseconds = load_time.as_millis(),
             "version loaded and warm"
         );
-        let facts =
-            LoadFacts { fingerprint: order.fingerprint, memory, load_time, loaded_at: SystemTime::now() };
+        let facts = LoadFacts { fingerprint: order.fingerprint, memory, load_time, loaded_at: SystemTime::now() };
         let (name, version) = (order.model.clone(), order.version);
         Ok(Model::new(ModelParts { name, version, graph, instances, recorder, profile, facts }))
     }

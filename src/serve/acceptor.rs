@@ -74,7 +74,7 @@ pub async fn accept(
     let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         let permit = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => permit.expect("this semaphore is never closed"),
+            Ok(permit) = Arc::clone(&permits).acquire_owned() => permit,
             () = stop.cancelled() => return,
         };
         let socket = tokio::select! {

@@ -56,7 +56,9 @@ impl Blamed for BodyError {
 /// # Errors
 /// [`BodyError`] when it is too large, too slow, cut off or encoded.
 pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, BodyError> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if let Some(encoding) =
+        headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).chars().take(40).collect();
         return Err(BodyError::Encoded { encoding });
     }

@@ -24,9 +24,7 @@ pub(super) fn answer(gate: &Gate, question: &Question<'_>) -> Answer {
             let ready = gate.is_ready();
             respond::json(ready_status(ready), oip::encode_ready(ready))
         }
-        Question::Models => {
-            respond::json(StatusCode::OK, oip::encode_model_list(&gate.catalog.snapshot().names()))
-        }
+        Question::Models => respond::json(StatusCode::OK, oip::encode_model_list(&gate.catalog.snapshot().names())),
         Question::ModelMetadata(name, version) => {
             respond_or_refuse(gate.catalog.find(name, |entry| metadata(entry, version.as_deref())))
         }

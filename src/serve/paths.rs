@@ -195,7 +195,9 @@ mod tests {
 
     #[test]
     fn paths_without_meaning_are_not_found() {
-        for path in ["/v3", "/v2/", "//", "/v2/model", "/v2/models//infer", "/v2/models/m/versions//infer", "/v1", "/v2x"] {
+        for path in
+            ["/v3", "/v2/", "//", "/v2/model", "/v2/models//infer", "/v2/models/m/versions//infer", "/v1", "/v2x"]
+        {
             let outcome = get(path);
             let known = matches!(path, "/v2/" | "//");
             assert_eq!(outcome.is_ok(), known, "{path}: {outcome:?}");
@@ -214,7 +216,10 @@ mod tests {
 
     #[test]
     fn quoted_names_are_decoded() {
-        assert_eq!(post("/v2/models/breast%2Dcancer/infer"), Ok(predict(Protocol::OpenInference, "breast-cancer", None)));
+        assert_eq!(
+            post("/v2/models/breast%2Dcancer/infer"),
+            Ok(predict(Protocol::OpenInference, "breast-cancer", None))
+        );
     }
 
     #[test]
@@ -230,7 +235,10 @@ mod tests {
         assert_eq!(get("/v2/health/ready"), Ok(Target::Inspect(Question::Ready)));
         assert_eq!(get("/v2/models"), Ok(Target::Inspect(Question::Models)));
         assert_eq!(get("/v2/models/m"), Ok(Target::Inspect(Question::ModelMetadata("m".into(), None))));
-        assert_eq!(get("/v2/models/m/versions/3/ready"), Ok(Target::Inspect(Question::ModelReady("m".into(), Some("3".into())))));
+        assert_eq!(
+            get("/v2/models/m/versions/3/ready"),
+            Ok(Target::Inspect(Question::ModelReady("m".into(), Some("3".into()))))
+        );
         assert_eq!(get("/v1/models/m"), Ok(Target::Inspect(Question::ModelReady("m".into(), None))));
         assert_eq!(get("/"), Ok(Target::Inspect(Question::Alive)));
     }

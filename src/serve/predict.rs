@@ -37,7 +37,7 @@ enum PredictError {
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
     #[error("model \"{model}\" version {version} failed: {cause}")]
-    Engine { model: String, version: u64, cause: EngineError },
+    Engine { model: String, version: u64, cause: Box<EngineError> },
     #[error("a bug ended this request: {0}")]
     Panicked(String),
 }
@@ -105,7 +105,7 @@ fn answer_with(
     model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
         model: model.name.clone(),
         version: model.version,
-        cause,
+        cause: Box::new(cause),
     })?;
     watch.end(Phase::Compute);
     let answer = encode(model, protocol, &decoded, &outputs)?;
@@ -128,8 +128,7 @@ fn decode(model: &Model, protocol: Protocol, body: &[u8]) -> Result<Decoded, Pro
 }
 
 fn encode(model: &Model, protocol: Protocol, decoded: &Decoded, outputs: &[Tensor]) -> Result<Bytes, ProtocolError> {
-    let head =
-        AnswerHead { id: decoded.id.as_deref(), model_name: &model.name, model_version: &model.version_text };
+    let head = AnswerHead { id: decoded.id.as_deref(), model_name: &model.name, model_version: &model.version_text };
     let named = |index: usize| (model.signature().outputs[index].name.as_str(), &outputs[index]);
     let mut out = Vec::with_capacity(encoded_size_hint(outputs));
     match protocol {

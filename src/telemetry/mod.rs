@@ -51,8 +51,7 @@ impl Telemetry {
     /// An empty registry with every metric described.
     #[must_use]
     pub fn new() -> Self {
-        let recorder =
-            PrometheusBuilder::new().idle_timeout(MetricKindMask::ALL, Some(SERIES_IDLE)).build_recorder();
+        let recorder = PrometheusBuilder::new().idle_timeout(MetricKindMask::ALL, Some(SERIES_IDLE)).build_recorder();
         for metric in names::ALL {
             let (name, help) = (KeyName::from_const_str(metric.name), metric.help.into());
             match metric.kind {

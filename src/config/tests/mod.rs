@@ -239,10 +239,7 @@ fn every_flag_reaches_its_setting() {
     };
     let config = Given::default().overrides(overrides).load().unwrap();
     assert_eq!((config.server.http.port(), config.server.admin.port(), config.server.workers), (1, 2, Some(3)));
-    assert_eq!(
-        (config.repository.path, config.engine.onnxruntime),
-        ("m".into(), Some("o".into()))
-    );
+    assert_eq!((config.repository.path, config.engine.onnxruntime), ("m".into(), Some("o".into())));
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Json, "trace"));
 }
 

@@ -147,13 +147,20 @@ impl<'a> Graph<'a> {
     }
 
     /// Calls `visit` with every node, those in the bodies of `If`, `Loop` and `Scan` included.
-    pub(crate) fn visit_nodes(&self, visit: &mut impl FnMut(&Node<'a>)) -> Result<(), WireError> {
+    pub(crate) fn visit_nodes(
+        &self,
+        visit: &mut impl FnMut(&Node<'a>) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
         self.visit_nested(MAX_NESTING, visit)
     }
 
-    fn visit_nested(&self, levels: usize, visit: &mut impl FnMut(&Node<'a>)) -> Result<(), WireError> {
+    fn visit_nested(
+        &self,
+        levels: usize,
+        visit: &mut impl FnMut(&Node<'a>) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
         for node in &self.nodes {
-            visit(node);
+            visit(node)?;
             for body in node.bodies()? {
                 let levels = levels.checked_sub(1).ok_or(WireError("graphs are nested too deeply"))?;
                 body.visit_nested(levels, visit)?;
@@ -186,8 +193,29 @@ impl<'a> Node<'a> {
         if self.name.is_empty() { self.outputs.first().copied().unwrap_or("") } else { self.name }
     }
 
+    /// How many classes the attributes of a classifier or of a `ZipMap` list, 0 for any other operator.
+    pub(crate) fn class_labels(&self) -> Result<i64, WireError> {
+        let mut count = 0;
+        for name in ["classlabels_int64s", "classlabels_strings"] {
+            for field in self.attribute(name)?.into_iter().flatten() {
+                let field = field?;
+                count += match field.number {
+                    number::ATTRIBUTE_STRINGS => 1,
+                    // Packed, as protobuf 3 writes it, or one field for each label, as protobuf 2 does. A varint ends
+                    // with the first byte below 128.
+                    number::ATTRIBUTE_INTS => match field.bytes() {
+                        Ok(packed) => packed.iter().map(|&byte| i64::from(byte < 0x80)).sum(),
+                        Err(_) => 1,
+                    },
+                    _ => 0,
+                };
+            }
+        }
+        Ok(count)
+    }
+
     /// The fields of the attribute called `name`, if there is one.
-    pub(crate) fn attribute(&self, name: &str) -> Result<Option<Fields<'a>>, WireError> {
+    fn attribute(&self, name: &str) -> Result<Option<Fields<'a>>, WireError> {
         for attribute in &self.attributes {
             if last_text(Fields::of(attribute), number::ATTRIBUTE_NAME)? == Some(name) {
                 return Ok(Some(Fields::of(attribute)));

@@ -32,7 +32,7 @@ pub(crate) struct OnnxFile {
     stamp: Stamp,
 }
 
-/// One operator of a model, for error messages.
+/// One operator of a model: what decides whether an engine can run it, and what to call it if not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operator {
     /// The node's name, or that of its first output.
@@ -40,6 +40,8 @@ pub(crate) struct Operator {
     pub(crate) name: String,
     /// Empty for the default domain.
     pub(crate) domain: String,
+    /// How many classes it tells apart, 0 if it is no classifier.
+    pub(crate) classes: i64,
 }
 
 /// What tells that a file was replaced: its length and when it was last written.
@@ -76,7 +78,8 @@ impl OnnxFile {
             reason: found.reason,
         })?;
         let mut operators = Vec::new();
-        graph.visit_nodes(&mut |node| operators.push(Operator::of(node))).map_err(malformed)?;
+        let mut collect = |node: &graph::Node<'_>| Operator::of(node).map(|operator| operators.push(operator));
+        graph.visit_nodes(&mut collect).map_err(malformed)?;
         drop(graph);
         Ok(Self { path: path.to_path_buf(), signature, operators, edited, stamp })
     }
@@ -100,8 +103,13 @@ impl OnnxFile {
 }
 
 impl Operator {
-    fn of(node: &graph::Node<'_>) -> Self {
-        Self { node: node.label().to_owned(), name: node.operator.to_owned(), domain: node.domain.to_owned() }
+    fn of(node: &graph::Node<'_>) -> Result<Self, wire::WireError> {
+        Ok(Self {
+            node: node.label().to_owned(),
+            name: node.operator.to_owned(),
+            domain: node.domain.to_owned(),
+            classes: node.class_labels()?,
+        })
     }
 
     /// The operator as ONNX writes it: `ai.onnx.ml.Scaler`, the default domain left out.

@@ -128,29 +128,9 @@ fn output_shape<'a>(zip_map: &Node<'a>, graph: &Graph<'a>) -> Result<Vec<Declare
     if let Some(ValueKind::Tensor { shape: Some(shape), .. }) = declared.map(|value| &value.kind) {
         return Ok(shape.clone());
     }
-    let classes = match class_labels(zip_map)? {
+    let classes = match zip_map.class_labels()? {
         0 => DeclaredDimension::Unset,
         count => DeclaredDimension::Value(count),
     };
     Ok(vec![DeclaredDimension::Unset, classes])
-}
-
-fn class_labels(zip_map: &Node<'_>) -> Result<i64, WireError> {
-    let mut count = 0;
-    for name in ["classlabels_int64s", "classlabels_strings"] {
-        for field in zip_map.attribute(name)?.into_iter().flatten() {
-            let field = field?;
-            count += match field.number {
-                number::ATTRIBUTE_STRINGS => 1,
-                // Packed, as protobuf 3 writes it, or one field for each label, as protobuf 2 does. A varint ends with
-                // the first byte below 128.
-                number::ATTRIBUTE_INTS => match field.bytes() {
-                    Ok(packed) => packed.iter().map(|&byte| i64::from(byte < 0x80)).sum(),
-                    Err(_) => 1,
-                },
-                _ => 0,
-            };
-        }
-    }
-    Ok(count)
 }

@@ -4,8 +4,9 @@
 //! with its batch size left symbolic, and every instance spawns its own state from the shared plan; loading once for each
 //! batch size would be a little faster per call and would need a cache of plans.
 //!
-//! tract looks operators up by name alone. An operator of a foreign domain that shares its name with a standard one
-//! would be run as the standard one and give wrong answers, so domains are checked here first.
+//! A wrong answer is worse than a refusal, and tract 0.23 gives one in two cases, which are refused here first. It looks
+//! operators up by name alone, so one of a foreign domain that shares its name with a standard one would be run as the
+//! standard one. And a `TreeEnsembleClassifier` of two classes labels its rows by a score that it compares with nothing.
 //!
 //! Copies: the values of an input are copied once into memory aligned the way tract's kernels want it (strings once
 //! each), the values of an output once into a plain vector. tract's tensors own their memory, so neither can be
@@ -70,8 +71,9 @@ impl TractPlan {
     pub(super) fn load(file: &OnnxFile, remedy: &str) -> Result<Self, EngineError> {
         let framework = tract_onnx::onnx();
         check_operators(file, &framework, remedy)?;
+        check_binary_trees(file, remedy)?;
         check_datatypes(file)?;
-        let model = catch_unwind(AssertUnwindSafe(|| build(file, &framework))).unwrap_or_else(|panic| {
+        let model = catch_unwind(AssertUnwindSafe(|| build(file, &framework, remedy))).unwrap_or_else(|panic| {
             let reason = guard::message(panic);
             Err(EngineError::Panicked { engine: ENGINE, doing: "loading the model", reason })
         })?;
@@ -128,6 +130,16 @@ fn check_operators(file: &OnnxFile, framework: &Onnx, remedy: &str) -> Result<()
     })
 }
 
+fn check_binary_trees(file: &OnnxFile, remedy: &str) -> Result<(), EngineError> {
+    let wrong = |operator: &&Operator| operator.name == "TreeEnsembleClassifier" && operator.classes == 2;
+    match file.operators.iter().find(wrong) {
+        None => Ok(()),
+        Some(operator) => {
+            Err(operator_failed(file, operator, format!("its labels of two classes are wrong; {remedy}")))
+        }
+    }
+}
+
 fn check_datatypes(file: &OnnxFile) -> Result<(), EngineError> {
     let sides = [("input", &file.signature.inputs), ("output", &file.signature.outputs)];
     for (side, spec) in sides.iter().flat_map(|(side, specs)| specs.iter().map(move |spec| (*side, spec))) {
@@ -143,8 +155,8 @@ fn check_datatypes(file: &OnnxFile) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn build(file: &OnnxFile, framework: &Onnx) -> Result<Arc<TypedRunnableModel>, EngineError> {
-    let proto = read_proto(file, framework).map_err(|error| load_failed(file, &error))?;
+fn build(file: &OnnxFile, framework: &Onnx, remedy: &str) -> Result<Arc<TypedRunnableModel>, EngineError> {
+    let proto = read_proto(file, framework).map_err(|error| load_failed(file, &error, remedy))?;
     let mut first_error = None;
     for reading in READINGS {
         match build_with(file, &proto, framework, reading) {
@@ -155,7 +167,7 @@ fn build(file: &OnnxFile, framework: &Onnx) -> Result<Arc<TypedRunnableModel>, E
     }
     Err(first_error.map_or_else(
         || EngineError::Malformed { path: file.path.clone(), reason: "nothing to load" },
-        |error| load_failed(file, &error),
+        |error| load_failed(file, &error, remedy),
     ))
 }
 
@@ -227,8 +239,8 @@ fn run_failed(error: &TractError) -> EngineError {
 }
 
 /// Names the node at fault, where what tract says contains the name of one.
-fn load_failed(file: &OnnxFile, error: &TractError) -> EngineError {
-    let reason = format!("{error:#}");
+fn load_failed(file: &OnnxFile, error: &TractError, remedy: &str) -> EngineError {
+    let reason = format!("{error:#}; {remedy}");
     let outermost = error.to_string();
     let is_named = |operator: &&Operator| {
         let node = &operator.node;
@@ -236,13 +248,17 @@ fn load_failed(file: &OnnxFile, error: &TractError) -> EngineError {
             && (outermost.contains(&format!("\"{node}\"")) || outermost.contains(&format!("node {node} (")))
     };
     match file.operators.iter().find(is_named) {
-        Some(operator) => EngineError::OperatorFailed {
-            path: file.path.clone(),
-            engine: ENGINE,
-            operator: operator.qualified(),
-            node: operator.node.clone(),
-            reason,
-        },
+        Some(operator) => operator_failed(file, operator, reason),
         None => EngineError::LoadFailed { path: file.path.clone(), engine: ENGINE, reason },
+    }
+}
+
+fn operator_failed(file: &OnnxFile, operator: &Operator, reason: String) -> EngineError {
+    EngineError::OperatorFailed {
+        path: file.path.clone(),
+        engine: ENGINE,
+        operator: operator.qualified(),
+        node: operator.node.clone(),
+        reason,
     }
 }

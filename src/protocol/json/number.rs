@@ -43,12 +43,22 @@ pub(crate) struct Number<'a> {
 
 impl<'a> Scanner<'a> {
     /// Reads a number.
-    #[inline]
+    ///
+    /// Inlined for certain: a [`Number`] handed back through memory is read before it is written out, which stalls
+    /// for longer than the digits take.
+    #[inline(always)]
     pub(crate) fn number(&mut self, expected: &'static str) -> ScanResult<Number<'a>> {
         let first = self.peek();
         let offset = self.at;
         let is_negative = first == Some(b'-');
         self.at += usize::from(is_negative);
+        let text = &self.bytes[self.at..];
+        if let Some(decimal) = decimal_in_8(text).or_else(|| decimal_in_16(text)) {
+            self.at += decimal.length;
+            let text = &self.bytes[offset..self.at];
+            let (mantissa, exponent) = (decimal.mantissa, -i64::from(decimal.fraction_digits));
+            return Ok(Number { text, offset, mantissa, exponent, is_negative, is_whole: false, is_exact: true });
+        }
         let mut mantissa = 0;
         let whole_digits = self.digits(&mut mantissa);
         if whole_digits == 0 || (whole_digits > 1 && self.bytes[self.at - whole_digits] == b'0') {
@@ -77,7 +87,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a run of digits onto the end of `mantissa`, which wraps if they are too many; how many there were.
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self, mantissa: &mut u64) -> usize {
         let start = self.at;
         loop {
@@ -124,7 +134,7 @@ impl<'a> Scanner<'a> {
 
 impl Number<'_> {
     /// The nearest `f64`, ties to even; `None` when that is infinite.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn to_f64(self) -> Option<f64> {
         // Both operands are exact, so the one rounding of the product or quotient is the correct one (Clinger 1990).
         if self.is_exact
@@ -144,7 +154,7 @@ impl Number<'_> {
     /// 1 followed by zeros. If d is 4 or more units away from every midpoint, no midpoint lies between x and d or on
     /// either, so both round to the same `f32`. At the ends of the range: an x just below the smallest normal `f32`
     /// or just above the largest still rounds to it, being within a few `f64` units of d.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn to_f32(self) -> Option<f32> {
         const LOWER_BITS: u64 = (1 << 29) - 1;
         const MIDPOINT: u64 = 1 << 28;
@@ -161,7 +171,7 @@ impl Number<'_> {
     }
 
     /// The number as an integer of type `T`, exactly.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn to_integer<T: TryFrom<i128>>(self, datatype: DataType) -> ScanResult<T> {
         if !self.is_whole {
             return Err(Box::new(JsonError::NotWhole { offset: self.offset, text: self.quoted(), datatype }));
@@ -183,14 +193,14 @@ impl Number<'_> {
     }
 
     /// `mantissa` · 10^`exponent` without its sign, after at most two roundings, if the power is exact.
-    #[inline]
+    #[inline(always)]
     fn scaled(self) -> Option<f64> {
-        let mantissa = self.mantissa as f64;
+        let mantissa = if self.mantissa >> 63 == 0 { self.mantissa as i64 as f64 } else { self.mantissa as f64 };
         let power = *EXACT_POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
         Some(if self.exponent < 0 { mantissa / power } else { mantissa * power })
     }
 
-    #[inline]
+    #[inline(always)]
     fn signed(self, magnitude: f64) -> f64 {
         if self.is_negative { -magnitude } else { magnitude }
     }
@@ -206,7 +216,7 @@ impl Number<'_> {
 }
 
 /// Reads a number or `null`, which stands for a missing one and becomes NaN.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_float32(scanner: &mut Scanner<'_>) -> ScanResult<f32> {
     if scanner.peek() == Some(b'n') && scanner.null() {
         return Ok(f32::NAN);
@@ -216,7 +226,7 @@ pub(crate) fn read_float32(scanner: &mut Scanner<'_>) -> ScanResult<f32> {
 }
 
 /// Reads a number or `null`, which stands for a missing one and becomes NaN.
-#[inline]
+#[inline(always)]
 pub(crate) fn read_float64(scanner: &mut Scanner<'_>) -> ScanResult<f64> {
     if scanner.peek() == Some(b'n') && scanner.null() {
         return Ok(f64::NAN);
@@ -226,7 +236,7 @@ pub(crate) fn read_float64(scanner: &mut Scanner<'_>) -> ScanResult<f64> {
 }
 
 /// Eight bytes from `at`, the first one lowest; zeros behind the end.
-#[inline]
+#[inline(always)]
 fn word_at(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.first_chunk::<8>() {
@@ -239,7 +249,7 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
 ///
 /// The method of Lemire, "Quickly parsing eight digits" (2018), shifted so that fewer digits are eight with zeros in
 /// front.
-#[inline]
+#[inline(always)]
 fn leading_digits(word: u64) -> (u64, usize) {
     // Digits become 0 to 9. Adding 0x76 then sets the top bit of exactly the bytes from 10 on; a carry out of a byte
     // above 0x89 only reaches bytes behind the first that is no digit.
@@ -251,6 +261,63 @@ fn leading_digits(word: u64) -> (u64, usize) {
     let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
     let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
     (high.wrapping_add(low) >> 32, (bits / 8) as usize)
+}
+
+/// A number with a point and no exponent that ends, with one byte to spare, within `$bytes` bytes of `text`.
+///
+/// Its digits are found in one look: the first byte that is no digit must be the point, the second is behind the end;
+/// closing the gap between leaves digits only. `None` for any other number, and for what is none.
+macro_rules! decimal_in {
+    ($name:ident, $word:ty, $bytes:literal, $value:expr) => {
+        #[inline(always)]
+        fn $name(text: &[u8]) -> Option<Decimal> {
+            const ONES: $word = <$word>::from_le_bytes([1; $bytes]);
+            let window = <$word>::from_le_bytes(*text.first_chunk::<$bytes>()?);
+            // Digits become 0 to 9; the top bit of every other byte is set, none carries into the next.
+            let values = window ^ (0x30 * ONES);
+            let others = (((values & (0x7f * ONES)) + 0x76 * ONES) | values) & (0x80 * ONES);
+            let behind_point = others & others.wrapping_sub(1);
+            if behind_point == 0 {
+                return None;
+            }
+            let point = others.trailing_zeros() & !7;
+            let end = behind_point.trailing_zeros() & !7;
+            let is_plain = (window >> point) as u8 == b'.' && !matches!((window >> end) as u8, b'e' | b'E');
+            let has_leading_zero = values as u8 == 0 && point > 8;
+            if !is_plain || has_leading_zero || point == 0 || end == point + 8 {
+                return None;
+            }
+            let whole = (1 << point) - 1;
+            let digits = (values & whole) | ((values >> 8) & !whole);
+            Some(Decimal {
+                mantissa: $value(digits << (8 * $bytes + 8 - end)),
+                fraction_digits: (end - point) / 8 - 1,
+                length: (end / 8) as usize,
+            })
+        }
+    };
+}
+
+decimal_in!(decimal_in_8, u64, 8, eight_digits);
+decimal_in!(decimal_in_16, u128, 16, sixteen_digits);
+
+struct Decimal {
+    mantissa: u64,
+    fraction_digits: u32,
+    length: usize,
+}
+
+#[inline(always)]
+fn sixteen_digits(digits: u128) -> u64 {
+    eight_digits(digits as u64) * 100_000_000 + eight_digits((digits >> 64) as u64)
+}
+
+#[inline(always)]
+fn eight_digits(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
+    let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
+    high.wrapping_add(low) >> 32
 }
 
 /// Digits of the mantissa from the first that is not zero on.

@@ -40,7 +40,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips whitespace and looks at the next byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.bytes.get(self.at) {
@@ -74,7 +74,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Behind a value: reads a comma (`true`, another value follows) or the closing bracket (`false`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn another(&mut self, bracket: u8) -> ScanResult<bool> {
         match self.peek() {
             Some(b',') => {

@@ -47,7 +47,7 @@ impl Element for bool {
 }
 
 impl Element for f32 {
-    #[inline]
+    #[inline(always)]
     fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
         read_float32(scanner)
     }
