@@ -1,11 +1,12 @@
 //! `tidegate demo`: the whole job in about a minute, on free ports, with nothing to set up.
 //!
-//! A real gateway serves `churn` from a temporary repository; fresh draws of customers arrive over HTTP at 50 a second.
+//! A real gateway serves `churn` from a temporary repository; fresh draws of customers arrive over HTTP at 40 a second.
 //! What a team does in weeks happens in acts: traffic, a 10 % canary, a swap, a shift of one feature, its end. Each act
 //! says what must have happened and checks it by the gateway's own answers, so the demo is a test that people can watch.
 //!
-//! The window is 10 s and holds 500 rows. A shift fills it row by row; drift is called when about a third of the window
-//! is shifted. Verdicts wait for 400 rows: with 200, chance alone would call one in about two thousand looks.
+//! The window is 10 s and holds some 420 rows. A shift fills it row by row; drift is called when about a third of it is
+//! shifted, after 3 to 5 s, and the alert fires a second later. Verdicts wait for 350 rows: with 200, chance alone would
+//! call drift in about one of two thousand looks at a feature.
 //!
 //! Invariant: the exit code is 0 only if every check passed.
 
@@ -25,11 +26,13 @@ use traffic::{Traffic, string_at};
 /// The feature that is shifted.
 const SHIFTED_FEATURE: &str = "order_value";
 /// Rows of a second.
-pub(super) const ROWS_PER_SECOND: usize = 50;
+pub(super) const ROWS_PER_SECOND: usize = 40;
 /// The shift must be found within this many shifted rows.
 const SHIFTED_ROWS_LIMIT: usize = 300;
-/// A 10 % canary over 500 rows gets 50 ± 6.7; within five standard deviations in all but one of a million runs.
-const CANARY_ROWS: std::ops::RangeInclusive<u64> = 17..=83;
+/// Requests of the canary act.
+const CANARY_REQUESTS: usize = 500;
+/// A 10 % canary over 500 requests gets 50 ± 6.7; within five standard deviations in all but one of a million runs.
+const CANARY_SHARE: std::ops::RangeInclusive<u64> = 17..=83;
 /// The longest wait for the alert to resolve: the window, twice, and then some.
 const RESOLVE_SECONDS: usize = 30;
 
@@ -116,12 +119,16 @@ impl Show {
         self.tell("act 2: version 2 gets 10 % of the traffic");
         self.traffic.split(&json!({ "weights": { "1": 90, "2": 10 } })).await?;
         self.traffic.served.clear();
-        self.send_seconds(10).await?;
+        for _ in 0..CANARY_REQUESTS {
+            self.send_one(0.0).await?;
+        }
         let stable = self.traffic.served_by("1", "stable");
         let canary = self.traffic.served_by("2", "canary");
         self.check(
-            CANARY_ROWS.contains(&canary) && stable + canary == 500,
-            &format!("of 500 requests {stable} went to stable version 1 and {canary} to canary version 2"),
+            CANARY_SHARE.contains(&canary) && stable + canary == CANARY_REQUESTS as u64,
+            &format!(
+                "of {CANARY_REQUESTS} requests {stable} went to stable version 1 and {canary} to canary version 2"
+            ),
         );
         let moved = self.count_moved_customers().await?;
         self.check(moved == 0, "20 customers with a routing key got the same version three times each");

@@ -1,6 +1,6 @@
 //! The demo's client: predictions at a steady pace, and what the admin API says.
 //!
-//! Open loop: a row is due every 20 ms whatever the answers do, so a stall shows as rows that are late, not as fewer rows.
+//! Open loop: a row is due every 25 ms whatever the answers do, so a stall shows as rows that are late, not as fewer rows.
 //!
 //! Invariant: every answer is checked to name one version in its header and in its body.
 
