@@ -11,7 +11,7 @@ use crate::config::EngineChoice;
 use crate::engine::{Engines, Instance, LoadOptions, LoadedGraph, RuntimeSearch};
 use crate::profile::{ColumnKey, ColumnSpec, Profile, ProfileBuilder, ProfileOptions, Side};
 use crate::registry::{MODEL_FILE, PROFILE_FILE};
-use crate::tensor::{ByteStrings, Shape, Signature, Tensor, TensorData, TensorSpec};
+use crate::tensor::{Shape, Signature, Tensor, TensorData, TensorSpec};
 use std::path::Path;
 
 /// Rows that go through the model at a time.
@@ -139,9 +139,7 @@ impl<'a> Profiling<'a> {
         let mut outputs = Vec::new();
         self.instance.run(&inputs, &mut outputs).map_err(text)?;
         for (keys, tensor) in self.input_keys.iter().zip(&inputs).chain(self.output_keys.iter().zip(&outputs)) {
-            for (index, &key) in keys.iter().enumerate() {
-                absorb_column(&mut self.builder, key, tensor.data(), (index, keys.len()))?;
-            }
+            absorb_columns(&mut self.builder, keys, tensor.data())?;
         }
         Ok(())
     }
@@ -242,24 +240,22 @@ fn push_field(data: &mut TensorData, field: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Hands one column of a tensor to the builder; `(index, width)` say which.
-fn absorb_column(
-    builder: &mut ProfileBuilder,
-    key: ColumnKey,
-    data: &TensorData,
-    (index, width): (usize, usize),
-) -> Result<(), String> {
-    let every = |length: usize| (index..length).step_by(width.max(1));
-    match data {
-        TensorData::Bytes(values) => {
-            let values: &ByteStrings = values;
-            builder.absorb_strings(key, every(values.len()).map(|position| values.get(position))).map_err(text)
+/// Hands every column of a tensor to the builder.
+fn absorb_columns(builder: &mut ProfileBuilder, keys: &[ColumnKey], data: &TensorData) -> Result<(), String> {
+    let width = keys.len().max(1);
+    if let TensorData::Bytes(values) = data {
+        for (index, &key) in keys.iter().enumerate() {
+            let column = (index..values.len()).step_by(width).map(|position| values.get(position));
+            builder.absorb_strings(key, column).map_err(text)?;
         }
-        data => {
-            let read = data.numbers().ok_or("strings have no numbers")?;
-            builder.absorb_numbers(key, every(data.len()).map(read)).map_err(text)
-        }
+        return Ok(());
     }
+    let mut columns = vec![Vec::with_capacity(BATCH_ROWS); width];
+    data.visit_numbers(|position, value| columns[position % width].push(value));
+    for (&key, column) in keys.iter().zip(columns) {
+        builder.absorb_numbers(key, column).map_err(text)?;
+    }
+    Ok(())
 }
 
 /// Writes beside the target and renames, so that a gateway that polls the directory never reads half a profile.

@@ -123,11 +123,7 @@ impl Shard {
                 }
             }
             data => {
-                if let Some(value_at) = data.numbers() {
-                    for (position, value) in (0..data.len()).map(value_at).enumerate() {
-                        self.count(&plan.columns[position % plan.columns.len()], value);
-                    }
-                }
+                data.visit_numbers(|position, value| self.count(&plan.columns[position % plan.columns.len()], value));
             }
         }
     }
@@ -154,18 +150,16 @@ impl Shard {
     }
 
     fn record_statistics(&self, plan: &TensorPlan, tensor: &Tensor) {
-        if plan.columns.is_empty() {
-            return;
-        }
-        let Some(value_at) = tensor.data().numbers() else { return };
-        let rows = rows_of(plan, tensor);
-        let width = tensor.data().len().checked_div(rows).unwrap_or(0);
-        for row in 0..rows {
-            let statistics = reduce((row * width..(row + 1) * width).map(&value_at), width);
-            for (column, value) in plan.columns.iter().zip(statistics) {
-                self.count(column, value);
+        let width = tensor.data().len().checked_div(rows_of(plan, tensor)).unwrap_or(0);
+        let mut row = RowStatistics::default();
+        tensor.data().visit_numbers(|position, value| {
+            row.add(value);
+            if (position + 1) % width == 0 {
+                for (column, value) in plan.columns.iter().zip(std::mem::take(&mut row).finish()) {
+                    self.count(column, value);
+                }
             }
-        }
+        });
     }
 
     fn count(&self, column: &ColumnPlan, value: f64) {
@@ -177,20 +171,34 @@ impl Shard {
     }
 }
 
-/// Norm, mean, share of zeros and share of non-finite values of a row, as the columns of a wide tensor hold them; norm
-/// and mean are over the finite values.
-#[expect(clippy::cast_precision_loss, reason = "a row has fewer than 2^53 values")]
-pub(super) fn reduce(values: impl Iterator<Item = f64>, width: usize) -> [f64; 4] {
-    let (mut square_sum, mut sum, mut zeros, mut finite) = (0.0, 0.0, 0_u64, 0_u64);
-    for value in values.filter(|value| value.is_finite()) {
-        square_sum += value * value;
-        sum += value;
-        finite += 1;
-        zeros += u64::from(value.abs() < f64::MIN_POSITIVE);
+/// What a row of a wide tensor is reduced to, in the making.
+#[derive(Default)]
+pub(super) struct RowStatistics {
+    values: u64,
+    finite: u64,
+    zeros: u64,
+    sum: f64,
+    square_sum: f64,
+}
+
+impl RowStatistics {
+    pub(super) fn add(&mut self, value: f64) {
+        self.values += 1;
+        if value.is_finite() {
+            self.finite += 1;
+            self.zeros += u64::from(value.abs() < f64::MIN_POSITIVE);
+            self.sum += value;
+            self.square_sum += value * value;
+        }
     }
-    let share = |count: u64| if width == 0 { 0.0 } else { count as f64 / width as f64 };
-    let mean = if finite == 0 { 0.0 } else { sum / finite as f64 };
-    [square_sum.sqrt(), mean, share(zeros), 1.0 - share(finite)]
+
+    /// Norm and mean of the finite values, share of zeros and share of non-finite values: the columns of a wide tensor.
+    #[expect(clippy::cast_precision_loss, reason = "a row has fewer than 2^53 values")]
+    pub(super) fn finish(self) -> [f64; 4] {
+        let share = |count: u64| if self.values == 0 { 0.0 } else { count as f64 / self.values as f64 };
+        let mean = if self.finite == 0 { 0.0 } else { self.sum / self.finite as f64 };
+        [self.square_sum.sqrt(), mean, share(self.zeros), share(self.values - self.finite)]
+    }
 }
 
 fn rows_of(plan: &TensorPlan, tensor: &Tensor) -> usize {

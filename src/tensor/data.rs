@@ -110,30 +110,32 @@ impl TensorData {
         self.len() == 0
     }
 
-    /// Reads any value as a double, false and true as 0 and 1, by its position; nothing for byte strings. Integers beyond
-    /// 2^53 are rounded to the nearest double.
-    #[must_use]
+    /// Shows every value as a double to `visit`, with its position; false and true as 0 and 1, integers beyond 2^53
+    /// rounded to the nearest. Byte strings have no numbers: nothing is shown, and the answer is false.
     #[expect(clippy::cast_precision_loss, reason = "said in the documentation; bins are far wider")]
-    pub fn numbers(&self) -> Option<Box<dyn Fn(usize) -> f64 + '_>> {
-        fn widened<T: Copy>(values: &[T], widen: fn(T) -> f64) -> Option<Box<dyn Fn(usize) -> f64 + '_>> {
-            Some(Box::new(move |index| widen(values[index])))
+    pub fn visit_numbers(&self, visit: impl FnMut(usize, f64)) -> bool {
+        fn each<T: Copy>(values: &[T], widen: impl Fn(T) -> f64, mut visit: impl FnMut(usize, f64)) {
+            for (position, &value) in values.iter().enumerate() {
+                visit(position, widen(value));
+            }
         }
         match self {
-            Self::Bool(values) => widened(values, |value| f64::from(u8::from(value))),
-            Self::Uint8(values) => widened(values, f64::from),
-            Self::Uint16(values) => widened(values, f64::from),
-            Self::Uint32(values) => widened(values, f64::from),
-            Self::Uint64(values) => widened(values, |value| value as f64),
-            Self::Int8(values) => widened(values, f64::from),
-            Self::Int16(values) => widened(values, f64::from),
-            Self::Int32(values) => widened(values, f64::from),
-            Self::Int64(values) => widened(values, |value| value as f64),
-            Self::Fp16(values) => widened(values, half::f16::to_f64),
-            Self::Bf16(values) => widened(values, half::bf16::to_f64),
-            Self::Fp32(values) => widened(values, f64::from),
-            Self::Fp64(values) => widened(values, |value| value),
-            Self::Bytes(_) => None,
+            Self::Bool(values) => each(values, |value| f64::from(u8::from(value)), visit),
+            Self::Uint8(values) => each(values, f64::from, visit),
+            Self::Uint16(values) => each(values, f64::from, visit),
+            Self::Uint32(values) => each(values, f64::from, visit),
+            Self::Uint64(values) => each(values, |value| value as f64, visit),
+            Self::Int8(values) => each(values, f64::from, visit),
+            Self::Int16(values) => each(values, f64::from, visit),
+            Self::Int32(values) => each(values, f64::from, visit),
+            Self::Int64(values) => each(values, |value| value as f64, visit),
+            Self::Fp16(values) => each(values, half::f16::to_f64, visit),
+            Self::Bf16(values) => each(values, half::bf16::to_f64, visit),
+            Self::Fp32(values) => each(values, f64::from, visit),
+            Self::Fp64(values) => each(values, |value| value, visit),
+            Self::Bytes(_) => return false,
         }
+        true
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Invariant: what the scanner accepts is exactly what RFC 8259 accepts, up to [`MAX_DEPTH`](super::MAX_DEPTH) levels.
 
+mod digits;
 mod error;
 mod number;
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Numbers: JSON's grammar, correctly rounded floats, exact integers.
 //!
-//! Digits are read eight at a time without a branch per digit, because lengths of digits vary from value to value and
-//! a mispredicted branch costs more than the arithmetic. Most numbers then need one multiplication or division; the
-//! rest go to the standard library, which is correctly rounded too, only slower.
+//! Most numbers need one multiplication or division of exact values; the rest go to the standard library, which is
+//! correctly rounded too, only slower.
 //!
 //! Invariant: every value is bit for bit what `str::parse` makes of the same text.
 
+use super::digits::{append_digits, short_decimal};
 use super::{JsonError, ScanResult, Scanner};
 use crate::protocol::limits::quoted;
 use crate::tensor::DataType;
@@ -16,9 +16,6 @@ const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
-
-/// 10^n for the n digits that one word of eight bytes can hold.
-const SHIFTS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// Any number of this many digits fits a `u64`.
 const MAX_EXACT_DIGITS: usize = 19;
@@ -48,17 +45,35 @@ impl<'a> Scanner<'a> {
     /// for longer than the digits take.
     #[inline(always)]
     pub(crate) fn number(&mut self, expected: &'static str) -> ScanResult<Number<'a>> {
-        let first = self.peek();
-        let offset = self.at;
-        let is_negative = first == Some(b'-');
-        self.at += usize::from(is_negative);
-        let text = &self.bytes[self.at..];
-        if let Some(decimal) = decimal_in_8(text).or_else(|| decimal_in_16(text)) {
+        let (offset, is_negative) = self.sign();
+        if let Some(decimal) = short_decimal(&self.bytes[self.at..]) {
             self.at += decimal.length;
             let text = &self.bytes[offset..self.at];
             let (mantissa, exponent) = (decimal.mantissa, -i64::from(decimal.fraction_digits));
             return Ok(Number { text, offset, mantissa, exponent, is_negative, is_whole: false, is_exact: true });
         }
+        self.any_number(offset, is_negative, expected)
+    }
+
+    /// As [`Self::number`], faster where numbers usually have no fraction.
+    #[inline(always)]
+    pub(crate) fn whole_number(&mut self, expected: &'static str) -> ScanResult<Number<'a>> {
+        let (offset, is_negative) = self.sign();
+        self.any_number(offset, is_negative, expected)
+    }
+
+    /// Reads a minus sign, if one is next; the offset before it, and whether it was there.
+    #[inline(always)]
+    fn sign(&mut self) -> (usize, bool) {
+        let is_negative = self.peek() == Some(b'-');
+        let offset = self.at;
+        self.at += usize::from(is_negative);
+        (offset, is_negative)
+    }
+
+    /// Reads a number behind its sign.
+    #[inline(always)]
+    fn any_number(&mut self, offset: usize, is_negative: bool, expected: &'static str) -> ScanResult<Number<'a>> {
         let mut mantissa = 0;
         let whole_digits = self.digits(&mut mantissa);
         if whole_digits == 0 || (whole_digits > 1 && self.bytes[self.at - whole_digits] == b'0') {
@@ -86,18 +101,12 @@ impl<'a> Scanner<'a> {
         Ok(Number { text, offset, mantissa, exponent, is_negative, is_whole, is_exact })
     }
 
-    /// Reads a run of digits onto the end of `mantissa`, which wraps if they are too many; how many there were.
+    /// Reads a run of digits onto the end of `mantissa`; how many there were.
     #[inline(always)]
     fn digits(&mut self, mantissa: &mut u64) -> usize {
-        let start = self.at;
-        loop {
-            let (value, count) = leading_digits(word_at(self.bytes, self.at));
-            *mantissa = mantissa.wrapping_mul(SHIFTS[count]).wrapping_add(value);
-            self.at += count;
-            if count < 8 {
-                return self.at - start;
-            }
-        }
+        let count = append_digits(&self.bytes[self.at..], mantissa);
+        self.at += count;
+        count
     }
 
     /// Reads `e`, a sign and digits.
@@ -195,7 +204,7 @@ impl Number<'_> {
     /// `mantissa` · 10^`exponent` without its sign, after at most two roundings, if the power is exact.
     #[inline(always)]
     fn scaled(self) -> Option<f64> {
-        let mantissa = if self.mantissa >> 63 == 0 { self.mantissa as i64 as f64 } else { self.mantissa as f64 };
+        let mantissa = self.mantissa as f64;
         let power = *EXACT_POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
         Some(if self.exponent < 0 { mantissa / power } else { mantissa * power })
     }
@@ -233,91 +242,6 @@ pub(crate) fn read_float64(scanner: &mut Scanner<'_>) -> ScanResult<f64> {
     }
     let number = scanner.number("a number or null")?;
     number.to_f64().ok_or_else(|| number.out_of_range(DataType::Fp64))
-}
-
-/// Eight bytes from `at`, the first one lowest; zeros behind the end.
-#[inline(always)]
-fn word_at(bytes: &[u8], at: usize) -> u64 {
-    let rest = bytes.get(at..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte)),
-    }
-}
-
-/// The value of the digits that `word` begins with, and how many there are.
-///
-/// The method of Lemire, "Quickly parsing eight digits" (2018), shifted so that fewer digits are eight with zeros in
-/// front.
-#[inline(always)]
-fn leading_digits(word: u64) -> (u64, usize) {
-    // Digits become 0 to 9. Adding 0x76 then sets the top bit of exactly the bytes from 10 on; a carry out of a byte
-    // above 0x89 only reaches bytes behind the first that is no digit.
-    let values = word ^ 0x3030_3030_3030_3030;
-    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
-    let bits = others.trailing_zeros() & !7;
-    let digits = values.checked_shl(64 - bits).unwrap_or(0);
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
-    let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
-    (high.wrapping_add(low) >> 32, (bits / 8) as usize)
-}
-
-/// A number with a point and no exponent that ends, with one byte to spare, within `$bytes` bytes of `text`.
-///
-/// Its digits are found in one look: the first byte that is no digit must be the point, the second is behind the end;
-/// closing the gap between leaves digits only. `None` for any other number, and for what is none.
-macro_rules! decimal_in {
-    ($name:ident, $word:ty, $bytes:literal, $value:expr) => {
-        #[inline(always)]
-        fn $name(text: &[u8]) -> Option<Decimal> {
-            const ONES: $word = <$word>::from_le_bytes([1; $bytes]);
-            let window = <$word>::from_le_bytes(*text.first_chunk::<$bytes>()?);
-            // Digits become 0 to 9; the top bit of every other byte is set, none carries into the next.
-            let values = window ^ (0x30 * ONES);
-            let others = (((values & (0x7f * ONES)) + 0x76 * ONES) | values) & (0x80 * ONES);
-            let behind_point = others & others.wrapping_sub(1);
-            if behind_point == 0 {
-                return None;
-            }
-            let point = others.trailing_zeros() & !7;
-            let end = behind_point.trailing_zeros() & !7;
-            let is_plain = (window >> point) as u8 == b'.' && !matches!((window >> end) as u8, b'e' | b'E');
-            let has_leading_zero = values as u8 == 0 && point > 8;
-            if !is_plain || has_leading_zero || point == 0 || end == point + 8 {
-                return None;
-            }
-            let whole = (1 << point) - 1;
-            let digits = (values & whole) | ((values >> 8) & !whole);
-            Some(Decimal {
-                mantissa: $value(digits << (8 * $bytes + 8 - end)),
-                fraction_digits: (end - point) / 8 - 1,
-                length: (end / 8) as usize,
-            })
-        }
-    };
-}
-
-decimal_in!(decimal_in_8, u64, 8, eight_digits);
-decimal_in!(decimal_in_16, u128, 16, sixteen_digits);
-
-struct Decimal {
-    mantissa: u64,
-    fraction_digits: u32,
-    length: usize,
-}
-
-#[inline(always)]
-fn sixteen_digits(digits: u128) -> u64 {
-    eight_digits(digits as u64) * 100_000_000 + eight_digits((digits >> 64) as u64)
-}
-
-#[inline(always)]
-fn eight_digits(digits: u64) -> u64 {
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
-    let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
-    high.wrapping_add(low) >> 32
 }
 
 /// Digits of the mantissa from the first that is not zero on.

@@ -3,6 +3,9 @@ use crate::protocol::test_support::seeded;
 use proptest::prelude::*;
 use serde_json::Value;
 
+/// What may follow a number. Numbers are read a word at a time, so it matters how much follows, and what.
+const BEHIND: [&str; 4] = ["", ",", ", 0.25, -7.5e3, 12, 123456.75]", "]}                "];
+
 fn is_valid(text: &[u8]) -> bool {
     let mut scanner = Scanner::new(text);
     scanner.skip_value().and_then(|()| scanner.finish()).is_ok()
@@ -23,16 +26,24 @@ fn depth(text: &[u8]) -> usize {
 }
 
 fn assert_float64(text: &str) -> Result<(), TestCaseError> {
-    let found = read_float64(&mut Scanner::new(text.as_bytes())).ok().map(f64::to_bits);
     let expected = text.parse::<f64>().ok().filter(|value| value.is_finite()).map(f64::to_bits);
-    prop_assert_eq!(found, expected, "{}", text);
+    for behind in BEHIND {
+        let text = format!("{text}{behind}");
+        let mut scanner = Scanner::new(text.as_bytes());
+        prop_assert_eq!(read_float64(&mut scanner).ok().map(f64::to_bits), expected, "{}", text);
+        prop_assert!(expected.is_none() || scanner.remaining() == behind.len(), "{}", text);
+    }
     Ok(())
 }
 
 fn assert_float32(text: &str) -> Result<(), TestCaseError> {
-    let found = read_float32(&mut Scanner::new(text.as_bytes())).ok().map(f32::to_bits);
     let expected = text.parse::<f32>().ok().filter(|value| value.is_finite()).map(f32::to_bits);
-    prop_assert_eq!(found, expected, "{}", text);
+    for behind in BEHIND {
+        let text = format!("{text}{behind}");
+        let mut scanner = Scanner::new(text.as_bytes());
+        prop_assert_eq!(read_float32(&mut scanner).ok().map(f32::to_bits), expected, "{}", text);
+        prop_assert!(expected.is_none() || scanner.remaining() == behind.len(), "{}", text);
+    }
     Ok(())
 }
 
@@ -116,6 +127,21 @@ proptest! {
         text in "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?"
     ) {
         assert_both(&text)?;
+    }
+
+    #[test]
+    fn short_decimal_text_is_correctly_rounded(
+        text in "-?(0|[1-9][0-9]{0,8})(\\.[0-9]{1,9})?([eE][+-]?[0-9])?"
+    ) {
+        assert_both(&text)?;
+    }
+
+    #[test]
+    fn short_text_is_a_number_exactly_when_serde_json_says_so(text in "-?[0-9]{0,4}[.eE]?[-+]?[0-9]{0,4}[.eE]?[0-9]{0,3}") {
+        let list = format!("[{text},1.5,2.5,3.5,4.5]");
+        if let Some(expected) = is_valid_for_serde(list.as_bytes()) {
+            prop_assert_eq!(is_valid(list.as_bytes()), expected, "{}", text);
+        }
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn read_shape(scanner: &mut Scanner<'_>) -> Result<Shape, ProtocolError> {
         if scanner.peek() == Some(b'-') {
             return Err(scanner.unexpected(SIZE).into());
         }
-        let size = scanner.number(SIZE)?.to_integer(DataType::Uint64)?;
+        let size = scanner.whole_number(SIZE)?.to_integer(DataType::Uint64)?;
         Ok::<(), ProtocolError>(shape.try_push(size)?)
     })?;
     Ok(shape)

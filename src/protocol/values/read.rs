@@ -65,7 +65,7 @@ macro_rules! integer_elements {
         impl Element for $element {
             #[inline]
             fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
-                scanner.number("a whole number")?.to_integer(DataType::$datatype)
+                scanner.whole_number("a whole number")?.to_integer(DataType::$datatype)
             }
         }
     )* };

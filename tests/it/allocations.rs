@@ -1,0 +1,89 @@
+//! The request path's budget, in allocations.
+//!
+//! Choosing a version and recording must cost none; decoding and encoding what their values need and nothing per
+//! element. The numbers are exact: one more is a regression that somebody has to argue for here.
+
+use allocation_counter::measure;
+use std::path::Path;
+use tidegate::config::EngineChoice;
+use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
+use tidegate::observe::{Phase, Protocol, Recorder, StatusLabel};
+use tidegate::protocol::{AnswerHead, oip};
+use tidegate::registry::load::read_profile;
+use tidegate::route::{Split, point_of_draw, point_of_key};
+
+fn graph(version: &str) -> (LoadedGraph, Recorder) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/breast-cancer").join(version);
+    let engines = Engines::discover(&RuntimeSearch::default());
+    let graph = engines.load(&directory.join("model.onnx"), EngineChoice::Tract, &LoadOptions::default()).unwrap();
+    let profile = read_profile(&directory, graph.signature()).unwrap();
+    let recorder = Recorder::new(graph.signature(), Some(&profile), 512, 1);
+    (graph, recorder)
+}
+
+fn body(rows: usize) -> String {
+    let row: Vec<String> = (0..30).map(|index| format!("{}.25", index * 7 % 13)).collect();
+    let data = vec![row.join(","); rows].join(",");
+    format!(r#"{{"inputs":[{{"name":"features","datatype":"FP32","shape":[{rows},30],"data":[{data}]}}]}}"#)
+}
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    measure(work).count_total
+}
+
+#[test]
+fn choosing_a_version_allocates_nothing() {
+    let split = Split::try_new(&[(1, 9_000), (2, 1_000)]).unwrap();
+    let mut chosen = 0;
+    let count = allocations(|| {
+        for draw in 0..1_000_u64 {
+            chosen += split.pick(point_of_draw(draw.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            chosen += split.pick(point_of_key("churn", &draw.to_le_bytes()));
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(chosen > 0);
+}
+
+#[test]
+fn recording_allocates_nothing_once_a_shard_exists() {
+    let (graph, recorder) = graph("2");
+    for rows in [1, 64] {
+        let inputs = oip::decode_infer(body(rows).as_bytes(), graph.signature()).unwrap().inputs;
+        let mut outputs = Vec::new();
+        graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
+        recorder.record_prediction(0, &inputs, &outputs);
+        assert_eq!(allocations(|| recorder.record_prediction(0, &inputs, &outputs)), 0, "{rows} rows");
+        let label = (0, Protocol::OpenInference, StatusLabel::of(200));
+        let mut phases = [0; 4];
+        phases[Phase::Total as usize] = 25_000;
+        assert_eq!(allocations(|| recorder.record_answer(0, label, &phases)), 0);
+    }
+}
+
+#[test]
+fn decoding_allocates_for_the_tensor_and_not_per_value() {
+    let (graph, _) = graph("2");
+    for rows in [1, 64, 1_000] {
+        let body = body(rows);
+        let count = allocations(|| {
+            oip::decode_infer(body.as_bytes(), graph.signature()).unwrap();
+        });
+        assert!(count <= 3, "{count} allocations for {rows} rows");
+    }
+}
+
+#[test]
+fn encoding_into_a_buffer_that_is_large_enough_allocates_nothing() {
+    let (graph, _) = graph("2");
+    for rows in [1, 64] {
+        let inputs = oip::decode_infer(body(rows).as_bytes(), graph.signature()).unwrap().inputs;
+        let mut outputs = Vec::new();
+        graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
+        let head = AnswerHead { id: None, model_name: "breast-cancer", model_version: "2" };
+        let mut out = Vec::with_capacity(64 << 10);
+        let names = graph.signature().outputs.iter().map(|spec| spec.name.as_str());
+        let count = allocations(|| oip::encode_infer(&mut out, &head, names.zip(&outputs)).unwrap());
+        assert_eq!(count, 0, "{rows} rows");
+    }
+}
