@@ -10,6 +10,7 @@ use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
 use crate::judge::VersionReport;
 use crate::observe::{Phase, Side, Totals};
+use crate::serve::acceptor::OpenConnections;
 use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
 use crate::telemetry::{Telemetry, names};
@@ -49,7 +50,7 @@ fn server_series(desk: &Desk) {
     let telemetry = &desk.telemetry;
     telemetry.gauge(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     telemetry.gauge(&names::REQUESTS_IN_FLIGHT, &[], count(desk.gate.recorder.in_flight()));
-    let connections: usize = desk.workers.iter().map(|worker| worker.open_connections()).sum();
+    let connections: usize = desk.connections.iter().map(OpenConnections::count).sum();
     telemetry.gauge(&names::CONNECTIONS, &[], count(connections as u64));
     for (protocol, status, total) in desk.gate.recorder.refusals() {
         let code = status.to_string();

@@ -19,7 +19,7 @@ use crate::alert::webhook::WebhookSender;
 use crate::catalog::{SplitError, SplitReply};
 use crate::judge::Board;
 use crate::serve::Gate;
-use crate::serve::acceptor::WorkerHandle;
+use crate::serve::acceptor::OpenConnections;
 use crate::telemetry::Telemetry;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -64,7 +64,7 @@ pub struct Desk {
     /// The data plane, for readiness and its counts.
     pub gate: Arc<Gate>,
     /// Connections of each worker.
-    pub workers: Vec<WorkerHandle>,
+    pub connections: Vec<OpenConnections>,
     /// The judge's reports.
     pub board: Arc<Board>,
     /// Alerts.

@@ -85,6 +85,8 @@ pub struct Running {
 /// error: it is reported, and the others serve.
 pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppError> {
     let started = Instant::now();
+    // A second gateway in one process finds a provider in place, and it is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let loader = loader(&config).await;
@@ -201,7 +203,7 @@ fn gate(config: &Config, catalog: Arc<Catalog>, workers: usize) -> Gate {
 fn desk(config: &Config, gate: &Arc<Gate>, workers: &[WorkerHandle], commands: mpsc::Sender<Command>) -> Desk {
     Desk {
         gate: Arc::clone(gate),
-        workers: workers.to_vec(),
+        connections: workers.iter().map(WorkerHandle::open_connections).collect(),
         board: Arc::new(Board::default()),
         alerts: Mutex::new(AlertBook::default()),
         sinks: Mutex::new(Vec::new()),

@@ -32,20 +32,25 @@ pub struct Accepted {
 /// Counts one open connection against its worker and against the limit.
 #[derive(Debug)]
 pub struct Ticket {
-    open: Arc<AtomicUsize>,
+    open: OpenConnections,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The acceptor's view of one worker.
-#[derive(Clone, Debug)]
+/// The acceptor's view of one worker: the only sender of its queue, so that the worker knows by the queue's end that no
+/// connection will follow.
+#[derive(Debug)]
 pub struct WorkerHandle {
     queue: mpsc::Sender<Accepted>,
-    open: Arc<AtomicUsize>,
+    open: OpenConnections,
 }
+
+/// How many connections a worker has open.
+#[derive(Clone, Debug, Default)]
+pub struct OpenConnections(Arc<AtomicUsize>);
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -54,17 +59,26 @@ impl WorkerHandle {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Accepted>) {
         let (queue, accepted) = mpsc::channel(HANDOVER_QUEUE);
-        (Self { queue, open: Arc::new(AtomicUsize::new(0)) }, accepted)
+        (Self { queue, open: OpenConnections::default() }, accepted)
     }
 
-    /// Connections that are open on this worker.
+    /// Its count of open connections, for whoever shows it.
     #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+    pub fn open_connections(&self) -> OpenConnections {
+        self.open.clone()
     }
 }
 
-/// Accepts until `stop` says so.
+impl OpenConnections {
+    /// Connections that are open now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Accepts until `stop` says so; then takes in what the system has accepted already, as its clients may have sent their
+/// requests.
 pub async fn accept(
     listener: TcpListener,
     workers: Vec<WorkerHandle>,
@@ -79,7 +93,7 @@ pub async fn accept(
         };
         let socket = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return empty_backlog(&listener, &permits, &workers).await,
         };
         match socket {
             Ok((socket, _peer)) => hand_over(socket, permit, &workers).await,
@@ -92,15 +106,24 @@ pub async fn accept(
     }
 }
 
+async fn empty_backlog(listener: &TcpListener, permits: &Arc<Semaphore>, workers: &[WorkerHandle]) {
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        match tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+            Ok(Ok((socket, _peer))) => hand_over(socket, permit, workers).await,
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
+
 async fn hand_over(socket: tokio::net::TcpStream, permit: OwnedSemaphorePermit, workers: &[WorkerHandle]) {
     // Answers are small and complete: waiting to fill a packet only adds delay.
     let prepared = socket.set_nodelay(true).and_then(|()| socket.into_std());
-    let (Ok(socket), Some(worker)) = (prepared, workers.iter().min_by_key(|worker| worker.open_connections())) else {
+    let (Ok(socket), Some(worker)) = (prepared, workers.iter().min_by_key(|worker| worker.open.count())) else {
         return;
     };
-    worker.open.fetch_add(1, Ordering::Relaxed);
-    let ticket = Ticket { open: Arc::clone(&worker.open), _permit: permit };
-    // A closed queue means that the worker is draining; the dropped socket tells the client.
+    worker.open.0.fetch_add(1, Ordering::Relaxed);
+    let ticket = Ticket { open: worker.open.clone(), _permit: permit };
+    // A worker ends after its queue does, so only one that panicked does not take the connection.
     let _ = worker.queue.send(Accepted { socket, ticket }).await;
 }
 

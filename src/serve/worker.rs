@@ -52,7 +52,7 @@ impl Worker {
     }
 }
 
-/// Serves connections until the queue closes or `stop` says so; then lets each finish the request it is in.
+/// Serves connections until no more will come; `stop` lets each finish the request it is in and close.
 pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: CancellationToken) {
     let worker = Rc::new(worker);
     let mut connections = JoinSet::new();
@@ -65,13 +65,7 @@ pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: Canc
                 None => break,
             },
             Some(_) = connections.join_next() => {}
-            () = stop.cancelled() => break,
         }
-    }
-    queue.close();
-    // What was accepted before the stop still gets its answer.
-    while let Some(accepted) = queue.recv().await {
-        connections.spawn_local(serve_connection(Rc::clone(&worker), accepted, stop.clone()));
     }
     while connections.join_next().await.is_some() {}
 }
