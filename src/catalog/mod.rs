@@ -9,6 +9,7 @@
 //! Invariant: requests only read; a published snapshot never changes.
 
 mod model;
+mod policy;
 mod publisher;
 mod retire;
 mod snapshot;
@@ -17,7 +18,8 @@ mod state;
 mod tests;
 
 pub use model::{LoadFacts, Model, ModelParts};
+pub use policy::{TritonConfig, VersionPolicy};
 pub use publisher::{LoadFailure, LoadOrder, Publisher, SplitError, SplitReply, SplitView};
 pub use retire::{Retired, retire_until_closed};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
-pub use state::{Listing, Present};
+pub use state::{Listing, Present, PresentConfig, PresentModel};

@@ -14,6 +14,7 @@ use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::route::Split;
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct LoadOrder {
     pub fingerprint: u64,
     /// How the model is configured.
     pub settings: Arc<ModelSettings>,
+    /// The most rows of a request, if the model limits them.
+    pub max_batch_size: Option<NonZeroU32>,
     /// What every loaded version is reckoned to hold, bytes.
     pub memory_in_use: u64,
 }
@@ -146,10 +149,7 @@ impl Publisher {
             }
         }
         for (name, state) in &mut self.models {
-            state.present = listing.get(name).cloned().unwrap_or_default();
-            state.failed.retain(|version, failure| {
-                state.present.get(version).is_some_and(|present| present.fingerprint == failure.fingerprint)
-            });
+            state.observe(listing.get(name));
         }
         self.models
             .retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
@@ -183,11 +183,12 @@ impl Publisher {
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
     pub fn next_load(&mut self, now: Duration) -> Option<LoadOrder> {
         let memory_in_use = self.models.values().flat_map(|state| state.loaded.values()).map(memory_of).sum();
-        let (name, state, (version, fingerprint)) =
-            self.models.iter_mut().find_map(|(name, state)| state.next_to_load().map(|order| (name, state, order)))?;
+        let due = self.models.iter_mut().filter_map(|(name, state)| Some((name, state.next_to_load()?, state)));
+        // A model that does not serve yet comes before the further versions of one that does.
+        let (name, (version, fingerprint), state) = due.min_by_key(|(_, _, state)| state.live.is_some())?;
         state.loading = Some((version, fingerprint));
-        let settings = Arc::clone(&state.settings);
-        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, memory_in_use };
+        let (settings, max_batch_size) = (Arc::clone(&state.settings), state.config.max_batch_size);
+        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, max_batch_size, memory_in_use };
         self.republish(now);
         Some(order)
     }
@@ -243,7 +244,7 @@ impl Publisher {
         }
     }
 
-    /// Lets the highest version serve again.
+    /// Lets the version policy rule again.
     pub fn clear_split(&mut self, name: &str, reply: SplitReply, now: Duration) {
         let Some(state) = self.models.get_mut(name) else {
             return reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
@@ -311,7 +312,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes only if a split, a version's status or an unload is due; listings arrive every second and mostly say
+    /// Publishes only if a split, a version's status, the configuration or an unload is due; listings arrive every second and mostly say
     /// nothing new.
     fn publish_if_changed(&mut self, now: Duration) {
         let live = self.catalog.snapshot();
@@ -320,6 +321,8 @@ impl Publisher {
                 let published = live.models.get(name);
                 state.due_split() != state.live
                     || published.is_none_or(|entry| entry.versions != state.statuses())
+                    || published.is_none_or(|entry| entry.config != state.config)
+                    || published.is_none_or(|entry| entry.config_error != state.config_error)
                     || state.loaded.values().any(|loaded| loaded.unload_at.is_some_and(|at| at <= now))
             });
         if changed {
@@ -370,13 +373,12 @@ fn make_due_split_live(name: &str, state: &mut ModelState) {
     state.live = due;
 }
 
-/// Takes out versions that have had no share for as long as they bake; the others have no end set, or get one.
+/// Takes out versions that nobody has wanted for as long as they bake; the others have no end set, or get one.
 fn unload_expired(state: &mut ModelState, bake: Duration, now: Duration) -> Vec<Arc<Model>> {
-    let named: Vec<u64> =
-        [&state.live, &state.asked].into_iter().flatten().flatten().map(|(version, _)| *version).collect();
+    let wanted = state.wanted();
     let mut expired = Vec::new();
     for (version, loaded) in &mut state.loaded {
-        if named.contains(version) {
+        if wanted.contains(version) {
             loaded.unload_at = None;
         } else if *loaded.unload_at.get_or_insert(now.saturating_add(bake)) <= now {
             expired.push(*version);
@@ -394,6 +396,8 @@ fn entry(name: &str, state: &ModelState) -> Entry {
     Entry {
         name: name.to_owned(),
         settings: Arc::clone(&state.settings),
+        config: Arc::clone(&state.config),
+        config_error: state.config_error.clone(),
         serving,
         loaded: state.loaded.iter().map(|(version, loaded)| (*version, Arc::clone(&loaded.model))).collect(),
         versions: state.statuses(),

@@ -1,3 +1,5 @@
+mod policy;
+
 use super::*;
 use crate::config::{Config, EngineChoice, ModelSettings};
 use crate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
@@ -46,7 +48,9 @@ impl Stage {
     /// What is on disk: (version, fingerprint), all settled.
     fn disk(&mut self, versions: &[(u64, u64)]) {
         let present = |&(version, fingerprint): &(u64, u64)| (version, Present { fingerprint, settled: true });
-        self.listing = BTreeMap::from([("m".to_owned(), versions.iter().map(present).collect())]);
+        let config = self.listing.get("m").map(|model| model.config.clone()).unwrap_or_default();
+        let versions = versions.iter().map(present).collect();
+        self.listing = BTreeMap::from([("m".to_owned(), PresentModel { versions, config })]);
         self.publisher.observe(&self.listing, settings, self.now);
     }
 
@@ -155,8 +159,8 @@ fn a_corrupt_version_never_replaces_a_good_one_and_is_tried_again_when_its_files
 #[test]
 fn files_that_still_change_are_not_loaded() {
     let mut stage = Stage::new();
-    let present = BTreeMap::from([(1, Present { fingerprint: 1, settled: false })]);
-    let listing = Listing::from([("m".to_owned(), present)]);
+    let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: false })]);
+    let listing = Listing::from([("m".to_owned(), PresentModel { versions, ..PresentModel::default() })]);
     stage.publisher.observe(&listing, settings, stage.now);
     assert!(stage.load(&[]).is_empty());
     assert_eq!(stage.entry().versions[&1], VersionStatus::Settling);

@@ -6,12 +6,13 @@
 //!
 //! A directory that is renamed into place is whole at once; one that is copied is not, and a graph cut off in the middle
 //! may even load. So a version counts as settled when its files are older than [`QUIET`] or unchanged since the last
-//! listing.
+//! listing. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
+//! settled.
 //!
 //! Invariant: a listing never fails because of one model; what cannot be read is left out and said once.
 
-use super::{MODEL_FILE, RegistryError};
-use crate::catalog::{Listing, Present};
+use super::{MODEL_FILE, RegistryError, config_file};
+use crate::catalog::{Listing, Present, PresentModel};
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -29,7 +30,7 @@ pub const VERSIONS_LIMIT: usize = 1_000;
 /// The most files of a version that its fingerprint covers.
 const FILES_LIMIT: usize = 1_000;
 
-/// Lists the versions of every model below `repository`. `previous` is the last listing; `now` is the wall clock that
+/// Lists the versions and the configuration of every model below `repository`. `previous` is the last listing; `now` is the wall clock that
 /// file times are compared with.
 ///
 /// # Errors
@@ -43,10 +44,16 @@ pub fn list(repository: &Path, previous: &Listing, now: SystemTime) -> Result<Li
         if !is_model_name(&name) || !item.path().is_dir() {
             continue;
         }
-        let versions = list_versions(&item.path(), previous.get(&name), now);
-        if !versions.is_empty() {
-            listing.insert(name, versions);
+        let previous = previous.get(&name);
+        let mut versions = list_versions(&item.path(), previous.map(|model| &model.versions), now);
+        if versions.is_empty() {
+            continue;
         }
+        let config = config_file::look(&item.path(), &name, previous.map(|model| &model.config), now);
+        for present in versions.values_mut() {
+            present.settled &= config.settled;
+        }
+        listing.insert(name, PresentModel { versions, config });
     }
     Ok(listing)
 }
@@ -131,7 +138,7 @@ mod tests {
         fs::create_dir_all(root.path().join("m/7")).unwrap();
         let listing = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["m"]);
-        assert_eq!(listing["m"].keys().copied().collect::<Vec<_>>(), [1, 20]);
+        assert_eq!(listing["m"].versions.keys().copied().collect::<Vec<_>>(), [1, 20]);
     }
 
     #[test]
@@ -139,13 +146,13 @@ mod tests {
         let root = repository();
         add_version(root.path(), "m", "1", b"x");
         let first = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
-        assert!(!first["m"][&1].settled);
+        assert!(!first["m"].versions[&1].settled);
         let second = list(root.path(), &first, SystemTime::now()).unwrap();
-        assert!(second["m"][&1].settled);
+        assert!(second["m"].versions[&1].settled);
         add_version(root.path(), "m", "1", b"longer");
         let third = list(root.path(), &second, SystemTime::now()).unwrap();
-        assert!(!third["m"][&1].settled);
-        assert_ne!(third["m"][&1].fingerprint, second["m"][&1].fingerprint);
+        assert!(!third["m"].versions[&1].settled);
+        assert_ne!(third["m"].versions[&1].fingerprint, second["m"].versions[&1].fingerprint);
     }
 
     #[test]
@@ -153,6 +160,6 @@ mod tests {
         let root = repository();
         add_version(root.path(), "m", "1", b"x");
         let later = SystemTime::now() + QUIET + Duration::from_secs(1);
-        assert!(list(root.path(), &Listing::new(), later).unwrap()["m"][&1].settled);
+        assert!(list(root.path(), &Listing::new(), later).unwrap()["m"].versions[&1].settled);
     }
 }

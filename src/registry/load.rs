@@ -14,6 +14,7 @@ use crate::observe::Recorder;
 use crate::profile::Profile;
 use crate::tensor::Signature;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -21,7 +22,8 @@ use std::time::{Instant, SystemTime};
 /// The largest profile that is read: 256 bins of 512 features are 4 MiB of text.
 const PROFILE_LIMIT: u64 = 64 << 20;
 
-/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once.
+/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
+/// than the model lets a request have.
 const WARM_ROWS: [usize; 3] = [1, 64, 1];
 
 /// Turns version directories into models.
@@ -55,7 +57,7 @@ impl Loader {
         let memory = self.check_memory(&directory, order)?;
         let options = LoadOptions::default();
         let graph = self.engines.load(&directory.join(MODEL_FILE), order.settings.engine, &options)?;
-        let instances = open_warm(&graph, self.workers)?;
+        let instances = open_warm(&graph, self.workers, order.max_batch_size)?;
         let profile = read_profile(&directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
@@ -104,12 +106,17 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     Ok(profile)
 }
 
-fn open_warm(graph: &LoadedGraph, workers: usize) -> Result<Vec<Box<dyn Instance>>, EngineError> {
+fn open_warm(
+    graph: &LoadedGraph,
+    workers: usize,
+    max_batch_size: Option<NonZeroU32>,
+) -> Result<Vec<Box<dyn Instance>>, EngineError> {
+    let limit = max_batch_size.and_then(|size| usize::try_from(size.get()).ok()).unwrap_or(usize::MAX);
     (0..workers)
         .map(|_| {
             let mut instance = graph.instance()?;
             for rows in WARM_ROWS {
-                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows) {
+                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(limit)) {
                     // A free inner dimension may not take the size that was made up for it: that says nothing about
                     // the sizes that clients will send.
                     if has_free_inner_dimension(graph.signature()) {
