@@ -1,3 +1,5 @@
+//! The publisher's rule in memory: what is loaded, what becomes live, what is retired.
+
 use super::*;
 use crate::config::{Config, EngineChoice, ModelSettings};
 use crate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
