@@ -7,4 +7,7 @@
 
 mod allocations;
 mod answers;
+mod split;
 mod support;
+mod swap;
+mod tidy;
