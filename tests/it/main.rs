@@ -7,6 +7,8 @@
 
 mod allocations;
 mod answers;
+mod bad_input;
+mod bad_models;
 mod split;
 mod support;
 mod swap;
