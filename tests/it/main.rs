@@ -9,6 +9,8 @@ mod allocations;
 mod answers;
 mod bad_input;
 mod bad_models;
+mod drift;
+mod lifecycle;
 mod split;
 mod support;
 mod swap;

@@ -87,11 +87,14 @@ impl Client {
         versions.iter().find(|shown| shown["version"] == version).cloned().unwrap_or(Value::Null)
     }
 
-    /// What `/drift` says of a version of `churn`; null if nothing.
+    /// What `/drift` says of a version, once the judge has looked at it.
     pub(crate) async fn drift(&self, model: &str, version: &str) -> Value {
-        let shown = self.get_admin(&format!("/api/v1/models/{model}/drift")).await.ok().json();
-        let versions = shown["versions"].as_array().unwrap();
-        versions.iter().find(|shown| shown["version"] == version).cloned().unwrap_or(Value::Null)
+        until(&format!("version {version} of {model} is judged"), async || {
+            let shown = self.get_admin(&format!("/api/v1/models/{model}/drift")).await.ok().json();
+            let versions = shown["versions"].as_array().unwrap();
+            versions.iter().find(|shown| shown["version"] == version).cloned()
+        })
+        .await
     }
 
     /// Asks for a split: `{"1":90,"2":10}`.

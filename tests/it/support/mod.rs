@@ -8,5 +8,6 @@ pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod repository;
+pub(crate) mod sink;
 pub(crate) mod table;
 pub(crate) mod wait;

@@ -7,6 +7,7 @@ use super::client::Client;
 use super::wait::{PATIENCE, until};
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,7 +38,19 @@ impl Process {
     }
 
     /// Starts a command that serves on ports it says in its log, and waits until it is ready.
-    pub(crate) async fn start_command(mut command: Command) -> Self {
+    pub(crate) async fn start_command(command: Command) -> Self {
+        let process = Self::listening(command).await;
+        process.client.wait_until_ready().await;
+        process
+    }
+
+    /// Starts a command with a last argument and waits until it listens, whether or not it has anything to serve.
+    pub(crate) async fn start_unready(mut command: Command, last: &Path) -> Self {
+        command.arg(last);
+        Self::listening(command).await
+    }
+
+    async fn listening(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = follow(child.stderr.take().unwrap());
         let addresses = until("the gateway says where it listens", async || {
@@ -49,9 +62,7 @@ impl Process {
             Some((address(line, "http=")?, address(line, "admin=")?))
         })
         .await;
-        let client = Client::new(addresses.0, addresses.1);
-        client.wait_until_ready().await;
-        Self { child, log, client }
+        Self { child, log, client: Client::new(addresses.0, addresses.1) }
     }
 
     /// Everything it has logged.
