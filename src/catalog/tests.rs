@@ -1,3 +1,5 @@
+//! The publisher's rule in memory: what is loaded, what becomes live, what is retired.
+
 mod policy;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a recorder counts, column by column, and what its windows keep.
+
 use super::recorder::RowStatistics;
 use super::*;
 use crate::tensor::{DataType, Dimension, Shape, Signature, Tensor, TensorData, TensorSpec};

@@ -1,3 +1,5 @@
+//! Profiles from values and from text: degenerate columns first, then what is refused.
+
 use super::*;
 use crate::sketch::ColumnLayout;
 use crate::tensor::Dimension;

@@ -1,3 +1,5 @@
+//! Splits over all of their points: exact shares, nesting, and hashes pinned by another implementation.
+
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

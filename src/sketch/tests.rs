@@ -1,3 +1,5 @@
+//! Slots of every kind of value, against a linear search.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Signatures against tensors that fit and tensors that do not.
+
 use super::*;
 
 fn spec(name: &str, datatype: DataType, shape: Vec<Dimension>) -> TensorSpec {

@@ -1,5 +1,17 @@
-//! Tests from outside. One binary, because linking one takes longer than running most of what is in it.
+//! What the gateway promises, checked from outside: each module is one promise.
+//!
+//! One binary, because linking one takes longer than running most of what is in it. Tests run side by side, so every one
+//! has ports, directories and processes of its own; none waits for a fixed time, they wait for conditions.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails where it stands")]
 
 mod allocations;
+mod answers;
+mod bad_input;
+mod bad_models;
+mod drift;
+mod lifecycle;
+mod split;
+mod support;
+mod swap;
+mod tidy;

@@ -1,3 +1,5 @@
+//! Where settings come from and which of them wins; the modules hold limits, problems, secrets and units.
+
 mod limits;
 mod problems;
 mod secrets;

@@ -1,3 +1,5 @@
+//! Signatures read from ONNX files that are built here, byte by byte.
+
 use super::samples::{
     Attribute, Dim, FLOAT, Folder, INT64, Model, STRING, affine, identity, node, sequence_of_maps, tensor_type,
     zipped_classifier,

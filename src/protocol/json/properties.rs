@@ -1,3 +1,5 @@
+//! The JSON reader and writer against an independent implementation, on generated input.
+
 use super::*;
 use crate::protocol::test_support::seeded;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The JSON reader on its edges: numbers, strings, depth, and what is no JSON.
+
 use super::*;
 use crate::tensor::DataType;
 

@@ -1,3 +1,5 @@
+//! Bodies of the Open Inference Protocol on generated tensors: what is written reads back.
+
 use super::super::test_support::{JSON_DATATYPES, any_data, same, seeded, spec};
 use super::super::{AnswerHead, encode_error};
 use super::*;

@@ -1,3 +1,5 @@
+//! Bodies of the Open Inference Protocol to tensors and back, and what is refused on the way.
+
 use super::super::test_support::{JSON_DATATYPES, signature, spec, tensor};
 use super::super::{AnswerHead, ProtocolError, encode_error};
 use super::*;

@@ -1,3 +1,5 @@
+//! V1 bodies to tensors and back, and what is refused on the way.
+
 use super::super::test_support::{JSON_DATATYPES, any_data, same, seeded, signature, spec, tensor};
 use super::super::{AnswerHead, ProtocolError};
 use super::*;

@@ -1,3 +1,5 @@
+//! Texts that are read, refused with their line, and arbitrary bytes that do not panic.
+
 use super::*;
 use proptest::prelude::*;
 use std::fmt::Write;

@@ -1,3 +1,5 @@
+//! Log-linear bins: where values fall, and how far a bin is from its values.
+
 use super::{floats, nanoseconds};
 use proptest::prelude::*;
 

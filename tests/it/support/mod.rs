@@ -1,0 +1,13 @@
+//! What the tests share: a repository, a gateway (in this process or the real binary), a client, a Python environment.
+//!
+//! Invariant: nothing here is shared between two tests but the Python environment, which is made once and only read.
+
+pub(crate) mod client;
+pub(crate) mod gateway;
+pub(crate) mod load;
+pub(crate) mod process;
+pub(crate) mod python;
+pub(crate) mod repository;
+pub(crate) mod sink;
+pub(crate) mod table;
+pub(crate) mod wait;

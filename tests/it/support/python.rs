@@ -1,0 +1,108 @@
+//! The Python environment that reference answers and ONNX Runtime come from.
+//!
+//! Made on first use from pinned wheels, below the target directory, and kept: its name has the hash of everything that
+//! decides what is in it. A lock file makes whoever comes second wait for whoever is making it. When it cannot be made,
+//! the tests that need it fail and say why; none is passed over.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The environment's root.
+#[derive(Debug)]
+pub(crate) struct Python(PathBuf);
+
+/// Cargo's target directory.
+pub(crate) fn target_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
+}
+
+/// Tells the developer what takes so long. Straight to standard error, because the test harness would keep a `print!`
+/// to itself.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "[tests] {text}");
+}
+
+/// The hash of texts, as part of a file name.
+pub(crate) fn hash_of(texts: &[String]) -> String {
+    let mut hasher = DefaultHasher::new();
+    texts.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Takes a lock file below the target directory; it is held until the answer is dropped.
+pub(crate) fn lock(name: &str) -> fs::File {
+    let path = target_directory().join(name);
+    let file = fs::File::options().create(true).append(true).open(&path).unwrap();
+    file.lock().unwrap_or_else(|error| panic!("cannot lock {}: {error}", path.display()));
+    file
+}
+
+/// Runs a command to its end; its standard output. Its failure is the test's.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed with {}:\n{out}{err}", output.status);
+    out
+}
+
+/// The environment, made if it is not there yet.
+pub(crate) fn environment() -> &'static Python {
+    static MADE: OnceLock<Python> = OnceLock::new();
+    MADE.get_or_init(make)
+}
+
+fn make() -> Python {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let requirements = root.join("tests/requirements.txt");
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let version = run(Command::new("python3").arg("--version"));
+    let hash = hash_of(&[read(&requirements), read(&root.join("models/requirements.txt")), version]);
+    let python = Python(target_directory().join(format!("python-env-{hash}")));
+    let _lock = lock("python-env.lock");
+    let whole = python.0.join("whole");
+    if whole.exists() {
+        return python;
+    }
+    say(&format!("making a Python environment in {}; this takes a minute, once", python.0.display()));
+    if python.0.exists() {
+        fs::remove_dir_all(&python.0).unwrap();
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&python.0));
+    let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--requirement"];
+    run(Command::new(python.interpreter()).args(pip).arg(&requirements));
+    fs::write(whole, "").unwrap();
+    say("the Python environment is ready");
+    python
+}
+
+impl Python {
+    pub(crate) fn interpreter(&self) -> PathBuf {
+        self.0.join("bin/python")
+    }
+
+    /// Runs a script of this package, `tests/python/distances.py`; its standard output.
+    pub(crate) fn run_script(&self, script: &str, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+        run(Command::new(self.interpreter()).arg(script).args(arguments))
+    }
+
+    /// The shared library of ONNX Runtime inside the environment.
+    pub(crate) fn onnxruntime(&self) -> PathBuf {
+        let script = "import onnxruntime; print(onnxruntime.__path__[0])";
+        let package = run(Command::new(self.interpreter()).args(["-c", script]));
+        let folder = Path::new(package.trim()).join("capi");
+        let libraries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        libraries
+            .map(|item| item.unwrap().path())
+            .find(|path| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                name.starts_with("libonnxruntime.") && !name.contains("providers")
+            })
+            .unwrap_or_else(|| panic!("no libonnxruntime in {}", folder.display()))
+    }
+}
