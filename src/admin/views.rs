@@ -53,10 +53,7 @@ fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
         }
         VersionStatus::Settling => ("settling", Some("its files are still changing".to_owned())),
         VersionStatus::Loading => ("loading", None),
-        VersionStatus::Loaded { on_disk: true } => ("loaded", None),
-        VersionStatus::Loaded { on_disk: false } => {
-            ("loaded", Some("its files are gone; it is served from memory".to_owned()))
-        }
+        VersionStatus::Loaded { note } => ("loaded", note.clone()),
         VersionStatus::Failed { reason } => ("failed", Some(reason.clone())),
     };
     let arm = entry.arm_of(version);

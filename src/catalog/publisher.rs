@@ -9,103 +9,14 @@
 
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
 use super::state::{Failure, Listing, Loaded, ModelState, Weights};
+use super::wishes::{LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
 use super::{Model, Retired, VersionStatus};
 use crate::config::ModelSettings;
-use crate::error::{Blamed, Fault};
 use crate::route::Split;
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-
-/// A version to load.
-#[derive(Debug, Clone)]
-pub struct LoadOrder {
-    /// The model.
-    pub model: String,
-    /// The version.
-    pub version: u64,
-    /// What is on disk now.
-    pub fingerprint: u64,
-    /// How the model is configured.
-    pub settings: Arc<ModelSettings>,
-    /// The most rows of a request, if the model limits them.
-    pub max_batch_size: Option<NonZeroU32>,
-    /// What every loaded version is reckoned to hold, bytes.
-    pub memory_in_use: u64,
-}
-
-/// Why a version could not be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadFailure {
-    /// The reason, for people.
-    pub reason: String,
-    /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
-    pub until_memory_is_freed: bool,
-}
-
-/// A live split, as the API shows it: versions with their shares in hundredths of a percent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitView {
-    /// Versions and shares.
-    pub weights: Vec<(u64, u16)>,
-    /// The snapshot that made it live.
-    pub generation: u64,
-}
-
-/// Where the answer to a split goes, once it is live or refused.
-pub type SplitReply = Box<dyn FnOnce(Result<SplitView, SplitError>) + Send>;
-
-/// Why a split was not made live.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SplitError {
-    /// No model of that name.
-    #[error("unknown model \"{name}\"")]
-    UnknownModel {
-        /// The name that came.
-        name: String,
-    },
-    /// The weights are no split.
-    #[error("{reason}")]
-    Invalid {
-        /// What is wrong with them.
-        reason: String,
-    },
-    /// A named version is neither on disk nor loaded.
-    #[error("version {version} of model \"{name}\" does not exist; on disk or loaded: {known}")]
-    UnknownVersion {
-        /// The model.
-        name: String,
-        /// The version that came.
-        version: u64,
-        /// The versions there are.
-        known: String,
-    },
-    /// A named version could not be loaded.
-    #[error("version {version} of model \"{name}\" could not be loaded: {reason}")]
-    LoadFailed {
-        /// The model.
-        name: String,
-        /// The version.
-        version: u64,
-        /// Why.
-        reason: String,
-    },
-    /// Another split was asked for before this one was live.
-    #[error("superseded by a later split before it was live")]
-    Superseded,
-}
-
-impl Blamed for SplitError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::UnknownModel { .. } => Fault::NotFound,
-            Self::Invalid { .. } | Self::UnknownVersion { .. } => Fault::InvalidRequest,
-            Self::LoadFailed { .. } | Self::Superseded => Fault::Conflict,
-        }
-    }
-}
 
 /// The one writer of what is live.
 pub struct Publisher {
@@ -169,6 +80,12 @@ impl Publisher {
             if configured_split(&new) != configured_split(&state.settings) {
                 changed_splits.push((name.clone(), configured_split(&new)));
             }
+            if is_loaded_differently(&new, &state.settings) {
+                state.loaded.values_mut().for_each(|loaded| loaded.outdated = true);
+                state.failed.clear();
+            }
+            // The budget may have grown.
+            state.failed.retain(|_, failure| !failure.until_memory_is_freed);
             state.settings = new;
         }
         for (name, weights) in changed_splits {
@@ -178,6 +95,20 @@ impl Publisher {
             }
         }
         self.republish(now);
+    }
+
+    /// Everything that would keep the splits of new settings from becoming live; nothing is changed.
+    #[must_use]
+    pub fn refused_splits(&self, settings: impl Fn(&str) -> Arc<ModelSettings>) -> Vec<String> {
+        self.models
+            .iter()
+            .filter_map(|(name, state)| {
+                let new = configured_split(&settings(name));
+                let changed = new.filter(|new| Some(new) != configured_split(&state.settings).as_ref())?;
+                let error = self.check_split(name, &changed).err()?;
+                Some(format!("models.{name}.split: {error}"))
+            })
+            .collect()
     }
 
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
@@ -202,7 +133,7 @@ impl Publisher {
                 state.failed.remove(&order.version);
                 // Without a share it is given the time of a bake: whoever asked for it will name it by then.
                 let unload_at = Some(now.saturating_add(self.bake));
-                if let Some(old) = state.loaded.insert(order.version, Loaded { model, unload_at }) {
+                if let Some(old) = state.loaded.insert(order.version, Loaded { model, unload_at, outdated: false }) {
                     self.retire(Retired::Model(old.model));
                 }
             }
@@ -312,8 +243,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes only if a split, a version's status, the configuration or an unload is due; listings arrive every second and mostly say
-    /// nothing new.
+    /// Publishes only if a split, a version's status, the configuration or an unload is due; listings arrive every second
+    /// and mostly say nothing new.
     fn publish_if_changed(&mut self, now: Duration) {
         let live = self.catalog.snapshot();
         let changed = live.models.len() != self.models.len()
@@ -415,6 +346,11 @@ fn unknown_version(name: &str, version: u64, state: &ModelState) -> SplitError {
 
 fn configured_split(settings: &ModelSettings) -> Option<Weights> {
     settings.split.as_ref().map(|split| split.iter().map(|(version, weight)| (*version, *weight)).collect())
+}
+
+/// Whether settings differ in what a version is loaded with.
+fn is_loaded_differently(new: &ModelSettings, old: &ModelSettings) -> bool {
+    new.engine != old.engine || new.drift.max_features != old.drift.max_features
 }
 
 fn memory_of(loaded: &Loaded) -> u64 {

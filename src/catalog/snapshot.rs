@@ -25,7 +25,7 @@ pub struct Catalog {
 pub struct Snapshot {
     /// Grows by one with every publication.
     pub generation: u64,
-    /// Every model that is configured or in the repository, by name.
+    /// Every model that is or was in the repository, by name.
     pub models: HashMap<String, Arc<Entry>>,
     /// Whether every model of the repository has been tried once.
     pub settled: bool,
@@ -76,8 +76,9 @@ pub enum VersionStatus {
     Loading,
     /// Loaded.
     Loaded {
-        /// Whether its files are still on disk.
-        on_disk: bool,
+        /// What is to be said of it: its files are gone, or were replaced by ones that are refused, or it may not follow
+        /// the stable version by itself.
+        note: Option<String>,
     },
     /// Could not be loaded, and why.
     Failed {

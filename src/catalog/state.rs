@@ -7,6 +7,10 @@
 //! the model's version policy keeps, warm and without a share; a split set, and only the named versions are loaded, with
 //! the shares that were named. While the model's configuration cannot be read, nothing new is loaded and the split stays.
 //!
+//! A version that follows by the policy must be able to stand in for the stable one: one that takes other inputs stays at
+//! 0 %, with the reason, until somebody names it in a split. A configured split of which a version cannot be had does not
+//! keep the others from serving: the largest of them serves alone, until the split is whole.
+//!
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
 use super::{Model, TritonConfig, VersionStatus};
@@ -76,6 +80,8 @@ pub(super) struct Loaded {
     pub(super) model: Arc<Model>,
     /// When to unload it, as it has no share any more; monotonic time since the start.
     pub(super) unload_at: Option<Duration>,
+    /// Whether it was loaded with settings that have changed since.
+    pub(super) outdated: bool,
 }
 
 #[derive(Debug)]
@@ -138,13 +144,18 @@ impl ModelState {
     /// The split that should be live with what is loaded now.
     pub(super) fn due_split(&self) -> Option<Weights> {
         let all_loaded = |weights: &Weights| weights.iter().all(|(version, _)| self.loaded.contains_key(version));
-        if let Some(explicit) = self.explicit.as_ref().filter(|weights| all_loaded(weights)) {
-            return Some(explicit.clone());
+        if let Some(explicit) = &self.explicit {
+            return if all_loaded(explicit) {
+                Some(explicit.clone())
+            } else {
+                self.live.clone().or_else(|| self.rest_of(explicit))
+            };
         }
-        if self.explicit.is_some() || self.config_error.is_some() {
+        if self.config_error.is_some() {
             return self.live.clone();
         }
-        let highest_loaded = self.loaded.keys().rev().find(|version| self.is_followed(**version));
+        let highest_loaded =
+            self.loaded.keys().rev().find(|version| self.is_followed(**version) && self.held_back(**version).is_none());
         match highest_loaded {
             Some(&version) if self.may_follow(version) => Some(vec![(version, 10_000)]),
             _ => self.live.clone(),
@@ -168,7 +179,7 @@ impl ModelState {
             statuses.insert(version, status);
         }
         for &version in self.loaded.keys() {
-            statuses.insert(version, VersionStatus::Loaded { on_disk: self.present.contains_key(&version) });
+            statuses.insert(version, VersionStatus::Loaded { note: self.note(version) });
         }
         for (version, _) in self.asked.iter().chain(&self.explicit).flatten() {
             statuses.entry(*version).or_insert(VersionStatus::Missing);
@@ -196,9 +207,10 @@ impl ModelState {
             .map(|(version, _)| *version)
     }
 
-    /// The versions that must stay loaded: those of a split that is live or asked for, and those of the policy.
+    /// The versions that must stay loaded: those of a split that is live, set or asked for, and those of the policy.
     pub(super) fn wanted(&self) -> Vec<u64> {
-        let named = [&self.live, &self.asked].into_iter().flatten().flatten().map(|(version, _)| *version);
+        let named =
+            [&self.live, &self.asked, &self.explicit].into_iter().flatten().flatten().map(|(version, _)| *version);
         let kept = if self.explicit.is_none() { self.kept() } else { Vec::new() };
         named.chain(kept).collect()
     }
@@ -220,6 +232,37 @@ impl ModelState {
             .collect()
     }
 
+    /// What can be served of a split that cannot become whole: the loaded version with the largest weight, once every
+    /// other one has failed or is not on disk.
+    fn rest_of(&self, split: &Weights) -> Option<Weights> {
+        let settled = |version: &u64| {
+            self.loaded.contains_key(version) || self.has_failed(*version) || !self.present.contains_key(version)
+        };
+        let loaded: Weights = split.iter().filter(|(version, _)| self.loaded.contains_key(version)).copied().collect();
+        let largest = Self::stable_of(&loaded)?;
+        split.iter().all(|(version, _)| settled(version)).then(|| vec![(largest, 10_000)])
+    }
+
+    /// Why a loaded version does not follow the stable one by itself, if it does not.
+    fn held_back(&self, version: u64) -> Option<String> {
+        let stable = self.live.as_ref().and_then(Self::stable_of)?;
+        let (stable_model, model) = (&self.loaded.get(&stable)?.model, &self.loaded.get(&version)?.model);
+        let difference = model.signature().can_replace(stable_model.signature()).err()?;
+        Some(format!("it cannot stand in for version {stable}: {difference}; it stays at 0 % until a split names it"))
+    }
+
+    /// What is to be said of a loaded version.
+    fn note(&self, version: u64) -> Option<String> {
+        match self.failed.get(&version) {
+            Some(failure) => Some(format!("its files were replaced and the new ones are refused: {}", failure.reason)),
+            None if !self.present.contains_key(&version) => {
+                Some("its files are gone; it is served from memory".to_owned())
+            }
+            None if self.explicit.is_none() => self.held_back(version),
+            None => None,
+        }
+    }
+
     /// Whether a version is on disk and the policy considers it.
     fn is_followed(&self, version: u64) -> bool {
         self.present.contains_key(&version) && self.config.version_policy.allows(version)
@@ -227,8 +270,10 @@ impl ModelState {
 
     fn load_order(&self, version: u64) -> Option<(u64, u64)> {
         let present = self.present.get(&version)?;
-        let current = self.loaded.get(&version).map(|loaded| loaded.model.facts.fingerprint);
-        let wanted = present.settled && current != Some(present.fingerprint) && !self.has_failed(version);
+        let loaded = self.loaded.get(&version);
+        let is_current =
+            loaded.is_some_and(|loaded| loaded.model.facts.fingerprint == present.fingerprint && !loaded.outdated);
+        let wanted = present.settled && !is_current && !self.has_failed(version);
         wanted.then_some((version, present.fingerprint))
     }
 

@@ -47,13 +47,18 @@ impl Loader {
     pub fn load(&self, order: &LoadOrder) -> Result<Arc<Model>, LoadFailure> {
         self.try_load(order).map(Arc::new).map_err(|error| LoadFailure {
             until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
-            reason: error.to_string(),
+            // Clients read the reason too, and where the repository lies is none of their business.
+            reason: error.to_string().replace(&format!("{}/", self.directory(order).display()), ""),
         })
+    }
+
+    fn directory(&self, order: &LoadOrder) -> PathBuf {
+        self.repository.join(&order.model).join(order.version.to_string())
     }
 
     fn try_load(&self, order: &LoadOrder) -> Result<Model, RegistryError> {
         let started = Instant::now();
-        let directory = self.repository.join(&order.model).join(order.version.to_string());
+        let directory = self.directory(order);
         let memory = self.check_memory(&directory, order)?;
         let options = LoadOptions::default();
         let graph = self.engines.load(&directory.join(MODEL_FILE), order.settings.engine, &options)?;
@@ -64,8 +69,10 @@ impl Loader {
         }
         let max_features = order.settings.drift.max_features;
         let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
-        if fingerprint(&directory).map(|(now, _)| now) != Some(order.fingerprint) {
-            return Err(RegistryError::Changed);
+        warn_of_unknown_critical(order, &recorder);
+        match fingerprint(&directory) {
+            Ok(Some((now, _))) if now == order.fingerprint => {}
+            _ => return Err(RegistryError::Changed),
         }
         let load_time = started.elapsed();
         tracing::info!(
@@ -96,7 +103,11 @@ impl Loader {
 /// Why there is none, for people.
 pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, String> {
     let path = directory.join(PROFILE_FILE);
-    let size = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?.len();
+    let file = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?;
+    if !file.is_file() {
+        return Err(format!("{PROFILE_FILE} is no file"));
+    }
+    let size = file.len();
     if size > PROFILE_LIMIT {
         return Err(format!("{PROFILE_FILE} has {size} bytes, over the limit of {PROFILE_LIMIT}"));
     }
@@ -128,6 +139,15 @@ fn open_warm(
             Ok(instance)
         })
         .collect()
+}
+
+fn warn_of_unknown_critical(order: &LoadOrder, recorder: &Recorder) {
+    for name in &order.settings.drift.critical {
+        if recorder.columns().iter().all(|column| column.name != *name) {
+            let (model, version) = (&order.model, order.version);
+            tracing::warn!(model, version, feature = name, "a feature that is marked critical does not exist");
+        }
+    }
 }
 
 fn has_free_inner_dimension(signature: &Signature) -> bool {

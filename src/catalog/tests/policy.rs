@@ -1,3 +1,5 @@
+//! The version policies of config.pbtxt: what is kept loaded and which version is stable.
+
 use super::*;
 use std::num::NonZeroU32;
 
