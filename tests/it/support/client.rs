@@ -50,6 +50,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(http: SocketAddr, admin: SocketAddr) -> Self {
+        // A second client in one process finds a provider in place, and it is this one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let requests = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { http, admin, requests }
     }
