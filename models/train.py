@@ -98,10 +98,19 @@ def churn_data(tidegate):
     return split(names[:-1], table[:, :-1], table[:, -1].astype(np.int64), CHURN_HELD_OUT, **more)
 
 
+def runtime_library():
+    """The shared library inside the onnxruntime package of this Python, so that the gateway runs what this script ran."""
+    libraries = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.*"))
+    return str(libraries[0]) if libraries else os.environ.get("ORT_DYLIB_PATH", "")
+
+
 def run(command):
     """Standard output of a command run at the repository's root; ends the script when it fails."""
+    environment = {**os.environ, "ORT_DYLIB_PATH": runtime_library()}
     try:
-        return subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"`{shlex.join(command)}` failed: {error}")
 

@@ -1,6 +1,6 @@
 //! Accepts and answers on the admin port.
 //!
-//! Invariant: at most [`CONNECTION_LIMIT`] connections, each a child of [`serve`]: none outlives it.
+//! Invariant: at most 256 connections, each a child of [`serve`]: none outlives it.
 
 use super::{AdminError, Desk, api};
 use crate::serve::respond::{self, Answer};

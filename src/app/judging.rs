@@ -17,11 +17,12 @@ pub(super) async fn run(mut judge: Judge, desk: Arc<Desk>, started: Instant, sto
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
+        // The time a tick was due, not the time it came: durations that rules wait for are then whole ticks, and a
+        // tick that is a millisecond early does not cost an alert another second.
+        let now = tokio::select! {
+            due = ticks.tick() => due.into_std().saturating_duration_since(started),
             () = stop.cancelled() => return,
-        }
-        let now = started.elapsed();
+        };
         let reports = judge.tick(now);
         let round: Vec<_> = reports.iter().flat_map(rules::observe).collect();
         let changed = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner).absorb(&round, now, SystemTime::now());

@@ -199,7 +199,7 @@ mod tests {
             ["/v3", "/v2/", "//", "/v2/model", "/v2/models//infer", "/v2/models/m/versions//infer", "/v1", "/v2x"]
         {
             let outcome = get(path);
-            let known = matches!(path, "/v2/" | "//");
+            let known = path == "/v2/";
             assert_eq!(outcome.is_ok(), known, "{path}: {outcome:?}");
         }
         for path in ["/v1/models/a/b:predict", "/v2/models/m/explain", "/v2/models/%ff/infer"] {

@@ -101,8 +101,9 @@ async fn serve_connection(worker: Rc<Worker>, accepted: Accepted, stop: Cancella
 }
 
 async fn answer(worker: &Worker, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let path = request.uri().path().to_owned();
-    match paths::parse(request.method(), &path) {
+    // A clone shares the text, so the call can name the model while the request moves on.
+    let uri = request.uri().clone();
+    match paths::parse(request.method(), uri.path()) {
         Ok(paths::Target::Predict(call)) => predict::predict(worker, &call, request).await,
         Ok(paths::Target::Inspect(question)) => inspect::answer(&worker.gate, &question),
         Err(error) => respond::refusal(&error),

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn label_values_are_escaped() {
         let telemetry = Telemetry::new();
-        telemetry.gauge(&names::BUILD_INFO, &[("version", "a\"\\\n")], 1.0);
-        assert!(telemetry.render().contains("version=\"a\\\"\\\\\\n\""), "{}", telemetry.render());
+        telemetry.gauge(&names::BUILD_INFO, &[("version", "a\"b\nc")], 1.0);
+        assert!(telemetry.render().contains("version=\"a\\\"b\\nc\""), "{}", telemetry.render());
     }
 }

@@ -1,5 +1,0 @@
-//! placeholder
-use super::DemoArgs;
-pub(super) fn run(_args: &DemoArgs) -> Result<(), String> {
-    Ok(())
-}
