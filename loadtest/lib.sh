@@ -56,14 +56,23 @@ on_cpus() {
   exec "$@"
 }
 
+# gateway ARGUMENT…: replaces this process by the gateway. cargo replaces itself too, so the process id stays the same.
+gateway() {
+  cd "$ROOT" || exit
+  if [[ -n ${GATEWAY:-} ]]; then
+    on_cpus "${SERVER_CPUS:-}" "$GATEWAY" "$@"
+  fi
+  on_cpus "${SERVER_CPUS:-}" cargo run --release --quiet -- "$@"
+}
+
 # start_gateway ARGUMENT…: builds the gateway in release mode and starts it; sets HTTP and ADMIN.
 start_gateway() {
-  say "building the gateway (release)"
-  (cd "$ROOT" && cargo build --release --quiet)
+  if [[ -z ${GATEWAY:-} ]]; then
+    say "building the gateway (release)"
+    (cd "$ROOT" && cargo build --release --quiet)
+  fi
   local log=$SCRATCH/gateway.log
-  # cargo replaces itself by the gateway, so the process id is the gateway's.
-  (cd "$ROOT" && on_cpus "${SERVER_CPUS:-}" cargo run --release --quiet -- serve \
-    --http 127.0.0.1:0 --admin 127.0.0.1:0 --log-format text "$@") 2>"$log" &
+  (gateway serve --http 127.0.0.1:0 --admin 127.0.0.1:0 --log-format text "$@") 2>"$log" &
   GATEWAY_PID=$!
   local tries
   for ((tries = 0; tries < 300; tries++)); do
@@ -104,7 +113,7 @@ machine_members() {
   printf '"date":"%s","machine":"%s, %s processors, Linux %s","load_average_before":%s,"server_cpus":"%s","load_cpus":"%s","workers":"%s","gateway":"%s"' \
     "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "${cpu:-$(uname -m)}" "$(nproc)" "$(uname -r)" "$LOAD_BEFORE" \
     "${SERVER_CPUS:-any}" "${LOAD_CPUS:-any}" "${WORKERS:-one per processor}" \
-    "$(cd "$ROOT" && cargo run --release --quiet -- --version) $(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)"
+    "$(gateway --version) $(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)${GATEWAY:+, a binary that was given}"
 }
 
 # The machine and the moment, as a line of Markdown.
