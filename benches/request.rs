@@ -60,7 +60,8 @@ impl Turn {
 
 fn load(name: &str) -> Arc<Model> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let (fingerprint, _) = fingerprint(&repository.join(name).join("1")).expect("version 1 is in the repository");
+    let seen = fingerprint(&repository.join(name).join("1")).expect("the repository can be read");
+    let (fingerprint, _) = seen.expect("version 1 is in the repository");
     let mut settings = Config::default().model(name);
     settings.engine = EngineChoice::Tract;
     let loader = Loader {
@@ -70,7 +71,8 @@ fn load(name: &str) -> Arc<Model> {
         memory_budget: u64::MAX,
     };
     let settings = Arc::new(settings);
-    let order = LoadOrder { model: name.to_owned(), version: 1, fingerprint, settings, memory_in_use: 0 };
+    let order =
+        LoadOrder { model: name.to_owned(), version: 1, fingerprint, settings, max_batch_size: None, memory_in_use: 0 };
     loader.load(&order).unwrap_or_else(|failure| unreachable!("{name} loads on the embedded engine: {failure:?}"))
 }
 
