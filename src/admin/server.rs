@@ -3,6 +3,7 @@
 //! Invariant: at most 256 connections, each a child of [`serve`]: none outlives it.
 
 use super::{AdminError, Desk, api};
+use crate::serve::acceptor::next_connection;
 use crate::serve::respond::{self, Answer};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -28,10 +29,8 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationTok
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTION_LIMIT => {
-                if let Ok((socket, _peer)) = accepted {
-                    connections.spawn(connection(socket, Arc::clone(&desk), stop.clone()));
-                }
+            socket = next_connection(&listener), if connections.len() < CONNECTION_LIMIT => {
+                connections.spawn(connection(socket, Arc::clone(&desk), stop.clone()));
             }
             Some(_) = connections.join_next() => {}
             () = stop.cancelled() => break,

@@ -52,6 +52,11 @@ fn feature_drift(report: &VersionReport, column: &ColumnReport) -> Option<Observ
              explain (limit {})",
             column.name, report.model, report.version, column.samples, drift.threshold
         ),
+        resolved_summary: format!(
+            "resolved: {what} \"{}\" of {} version {} is like its reference again: PSI is {value:.3} above what {} \
+             samples explain (clears below {})",
+            column.name, report.model, report.version, column.samples, drift.resolve_threshold
+        ),
         evidence: json!({
             "psi": distances.map(|distances| distances.psi),
             "psi_excess": column.excess,
@@ -92,6 +97,10 @@ fn version_drift(report: &VersionReport) -> Option<Observation> {
             "{} version {} drifts: {drifting} of {judged} features differ from their reference",
             report.model, report.version
         ),
+        resolved_summary: format!(
+            "resolved: {} version {} no longer drifts: {drifting} of {judged} features differ from their reference",
+            report.model, report.version
+        ),
         evidence: json!({ "features": names, "judged": judged, "arm": report.arm }),
         subject: subject(report, Rule::VersionDrift, None),
     })
@@ -118,6 +127,11 @@ fn latency(report: &VersionReport) -> Observation {
         resolve_after: settings.resolve_after,
         summary: format!(
             "{} version {} is slow: the 99th percentile of {} requests is {p99:.6} s (limit {limit} s)",
+            report.model, report.version, report.latency.requests
+        ),
+        resolved_summary: format!(
+            "resolved: {} version {} is fast enough again: the 99th percentile of {} requests is {p99:.6} s (limit \
+             {limit} s)",
             report.model, report.version, report.latency.requests
         ),
         evidence: json!({

@@ -10,6 +10,10 @@
 //! Two thresholds and two durations, because a value that dances around one threshold would page somebody at every
 //! step. Time is an argument: the machine is tested without waiting.
 //!
+//! When traffic stops there is nothing to measure, and no measurement is neither good news nor bad. A firing alert then
+//! stays as it was measured last, and ends with the first traffic that is clear for long enough or with the version.
+//! Resolving it on silence would report as mended what broke so badly that its callers went away.
+//!
 //! Invariant: at most one open alert per [`Subject`]; a list of ended ones of at most [`ENDED_LIMIT`].
 
 use super::{Alert, AlertPhase, Severity, Subject};
@@ -53,8 +57,10 @@ pub struct Observation {
     pub pending_for: Duration,
     /// How long it must be clear before the alert resolves.
     pub resolve_after: Duration,
-    /// One sentence for people.
+    /// One sentence for people, while the condition holds.
     pub summary: String,
+    /// One sentence for people, should the alert resolve by this observation.
+    pub resolved_summary: String,
     /// The numbers behind it.
     pub evidence: serde_json::Value,
 }
@@ -103,7 +109,10 @@ impl AlertBook {
             }
             return None;
         };
-        refresh(&mut open.alert, observation);
+        // Of too little data there is nothing to show; what was measured last says more.
+        if observation.condition != Condition::Unknown {
+            refresh(&mut open.alert, observation);
+        }
         match (open.alert.state, observation.condition) {
             (AlertPhase::Pending, Condition::Breach) => self.fire_if_due(observation, now),
             (AlertPhase::Pending, _) => {
@@ -112,9 +121,11 @@ impl AlertBook {
             }
             (_, Condition::Clear) => {
                 let since = *open.clear_since.get_or_insert(now);
-                (now.saturating_sub(since) >= observation.resolve_after)
-                    .then(|| self.resolve(&observation.subject, wall))
-                    .flatten()
+                if now.saturating_sub(since) < observation.resolve_after {
+                    return None;
+                }
+                open.alert.summary.clone_from(&observation.resolved_summary);
+                self.resolve(&observation.subject, wall)
             }
             (_, Condition::Breach | Condition::Between | Condition::Unknown) => {
                 open.clear_since = None;
@@ -155,7 +166,7 @@ impl AlertBook {
                     self.open.remove(subject);
                     return None;
                 }
-                self.open.get_mut(subject)?.alert.summary.push_str(" (resolved: no longer watched)");
+                self.open.get_mut(subject)?.alert.summary.insert_str(0, "resolved, as it is no longer watched; last: ");
                 self.resolve(subject, wall)
             })
             .collect()
@@ -221,6 +232,7 @@ mod tests {
             pending_for: seconds(2),
             resolve_after: seconds(3),
             summary: "drift".into(),
+            resolved_summary: "no drift any more".into(),
             evidence: serde_json::Value::Null,
         }
     }
@@ -281,12 +293,37 @@ mod tests {
     }
 
     #[test]
+    fn missing_data_does_not_overwrite_what_was_measured() {
+        let mut book = AlertBook::default();
+        run(&mut book, &[(0, Condition::Breach), (2, Condition::Breach)]);
+        let unknown = Observation {
+            value: 0.0,
+            samples: 0,
+            summary: "p99 of 0 requests is 0.0".into(),
+            ..observed(Condition::Unknown)
+        };
+        book.absorb(&[unknown], seconds(3), SystemTime::UNIX_EPOCH);
+        let alert = book.all().next().unwrap();
+        assert_eq!((alert.state, alert.samples, alert.summary.as_str()), (AlertPhase::Firing, 500, "drift"));
+    }
+
+    #[test]
+    fn a_resolved_alert_says_that_it_resolved() {
+        let mut book = AlertBook::default();
+        run(&mut book, &[(0, Condition::Breach), (2, Condition::Breach), (3, Condition::Clear)]);
+        assert_eq!(book.all().next().unwrap().summary, "drift");
+        run(&mut book, &[(6, Condition::Clear)]);
+        assert_eq!(book.all().next().unwrap().summary, "no drift any more");
+    }
+
+    #[test]
     fn a_version_that_is_gone_resolves_its_alerts_and_forgets_pending_ones() {
         let mut book = AlertBook::default();
         run(&mut book, &[(0, Condition::Breach), (2, Condition::Breach)]);
         let changed = book.absorb(&[], seconds(3), SystemTime::UNIX_EPOCH);
         assert_eq!(changed.len(), 1);
         assert_eq!(changed[0].state, AlertPhase::Resolved);
+        assert_eq!(changed[0].summary, "resolved, as it is no longer watched; last: drift");
         run(&mut book, &[(4, Condition::Breach)]);
         assert!(book.absorb(&[], seconds(5), SystemTime::UNIX_EPOCH).is_empty());
         assert_eq!(book.all().count(), 1);

@@ -208,12 +208,8 @@ fn settings_of(config: &Config) -> impl Fn(&str) -> Arc<ModelSettings> + '_ {
 fn start_sinks(desk: &Desk, alerts: &AlertSettings) -> Result<(), AppError> {
     let mut senders: Vec<WebhookSender> = Vec::new();
     for sink in &alerts.sinks {
-        let target = WebhookTarget {
-            url: sink.url.expose().to_string(),
-            timeout: sink.timeout,
-            retries: sink.retries,
-            queue: sink.queue,
-        };
+        let target =
+            WebhookTarget { url: sink.url.clone(), timeout: sink.timeout, retries: sink.retries, queue: sink.queue };
         let (sender, deliver) = webhook(target)?;
         // Ends by itself when its senders are gone.
         drop(super::spawn(deliver));

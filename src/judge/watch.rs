@@ -6,7 +6,7 @@ use super::board::{ColumnReport, VersionReport};
 use crate::catalog::{Entry, Model};
 use crate::config::ModelSettings;
 use crate::detect::{DriftRule, FeatureVerdict, LatencyRule, judge_column, judge_latency, judge_version};
-use crate::observe::{Phase, RecordedColumn, Recorder, Side, Totals, Window};
+use crate::observe::{Phase, ReadingPlan, RecordedColumn, Recorder, Side, Totals, Window};
 use crate::sketch::{Live, SUMS};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 /// The windows of one loaded version.
 #[derive(Debug)]
 pub(super) struct Watch {
+    plan: ReadingPlan,
     values: Window,
     latency: Window,
 }
@@ -22,13 +23,15 @@ impl Watch {
     /// Windows that start with the version: what it served before the first look belongs to them.
     pub(super) fn new(recorder: &Recorder, settings: &ModelSettings) -> Self {
         let totals = recorder.no_totals();
-        Self { values: values_window(settings, &totals), latency: latency_window(settings, &totals) }
+        let plan = ReadingPlan::new(recorder.columns());
+        let (values, latency) = (values_window(settings, &plan, &totals), latency_window(settings, &totals));
+        Self { plan, values, latency }
     }
 
     /// Takes in the totals of `now` and judges the windows.
     pub(super) fn look(&mut self, entry: &Entry, model: &Model, totals: &Totals, now: Duration) -> VersionReport {
         self.follow_settings(&entry.settings, totals);
-        self.values.roll(now, &[totals.slots.as_slice(), &[totals.rows]].concat(), &totals.sums);
+        self.values.roll(now, &self.plan.read(totals), &totals.sums);
         self.latency.roll(now, totals.answers.durations(Phase::Total), &[]);
         let (counts, sums) = (self.values.counts(), self.values.sums());
         let drift = &entry.settings.drift;
@@ -41,7 +44,11 @@ impl Watch {
             .recorder
             .columns()
             .iter()
-            .map(|column| report_column(column, drift.critical.contains(&column.name), (&counts, &sums), &rule))
+            .enumerate()
+            .map(|(index, column)| {
+                let counts = &counts[self.plan.column(index)];
+                report_column(column, drift.critical.contains(&column.name), (counts, &sums), &rule)
+            })
             .collect();
         let features: Vec<FeatureVerdict> = columns
             .iter()
@@ -69,7 +76,7 @@ impl Watch {
     /// A window of another length starts anew, from what has been counted so far.
     fn follow_settings(&mut self, settings: &ModelSettings, totals: &Totals) {
         if self.values.length() != settings.drift.window {
-            self.values = values_window(settings, totals);
+            self.values = values_window(settings, &self.plan, totals);
         }
         if self.latency.length() != settings.latency.window {
             self.latency = latency_window(settings, totals);
@@ -78,9 +85,8 @@ impl Watch {
 }
 
 /// The columns' counters, and behind them one for rows.
-fn values_window(settings: &ModelSettings, totals: &Totals) -> Window {
-    let counts = [totals.slots.as_slice(), &[totals.rows]].concat();
-    Window::new(settings.drift.window, counts, totals.sums.clone())
+fn values_window(settings: &ModelSettings, plan: &ReadingPlan, totals: &Totals) -> Window {
+    Window::new(settings.drift.window, plan.read(totals), totals.sums.clone())
 }
 
 fn latency_window(settings: &ModelSettings, totals: &Totals) -> Window {
@@ -97,7 +103,7 @@ fn report_column(
     for (live, &sum) in live_sums.iter_mut().zip(&sums[column.sums.clone()]) {
         *live = sum.cast_signed();
     }
-    let live = Live { counts: &counts[column.slots.clone()], sums: live_sums };
+    let live = Live { counts, sums: live_sums };
     let judged = judge_column(column.reference.as_ref(), &live, rule);
     ColumnReport {
         name: column.name.clone(),

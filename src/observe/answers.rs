@@ -13,12 +13,15 @@ pub const ARMS: usize = 3;
 /// Protocols that an answer can be written in.
 const PROTOCOLS: usize = 2;
 /// Measured phases.
-pub const PHASES: usize = 4;
+pub const PHASES: usize = 5;
 
-/// The measured phases of a request, consecutive but for the total.
+/// The measured phases of a request, consecutive but for the total: that is choosing a version, decode, compute and
+/// encode. It leaves out receive, whose pace the client sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// From the head to the answer.
+    /// From the head to the whole body.
+    Receive,
+    /// From the whole body to the answer.
     Total,
     /// Body to tensors.
     Decode,
@@ -30,12 +33,13 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in index order.
-    pub const ALL: [Self; PHASES] = [Self::Total, Self::Decode, Self::Compute, Self::Encode];
+    pub const ALL: [Self; PHASES] = [Self::Receive, Self::Total, Self::Decode, Self::Compute, Self::Encode];
 
     /// Its label.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Receive => "receive",
             Self::Total => "total",
             Self::Decode => "decode",
             Self::Compute => "compute",
@@ -80,6 +84,14 @@ impl StatusLabel {
     pub fn of(code: u16) -> Self {
         let internal = STATUSES.len() - 2;
         Self(STATUSES.iter().position(|&known| known == code).unwrap_or(internal))
+    }
+
+    /// Whether an answer of this status says how fast the model is: a prediction, or a failure of ours. Refusals of bad
+    /// requests are fast, and many of them would hide how long predictions take.
+    #[must_use]
+    pub fn is_timed(self) -> bool {
+        let code = STATUSES[self.0];
+        code == 200 || code >= 500
     }
 }
 

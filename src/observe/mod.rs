@@ -12,6 +12,7 @@
 mod answers;
 mod columns;
 mod counter;
+mod reading;
 mod recorder;
 mod server;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod window;
 
 pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 pub use columns::{RecordedColumn, Side};
+pub use reading::ReadingPlan;
 pub use recorder::{Recorder, Totals};
 pub use server::{InFlight, ServerRecorder};
 pub use window::Window;

@@ -69,13 +69,15 @@ impl Recorder {
         shard.rows.add(0, rows as u64);
     }
 
-    /// Counts an answer, whatever its status, with the nanoseconds of its phases. `label` is the arm's index, the
-    /// protocol and the status.
+    /// Counts an answer, whatever its status, and the nanoseconds of its phases, if the status
+    /// [is timed](StatusLabel::is_timed). `label` is the arm's index, the protocol and the status.
     pub fn record_answer(&self, worker: usize, label: (usize, Protocol, StatusLabel), phases: &[u64; PHASES]) {
         let shard = self.shard(worker);
         let (arm, protocol, status) = label;
         shard.answers.count(arm, protocol, status);
-        shard.answers.time(phases);
+        if status.is_timed() {
+            shard.answers.time(phases);
+        }
     }
 
     /// The counts of all workers, as of now.

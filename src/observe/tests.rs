@@ -2,6 +2,7 @@
 
 use super::recorder::RowStatistics;
 use super::*;
+use crate::profile::{ColumnSpec, Profile, ProfileBuilder, ProfileOptions};
 use crate::tensor::{DataType, Dimension, Shape, Signature, Tensor, TensorData, TensorSpec};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -21,6 +22,21 @@ fn signature(width: usize) -> Signature {
 
 fn floats(rows: usize, values: &[f32]) -> Tensor {
     Tensor::try_new(Shape::matrix(rows, values.len() / rows), TensorData::Fp32(values.to_vec())).unwrap()
+}
+
+fn profile_of_second_feature() -> Profile {
+    let mut builder = ProfileBuilder::new(ProfileOptions::default());
+    let spec = ColumnSpec {
+        side: crate::profile::Side::Input,
+        tensor: "x".into(),
+        index: 1,
+        name: "second".into(),
+        datatype: DataType::Fp32,
+        statistic: None,
+    };
+    let column = builder.add_column(spec);
+    builder.absorb_numbers(column, (0..100).map(|value| f64::from(value) / 8.0)).unwrap();
+    builder.finish().unwrap()
 }
 
 fn labels(values: &[i64]) -> Tensor {
@@ -76,13 +92,47 @@ fn statistics_of_a_row_leave_non_finite_values_out_of_norm_and_mean() {
 #[test]
 fn answers_are_counted_by_arm_protocol_and_status() {
     let recorder = Recorder::new(&signature(2), None, 512, 1);
-    let label = (1, Protocol::OpenInference, StatusLabel::of(400));
-    recorder.record_answer(0, label, &[5_000, 1_000, 0, 0]);
+    let label = (1, Protocol::OpenInference, StatusLabel::of(503));
+    recorder.record_answer(0, label, &[9_000, 5_000, 1_000, 0, 0]);
     let totals = recorder.totals().answers;
-    assert_eq!(totals.statuses().collect::<Vec<_>>(), [(1, Protocol::OpenInference, 400, 1)]);
+    assert_eq!(totals.statuses().collect::<Vec<_>>(), [(1, Protocol::OpenInference, 503, 1)]);
     assert_eq!(totals.durations(Phase::Total).iter().sum::<u64>(), 1);
     assert_eq!(totals.durations(Phase::Compute).iter().sum::<u64>(), 0);
     assert_eq!(totals.duration_sum(Phase::Decode), 1_000);
+}
+
+#[test]
+fn only_predictions_and_our_own_failures_are_timed() {
+    let recorder = Recorder::new(&signature(2), None, 512, 1);
+    for status in [200, 400, 404, 413, 500, 503] {
+        recorder.record_answer(0, (0, Protocol::KserveV1, StatusLabel::of(status)), &[1_000; PHASES]);
+    }
+    let totals = recorder.totals().answers;
+    assert_eq!(totals.statuses().map(|(.., count)| count).sum::<u64>(), 6);
+    for phase in Phase::ALL {
+        assert_eq!(totals.durations(phase).iter().sum::<u64>(), 3, "{}", phase.name());
+    }
+}
+
+#[test]
+fn a_column_without_a_reference_is_one_counter_of_a_window_and_still_counts_its_values() {
+    let recorder = Recorder::new(&signature(2), None, 512, 1);
+    let plan = ReadingPlan::new(recorder.columns());
+    assert_eq!(plan.read(&recorder.totals()), [0; 4]);
+    recorder.record_prediction(0, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
+    assert_eq!(plan.read(&recorder.totals()), [2; 4]);
+    assert_eq!((plan.column(0), plan.column(2)), (0..1, 2..3));
+}
+
+#[test]
+fn a_column_with_a_reference_is_windowed_counter_by_counter() {
+    let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 1);
+    recorder.record_prediction(0, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
+    let (totals, plan) = (recorder.totals(), ReadingPlan::new(recorder.columns()));
+    let reading = plan.read(&totals);
+    let column = &recorder.columns()[1];
+    assert_eq!(reading[plan.column(1)], totals.slots[column.slots.clone()]);
+    assert_eq!((reading[0], reading.len()), (2, 1 + column.slots.len() + 1 + 1));
 }
 
 #[test]

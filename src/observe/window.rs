@@ -8,6 +8,9 @@
 //! and 5:15. Slices hold fine bins, not coarse groups: 72 counters of 4 bytes × 21 slices are 6 KB per column, and the
 //! Kolmogorov-Smirnov and Wasserstein distances are then as fine over the window as since the start.
 //!
+//! Nothing counted, nothing kept: a slice is made by the first count that falls into it, so that the windows of a version
+//! without traffic are two readings, and rolling them is one comparison.
+//!
 //! Invariant: base + slices = the reading at the last roll, counter by counter.
 
 use std::collections::VecDeque;
@@ -63,20 +66,8 @@ impl Window {
     pub fn roll(&mut self, now: Duration, counts: &[u64], sums: &[u64]) {
         let width = self.slice_width.as_nanos().max(1);
         let index = now.as_nanos() / width;
-        if self.slices.back().is_none_or(|slice| slice.index != index) {
-            let slice = Slice { index, counts: vec![0; counts.len()], sums: vec![0; sums.len()] };
-            self.slices.push_back(slice);
-        }
-        if let Some(slice) = self.slices.back_mut() {
-            for ((cell, newest), &count) in slice.counts.iter_mut().zip(&mut self.newest.counts).zip(counts) {
-                // A slice of 2^32 rows would take hours at any rate a process can serve.
-                *cell = cell.saturating_add(u32::try_from(count.wrapping_sub(*newest)).unwrap_or(u32::MAX));
-                *newest = count;
-            }
-            for ((cell, newest), &sum) in slice.sums.iter_mut().zip(&mut self.newest.sums).zip(sums) {
-                *cell = cell.wrapping_add(sum.wrapping_sub(*newest));
-                *newest = sum;
-            }
+        if self.newest.counts != counts || self.newest.sums != sums {
+            self.add_to_slice(index, counts, sums);
         }
         let covered = self.length.as_nanos().div_ceil(width);
         while self.slices.front().is_some_and(|slice| slice.index + covered < index) {
@@ -96,6 +87,24 @@ impl Window {
         difference(&self.newest.sums, &self.base.sums)
     }
 
+    fn add_to_slice(&mut self, index: u128, counts: &[u64], sums: &[u64]) {
+        if self.slices.back().is_none_or(|slice| slice.index != index) {
+            let slice = Slice { index, counts: vec![0; counts.len()], sums: vec![0; sums.len()] };
+            self.slices.push_back(slice);
+        }
+        if let Some(slice) = self.slices.back_mut() {
+            for ((cell, newest), &count) in slice.counts.iter_mut().zip(&mut self.newest.counts).zip(counts) {
+                // A slice of 2^32 rows would take hours at any rate a process can serve.
+                *cell = cell.saturating_add(u32::try_from(count.wrapping_sub(*newest)).unwrap_or(u32::MAX));
+                *newest = count;
+            }
+            for ((cell, newest), &sum) in slice.sums.iter_mut().zip(&mut self.newest.sums).zip(sums) {
+                *cell = cell.wrapping_add(sum.wrapping_sub(*newest));
+                *newest = sum;
+            }
+        }
+    }
+
     fn expire_oldest(&mut self) {
         let Some(slice) = self.slices.pop_front() else { return };
         for (base, &count) in self.base.counts.iter_mut().zip(&slice.counts) {
@@ -109,4 +118,20 @@ impl Window {
 
 fn difference(newest: &[u64], base: &[u64]) -> Vec<u64> {
     newest.iter().zip(base).map(|(newest, base)| newest.wrapping_sub(*base)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_in_which_nothing_is_counted_keeps_no_slices() {
+        let mut window = Window::new(Duration::from_secs(60), vec![7; 1000], vec![1; 4]);
+        (0..500).for_each(|second| window.roll(Duration::from_secs(second), &[7; 1000], &[1; 4]));
+        assert!(window.slices.is_empty());
+        window.roll(Duration::from_secs(500), &[8; 1000], &[1; 4]);
+        assert_eq!((window.slices.len(), window.counts()), (1, vec![1; 1000]));
+        (501..600).for_each(|second| window.roll(Duration::from_secs(second), &[8; 1000], &[1; 4]));
+        assert_eq!((window.slices.len(), window.counts()), (0, vec![0; 1000]));
+    }
 }

@@ -92,17 +92,28 @@ pub async fn accept(
             () = stop.cancelled() => return,
         };
         let socket = tokio::select! {
-            accepted = listener.accept() => accepted,
+            socket = next_connection(&listener) => socket,
             () = stop.cancelled() => return empty_backlog(&listener, &permits, &workers).await,
         };
-        match socket {
-            Ok((socket, _peer)) => hand_over(socket, permit, &workers).await,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(cause = %error, "cannot accept connections for a moment");
-                tokio::time::sleep(EXHAUSTED_WAIT).await;
-            }
+        hand_over(socket, permit, &workers).await;
+    }
+}
+
+/// The next connection, however long the system has none to give. Loses nothing when it is dropped while waiting.
+pub async fn next_connection(listener: &TcpListener) -> tokio::net::TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _peer)) => return socket,
+            Err(error) => recover(&error).await,
         }
+    }
+}
+
+/// Waits after an error that the next call would meet again.
+async fn recover(error: &std::io::Error) {
+    if !is_of_one_connection(error) {
+        tracing::warn!(cause = %error, "cannot accept connections for a moment");
+        tokio::time::sleep(EXHAUSTED_WAIT).await;
     }
 }
 
@@ -130,4 +141,26 @@ async fn hand_over(socket: tokio::net::TcpStream, permit: OwnedSemaphorePermit, 
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn an_exhausted_system_is_waited_for_and_a_broken_connection_is_not() {
+        // EMFILE, as Linux numbers it: no more descriptors.
+        let exhausted = Error::from_raw_os_error(24);
+        let started = Instant::now();
+        recover(&exhausted).await;
+        assert!(started.elapsed() >= EXHAUSTED_WAIT);
+        let aborted = Error::from(ErrorKind::ConnectionAborted);
+        tokio::select! {
+            biased;
+            () = recover(&aborted) => {}
+            () = std::future::ready(()) => panic!("it waited"),
+        }
+    }
 }

@@ -25,6 +25,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// Makes the split sticky: requests with the same key get the same version.
 static ROUTING_KEY: HeaderName = HeaderName::from_static("tidegate-routing-key");
@@ -65,13 +66,14 @@ struct Decoded {
 
 /// Answers one call for predictions.
 pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Request<Incoming>) -> Answer {
-    let mut watch = Stopwatch::start();
+    let mut watch = Stopwatch::start(Instant::now());
     let _in_flight = worker.gate.recorder.enter(worker.index);
     let (head, body) = request.into_parts();
     let body = match body::read(&head.headers, body, &worker.gate.limits).await {
         Ok(body) => body,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
+    watch.received(Instant::now());
     let point = split_point(worker, call, &head.headers);
     let picked = worker.gate.catalog.find(&call.model, |entry| match &call.version {
         Some(version) => entry.pinned(version),
@@ -81,7 +83,7 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
         Ok(picked) => picked,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
-    watch.skip();
+    watch.skip(Instant::now());
     let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, call.protocol, &body, &mut watch)));
     let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
     let mut answer = match outcome {
@@ -92,7 +94,7 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
     respond::name_version(&mut answer, &model.version_text, arm);
     set_request_id(worker, &mut answer, &head.headers);
     let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
-    model.recorder.record_answer(worker.index, label, &watch.finish());
+    model.recorder.record_answer(worker.index, label, &watch.finish(Instant::now()));
     answer
 }
 
@@ -107,17 +109,17 @@ fn answer_with(
     let model = &picked.model;
     let decoded = decode(model, protocol, body)?;
     check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)?;
-    watch.end(Phase::Decode);
+    watch.end(Phase::Decode, Instant::now());
     let mut outputs = worker.outputs.borrow_mut();
     model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
         model: model.name.clone(),
         version: model.version,
         cause: Box::new(cause),
     })?;
-    watch.end(Phase::Compute);
+    watch.end(Phase::Compute, Instant::now());
     let answer = encode(model, protocol, &decoded, &outputs)?;
     model.recorder.record_prediction(worker.index, &decoded.inputs, &outputs);
-    watch.end(Phase::Encode);
+    watch.end(Phase::Encode, Instant::now());
     Ok(answer)
 }
 

@@ -4,10 +4,11 @@
 //! `application/json`, because clients compare the whole header. "Not ready" is 503 and not the 4xx of the protocol's
 //! text: load balancers act on 503, and every client takes any non-200 for no.
 //!
-//! Invariant: the text of an internal error goes to the log, never to the caller.
+//! Invariant: the text of an internal error goes to the log, at most once a second, and never to the caller.
 
 use crate::catalog::ArmLabel;
 use crate::error::{Blamed, Fault};
+use crate::telemetry::limit::{LineLimit, uptime_seconds};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -75,7 +76,7 @@ pub fn error_body(status: StatusCode, text: &str) -> Answer {
 pub fn refusal(error: &dyn Blamed) -> Answer {
     let fault = error.fault();
     if fault == Fault::Internal {
-        tracing::error!(cause = %error, "request failed");
+        log_failure(error);
     }
     let mut answer = error_body(status_of(fault), &error.public_text());
     // What is left of a body that was not read cannot be told from the next request.
@@ -83,6 +84,15 @@ pub fn refusal(error: &dyn Blamed) -> Answer {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
+}
+
+/// Logs an internal error, unless one was logged in the same second: a model that always fails fails at the pace of its
+/// callers, and every answer is counted anyway.
+fn log_failure(error: &dyn Blamed) {
+    static LIMIT: LineLimit = LineLimit::new(1);
+    if let Some(suppressed) = LIMIT.admit(uptime_seconds()) {
+        tracing::error!(cause = %error, suppressed, "request failed");
+    }
 }
 
 /// Says which version made an answer, and how it was chosen.
@@ -96,6 +106,7 @@ pub fn name_version(answer: &mut Answer, version: &str, arm: ArmLabel) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::captured::CapturedLog;
 
     #[derive(Debug, thiserror::Error)]
     #[error("the disk said {0}")]
@@ -115,5 +126,19 @@ mod tests {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(&body[..], br#"{"error":"internal error; the server's log has the cause"}"#);
+    }
+
+    #[test]
+    fn a_storm_of_internal_errors_is_no_storm_of_log_lines() {
+        let log = CapturedLog::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            // At a line a second this would take 5,000 s to write them all.
+            for _ in 0..5_000 {
+                assert_eq!(refusal(&Secret("no")).status(), StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        });
+        let lines = log.text();
+        assert!(lines.lines().count() < 1_000, "{}", lines.lines().count());
     }
 }

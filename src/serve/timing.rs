@@ -1,6 +1,10 @@
 //! The phases of a request, measured.
 //!
-//! Invariant: phases are consecutive, so decode, compute and encode never add up to more than the total.
+//! The total starts when the body is whole: until then the client and the network set the pace, and a slow sender would
+//! look like a slow model. Time is an argument, so that phases are tested without waiting.
+//!
+//! Invariant: phases are consecutive, so decode, compute and encode never add up to more than the total, and receive is
+//! in none of them.
 
 use crate::observe::{PHASES, Phase};
 use std::time::Instant;
@@ -8,39 +12,71 @@ use std::time::Instant;
 /// Measures a request from its head on.
 #[derive(Debug)]
 pub(super) struct Stopwatch {
+    /// When the total began: with the head, until the body is whole.
     started: Instant,
     mark: Instant,
     phases: [u64; PHASES],
 }
 
 impl Stopwatch {
-    /// Starts now.
+    /// Starts at the head.
     #[must_use]
-    pub(super) fn start() -> Self {
-        let now = Instant::now();
+    pub(super) fn start(now: Instant) -> Self {
         Self { started: now, mark: now, phases: [0; PHASES] }
     }
 
-    /// Starts the next phase now, without counting what went before.
-    pub(super) fn skip(&mut self) {
-        self.mark = Instant::now();
+    /// The body is whole: receiving ends, and the total starts.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.end(Phase::Receive, now);
+        self.started = now;
+    }
+
+    /// Starts the next phase, without counting what went before as one.
+    pub(super) fn skip(&mut self, now: Instant) {
+        self.mark = now;
     }
 
     /// Ends a phase: what has passed since the end of the one before.
-    pub(super) fn end(&mut self, phase: Phase) {
-        let now = Instant::now();
+    pub(super) fn end(&mut self, phase: Phase, now: Instant) {
         self.phases[phase as usize] = nanoseconds(self.mark, now);
         self.mark = now;
     }
 
     /// Ends the request; the nanoseconds of each phase, 0 for those it did not reach.
     #[must_use]
-    pub(super) fn finish(mut self) -> [u64; PHASES] {
-        self.phases[Phase::Total as usize] = nanoseconds(self.started, Instant::now());
+    pub(super) fn finish(mut self, now: Instant) -> [u64; PHASES] {
+        self.phases[Phase::Total as usize] = nanoseconds(self.started, now);
         self.phases
     }
 }
 
 fn nanoseconds(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn phases_that_were_not_reached_took_no_time() {
+        let start = Instant::now();
+        assert_eq!(Stopwatch::start(start).finish(start), [0; PHASES]);
+    }
+
+    #[test]
+    fn a_slow_client_is_seen_in_receive_and_not_in_the_total() {
+        let start = Instant::now();
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        let mut watch = Stopwatch::start(start);
+        watch.received(at(9_000));
+        watch.skip(at(9_001));
+        watch.end(Phase::Decode, at(9_003));
+        watch.end(Phase::Compute, at(9_007));
+        watch.end(Phase::Encode, at(9_015));
+        let phases = watch.finish(at(9_016));
+        let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
+        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 4, 8]);
+    }
 }

@@ -3,10 +3,18 @@
 //! Logs are for operators: a constant message, facts as fields, one line per event, on standard error so that standard
 //! output stays free for what a command prints. `TIDEGATE_LOG` takes the filter syntax of `tracing-subscriber`.
 //!
+//! A panic is a line like any other: the default hook writes a backtrace of a hundred lines that no collector can read, and
+//! one inside an engine may come with every request.
+//!
 //! Invariant: nothing below `warn` is logged because of what a client sent.
 
+use super::limit::{LineLimit, uptime_seconds};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 use tracing_subscriber::EnvFilter;
+
+/// Panics that are logged in one second.
+const PANICS_PER_SECOND: u32 = 10;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +34,46 @@ pub fn start(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_invalid| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start in one process (tests) finds a subscriber in place and keeps it.
-    let _ = match format {
+    let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// Logs a panic: what, where, in which thread.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    static LIMIT: LineLimit = LineLimit::new(PANICS_PER_SECOND);
+    let Some(suppressed) = LIMIT.admit(uptime_seconds()) else { return };
+    let cause = panic.payload_as_str().unwrap_or("a panic without a text");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(cause, location, thread = thread.name().unwrap_or_default(), suppressed, "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::captured::CapturedLog;
+
+    #[test]
+    fn a_panic_is_one_line_with_its_text_place_and_thread() {
+        let log = CapturedLog::default();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        let writer = log.clone();
+        let thread = std::thread::Builder::new().name("worker-of-test".into()).spawn(move || {
+            let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+            tracing::subscriber::with_default(subscriber, || panic!("the engine gave {}", "up"));
+        });
+        assert!(thread.unwrap().join().is_err());
+        std::panic::set_hook(before);
+        let lines = log.text();
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        for text in ["ERROR", "panicked", "the engine gave up", "src/telemetry/logs.rs", "worker-of-test"] {
+            assert!(lines.contains(text), "{text} is not in: {lines}");
+        }
+    }
 }

@@ -9,7 +9,10 @@
 //!
 //! Invariant: a series that nobody has set for [`SERIES_IDLE`] disappears, so retired versions do not pile up.
 
+#[cfg(test)]
+pub(crate) mod captured;
 pub mod histogram;
+pub mod limit;
 pub mod logs;
 pub mod names;
 

@@ -45,7 +45,7 @@ pub const REQUESTS: Metric =
 /// Durations by model, version and phase.
 pub const REQUEST_DURATION: Metric = histogram(
     "tidegate_request_duration_seconds",
-    "Time from request head to answer, by phase: total, decode, compute, encode. Total includes reading the body.",
+    "Time of predictions and of failures of ours, by phase: receive (request head to whole body), total (whole body to answer), decode, compute, encode. Total includes the last three, not receive.",
 );
 /// Requests being answered now.
 pub const REQUESTS_IN_FLIGHT: Metric =

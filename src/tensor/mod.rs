@@ -106,6 +106,18 @@ pub enum TensorError {
         /// Its size.
         second: usize,
     },
+    /// Two inputs that must have the same number of rows have not.
+    #[error("inputs disagree on rows: \"{first}\" has {first_rows} and \"{second}\" has {second_rows}")]
+    RowConflict {
+        /// An input.
+        first: String,
+        /// Its rows.
+        first_rows: usize,
+        /// The input that disagrees.
+        second: String,
+        /// Its rows.
+        second_rows: usize,
+    },
     /// A datatype's name that is not one of the protocol's.
     #[error(
         "unknown datatype \"{name}\"; expected one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, BF16, FP32, FP64, BYTES"

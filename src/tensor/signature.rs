@@ -2,6 +2,9 @@
 //!
 //! Free dimensions keep the name that the model gives them (`N`, `batch`), because two inputs that share a name must
 //! agree; a plain -1 would let such a request through to fail inside an engine, where it would look like our fault.
+//! Converters often leave the names out: skl2onnx writes one input `[None, 1]` per column. An outermost dimension without
+//! a name is therefore taken for the rows of the request and must agree with the other inputs'. A model whose inputs
+//! really have independent lengths says so by names that differ; one that leaves them unnamed is rare, and is refused.
 //!
 //! Invariant: inputs that pass [`Signature::check`] differ from what the model declares in nothing that a declaration
 //! can say.
@@ -14,7 +17,8 @@ use std::fmt::Write;
 pub enum Dimension {
     /// Always this size.
     Fixed(usize),
-    /// Any size; dimensions of the same name must agree within one request. An empty name agrees with anything.
+    /// Any size; dimensions of the same name must agree within one request. An empty name agrees with anything, unless it
+    /// is outermost: then it counts the rows.
     Free(String),
 }
 
@@ -84,8 +88,8 @@ impl Signature {
     /// Whether `inputs`, in the model's order, fit the declaration.
     ///
     /// # Errors
-    /// What differs first: [`TensorError::MissingInput`], [`TensorError::WrongDataType`], [`TensorError::WrongShape`]
-    /// or [`TensorError::DimensionConflict`].
+    /// What differs first: [`TensorError::MissingInput`], [`TensorError::WrongDataType`], [`TensorError::WrongShape`],
+    /// [`TensorError::DimensionConflict`] or [`TensorError::RowConflict`].
     pub fn check(&self, inputs: &[Tensor]) -> Result<(), TensorError> {
         for (index, spec) in self.inputs.iter().enumerate() {
             let Some(input) = inputs.get(index) else {
@@ -102,7 +106,11 @@ impl Signature {
                 return Err(spec.wrong_shape(input.shape()));
             }
         }
-        if self.inputs.len() > 1 { self.check_named_dimensions(inputs) } else { Ok(()) }
+        if self.inputs.len() > 1 {
+            self.check_named_dimensions(inputs)?;
+            self.check_rows(inputs)?;
+        }
+        Ok(())
     }
 
     /// How many rows a request of these inputs has: the longest outermost dimension of those that are free; 1 if none
@@ -123,6 +131,24 @@ impl Signature {
     #[must_use]
     pub fn describe_outputs(&self) -> String {
         describe(&self.outputs)
+    }
+
+    /// Whether the inputs have as many rows as the first one with rows, where one of both does not name them.
+    fn check_rows(&self, inputs: &[Tensor]) -> Result<(), TensorError> {
+        let mut batched = self.inputs.iter().zip(inputs).filter_map(|(spec, input)| match spec.shape.first() {
+            Some(Dimension::Free(symbol)) => Some((spec, symbol.is_empty(), input.shape().rows())),
+            _ => None,
+        });
+        let Some((first, first_unnamed, first_rows)) = batched.next() else { return Ok(()) };
+        match batched.find(|&(_, unnamed, rows)| (unnamed || first_unnamed) && rows != first_rows) {
+            Some((second, _, second_rows)) => Err(TensorError::RowConflict {
+                first: first.name.clone(),
+                first_rows,
+                second: second.name.clone(),
+                second_rows,
+            }),
+            None => Ok(()),
+        }
     }
 
     fn check_named_dimensions(&self, inputs: &[Tensor]) -> Result<(), TensorError> {

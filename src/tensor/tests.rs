@@ -88,12 +88,23 @@ fn inputs_that_share_a_named_dimension_must_agree() {
 }
 
 #[test]
-fn unnamed_free_dimensions_agree_with_anything() {
-    let signature = Signature {
-        inputs: vec![spec("a", DataType::Fp32, vec![free("")]), spec("b", DataType::Fp32, vec![free("")])],
+fn unnamed_rows_must_agree_and_the_error_names_both_inputs() {
+    let column = |name: &str, symbol: &str| spec(name, DataType::Fp32, vec![free(symbol), free("")]);
+    let signature = |symbols: [&str; 2]| Signature {
+        inputs: vec![
+            spec("scale", DataType::Fp32, vec![Dimension::Fixed(4)]),
+            column("age", symbols[0]),
+            column("price", symbols[1]),
+        ],
         outputs: Vec::new(),
     };
-    assert_eq!(signature.check(&[floats(&[2]), floats(&[3])]), Ok(()));
+    let tensors = |first: usize, second: usize| [floats(&[4]), floats(&[first, 1]), floats(&[second, 7])];
+    for symbols in [["", ""], ["N", ""], ["", "N"]] {
+        assert_eq!(signature(symbols).check(&tensors(2, 2)), Ok(()), "{symbols:?}");
+        let error = signature(symbols).check(&tensors(2, 3)).unwrap_err();
+        assert_eq!(error.to_string(), "inputs disagree on rows: \"age\" has 2 and \"price\" has 3");
+    }
+    assert_eq!(signature(["queries", "documents"]).check(&tensors(2, 3)), Ok(()));
 }
 
 #[test]

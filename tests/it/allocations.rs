@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use std::path::Path;
 use tidegate::config::EngineChoice;
 use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
-use tidegate::observe::{Phase, Protocol, Recorder, StatusLabel};
+use tidegate::observe::{PHASES, Phase, Protocol, Recorder, StatusLabel};
 use tidegate::protocol::{AnswerHead, oip};
 use tidegate::registry::load::read_profile;
 use tidegate::route::{Split, point_of_draw, point_of_key};
@@ -55,7 +55,7 @@ fn recording_allocates_nothing_once_a_shard_exists() {
         recorder.record_prediction(0, &inputs, &outputs);
         assert_eq!(allocations(|| recorder.record_prediction(0, &inputs, &outputs)), 0, "{rows} rows");
         let label = (0, Protocol::OpenInference, StatusLabel::of(200));
-        let mut phases = [0; 4];
+        let mut phases = [0; PHASES];
         phases[Phase::Total as usize] = 25_000;
         assert_eq!(allocations(|| recorder.record_answer(0, label, &phases)), 0);
     }

@@ -24,8 +24,13 @@ fn as_request(tensors: &[(String, Tensor)]) -> Vec<u8> {
 }
 
 fn accepting(tensors: &[(String, Tensor)]) -> Signature {
-    let free = |tensor: &Tensor| vec![-1; tensor.shape().rank()];
-    let inputs = tensors.iter().map(|(name, tensor)| spec(name, tensor.datatype(), &free(tensor))).collect();
+    // The outermost dimension is fixed, as free ones of several inputs must agree.
+    let shape = |tensor: &Tensor| -> Vec<i64> {
+        let shape = tensor.shape();
+        let sizes = shape.dimensions().iter().enumerate();
+        sizes.map(|(axis, &size)| if axis == 0 { i64::try_from(size).unwrap() } else { -1 }).collect()
+    };
+    let inputs = tensors.iter().map(|(name, tensor)| spec(name, tensor.datatype(), &shape(tensor))).collect();
     Signature { inputs, outputs: Vec::new() }
 }
 

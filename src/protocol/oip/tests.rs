@@ -265,12 +265,12 @@ fn deep_nesting_is_refused() {
 #[test]
 fn several_inputs_come_out_in_the_models_order() {
     let signature = signature(vec![spec("a", DataType::Int64, &[-1]), spec("b", DataType::Bytes, &[-1])]);
-    let body = r#"{"inputs":[{"name":"b","shape":[1],"datatype":"BYTES","data":["\u0041"]},
+    let body = r#"{"inputs":[{"name":"b","shape":[2],"datatype":"BYTES","data":["\u0041","B"]},
         {"name":"a","shape":[2],"datatype":"INT64","data":[7,-7]}]}"#;
-    let strings: ByteStrings = ["A"].into_iter().collect();
+    let strings: ByteStrings = ["A", "B"].into_iter().collect();
     assert_eq!(
         read(body, &signature).unwrap().inputs,
-        [tensor(&[2], TensorData::Int64(vec![7, -7])), tensor(&[1], TensorData::Bytes(strings))]
+        [tensor(&[2], TensorData::Int64(vec![7, -7])), tensor(&[2], TensorData::Bytes(strings))]
     );
     let text = complaint(r#"{"inputs":[{"name":"b","shape":[0],"datatype":"BYTES","data":[]}]}"#, &signature);
     assert_eq!(text, "input \"a\" is missing; the model expects \"a\" INT64 [-1], \"b\" BYTES [-1]");
