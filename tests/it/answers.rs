@@ -6,9 +6,9 @@
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::process::Process;
+use crate::support::python;
 use crate::support::repository::{Repository, shipped, versions_in};
 use crate::support::table::Table;
-use crate::support::python;
 use serde_json::Value;
 use std::path::Path;
 
@@ -38,7 +38,8 @@ async fn the_embedded_engine_answers_as_scikit_learn_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn onnx_runtime_answers_as_scikit_learn_does() {
     let library = python::environment().onnxruntime();
-    let arguments = ["--onnxruntime", library.to_str().unwrap(), "--models", shipped().to_str().unwrap()].map(String::from);
+    let arguments =
+        ["--onnxruntime", library.to_str().unwrap(), "--models", shipped().to_str().unwrap()].map(String::from);
     let process = Process::start(&arguments.each_ref().map(String::as_str)).await;
     let versions = versions_in(&shipped());
     assert!(versions.iter().any(|(model, _)| model == "diabetes"), "{versions:?}");
@@ -59,10 +60,9 @@ async fn a_model_that_no_engine_here_runs_is_reported_by_name_and_the_others_ser
         assert!(reason.contains(part), "{part} is not in: {reason}");
     }
     let rows = crate::support::repository::held_out("diabetes");
-    for (path, body) in [
-        ("/v2/models/diabetes/infer", rows.infer_body(0..1)),
-        ("/v1/models/diabetes:predict", rows.predict_body(0..1)),
-    ] {
+    for (path, body) in
+        [("/v2/models/diabetes/infer", rows.infer_body(0..1)), ("/v1/models/diabetes:predict", rows.predict_body(0..1))]
+    {
         let error = client.post(path, body).await.refused(503);
         assert!(error.contains("diabetes") && error.contains("TreeEnsembleRegressor"), "{error}");
     }

@@ -37,7 +37,9 @@ async fn corrupt_truncated_and_empty_models_are_named_and_the_good_one_serves_on
     gateway.repository.add_with(&good, "churn/2", |staged| spoil(staged, half));
     gateway.repository.add_with(&good, "churn/3", |staged| spoil(staged, |_bytes| Vec::new()));
     gateway.repository.add_with(&good, "churn/4", |staged| spoil(staged, |_bytes| b"<html>not found</html>".to_vec()));
-    gateway.repository.add_with(&good, "churn/5", |staged| spoil(staged, |bytes| bytes.iter().map(|byte| !byte).collect()));
+    gateway
+        .repository
+        .add_with(&good, "churn/5", |staged| spoil(staged, |bytes| bytes.iter().map(|byte| !byte).collect()));
     for version in ["2", "3", "4", "5"] {
         let reason = reason_of(client, version).await;
         assert!(reason.contains("model.onnx") && reason.contains("not a valid ONNX model"), "{version}: {reason}");
@@ -144,8 +146,10 @@ async fn files_that_change_under_a_number_are_loaded_anew() {
     fs::copy(shipped().join("churn/2/model.onnx"), &fresh).unwrap();
     age(&fresh);
     fs::rename(&fresh, &place).unwrap();
-    until("version 1 is loaded anew", async || (client.version("churn", "1").await["loaded_at"] != loaded_at).then_some(()))
-        .await;
+    until("version 1 is loaded anew", async || {
+        (client.version("churn", "1").await["loaded_at"] != loaded_at).then_some(())
+    })
+    .await;
     let expected = crate::support::table::Table::read(&shipped().join("churn/2/expected.csv"));
     let rows = held_out("churn");
     for (row, (_, found)) in

@@ -13,7 +13,8 @@ async fn triton_s_http_client_reads_metadata_and_predicts() {
     let expected = shipped().join("churn/1/expected.csv");
     let (address, rows, expected) =
         (gateway.client.http.to_string(), rows.to_str().unwrap(), expected.to_str().unwrap());
-    let said = tokio::task::block_in_place(|| python.run_script("tests/python/triton_client.py", &[&address, rows, expected]));
+    let said =
+        tokio::task::block_in_place(|| python.run_script("tests/python/triton_client.py", &[&address, rows, expected]));
     assert_eq!(said.trim(), "all as expected");
     gateway.stop().await;
 }
@@ -38,7 +39,8 @@ async fn health_and_metadata_have_bodies_that_parse() {
         assert_eq!(answer.json(), wanted, "{path}");
     }
     let metadata = client.get("/v2/models/churn").await.ok().json();
-    let tensor = |name: &str, datatype: &str, shape: &[i64]| json!({ "name": name, "datatype": datatype, "shape": shape });
+    let tensor =
+        |name: &str, datatype: &str, shape: &[i64]| json!({ "name": name, "datatype": datatype, "shape": shape });
     assert_eq!(metadata["name"], "churn");
     assert_eq!(metadata["versions"], json!(["1"]));
     assert!(metadata["platform"].as_str().is_some_and(|platform| platform.contains("onnx")), "{metadata}");
@@ -65,7 +67,10 @@ async fn ids_are_echoed_and_outputs_can_be_chosen() {
     let answer = answer.json();
     assert_eq!(answer["id"], body["id"]);
     let outputs = answer["outputs"].as_array().unwrap();
-    assert_eq!((outputs.len(), &outputs[0]["name"], &outputs[0]["shape"]), (1, &json!("probabilities"), &json!([1, 2])));
+    assert_eq!(
+        (outputs.len(), &outputs[0]["name"], &outputs[0]["shape"]),
+        (1, &json!("probabilities"), &json!([1, 2]))
+    );
     let unnamed = client.post("/v2/models/churn/infer", body.to_string()).await.ok();
     assert_eq!(unnamed.header("x-request-id").map(str::len), Some(16));
     gateway.stop().await;

@@ -28,7 +28,8 @@ fn settings(text: &str) -> Config {
 }
 
 async fn gateway_with_sinks(drift: &str, sinks: &[&Sink]) -> Gateway {
-    let sinks: String = sinks.iter().map(|sink| format!("[[alerts.sinks]]\ntype = \"webhook\"\nurl = \"{}\"\n", sink.url)).collect();
+    let sinks: String =
+        sinks.iter().map(|sink| format!("[[alerts.sinks]]\ntype = \"webhook\"\nurl = \"{}\"\n", sink.url)).collect();
     let given = settings(&format!("[drift]\n{drift}\n{sinks}"));
     Gateway::start(Repository::of(&["churn/1"]), |config| {
         config.drift = given.drift;
@@ -68,10 +69,9 @@ async fn a_shifted_feature_drifts_alone_and_its_alert_fires_and_resolves_everywh
     stream.shift(ORDER_VALUE, SIGMA);
     let pending = until("an alert is pending", async || alerts(client).await.into_iter().next()).await;
     assert!(pending["state"] == "pending" && pending["feature"] == "order_value", "{pending}");
-    let firing = until("the alert fires", async || {
-        alerts(client).await.into_iter().find(|alert| alert["state"] == "firing")
-    })
-    .await;
+    let firing =
+        until("the alert fires", async || alerts(client).await.into_iter().find(|alert| alert["state"] == "firing"))
+            .await;
     check_alert(&firing, &pending);
     let version = client.drift("churn", "1").await;
     let drifted = feature(&version, "order_value");
@@ -136,7 +136,9 @@ async fn drift_of_half_of_the_features_or_of_a_critical_one_is_drift_of_the_vers
         *config = Config {
             server: config.server.clone(),
             repository: config.repository.clone(),
-            ..settings("[drift]\nwindow = \"3s\"\npending_for = \"0s\"\n[models.churn.drift]\ncritical = [\"order_value\"]")
+            ..settings(
+                "[drift]\nwindow = \"3s\"\npending_for = \"0s\"\n[models.churn.drift]\ncritical = [\"order_value\"]",
+            )
         };
     })
     .await;
@@ -182,7 +184,10 @@ async fn the_drift_page_has_the_promised_shape() {
         for distance in ["psi", "js", "tv", "ks", "wasserstein"] {
             let value = &column[distance];
             let exists = has_order || !["ks", "wasserstein"].contains(&distance);
-            assert!(value.is_null() != exists && value.as_f64().is_none_or(|value| (0.0..1.0).contains(&value)), "{column}");
+            assert!(
+                value.is_null() != exists && value.as_f64().is_none_or(|value| (0.0..1.0).contains(&value)),
+                "{column}"
+            );
         }
     }
     gateway.stop().await;
@@ -191,7 +196,9 @@ async fn the_drift_page_has_the_promised_shape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn latency_above_its_limit_is_an_alert_once_there_are_enough_requests() {
     let gateway = Gateway::start(Repository::of(&["churn/1"]), |config| {
-        config.latency = settings("[latency]\np99_limit = \"1us\"\nwindow = \"10m\"\npending_for = \"0s\"\nresolve_after = \"0s\"").latency;
+        config.latency =
+            settings("[latency]\np99_limit = \"1us\"\nwindow = \"10m\"\npending_for = \"0s\"\nresolve_after = \"0s\"")
+                .latency;
     })
     .await;
     let client = &gateway.client;

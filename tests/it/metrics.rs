@@ -178,8 +178,7 @@ async fn every_request_and_row_is_counted_once_under_its_labels() {
     let page = Page::parse(&page_after_traffic(&gateway.client).await);
     let requests = |version: &str, arm: &str, protocol: &str, code: &str| {
         let model = if version.is_empty() { "" } else { "churn" };
-        let labels =
-            [("model", model), ("version", version), ("arm", arm), ("protocol", protocol), ("code", code)];
+        let labels = [("model", model), ("version", version), ("arm", arm), ("protocol", protocol), ("code", code)];
         page.count("tidegate_requests_total", &labels)
     };
     let counts = [

@@ -26,9 +26,8 @@ enum Law {
     MostlyZero,
 }
 
-const LAWS: [Law; 8] = [
-    Law::Normal, Law::Lognormal, Law::Uniform, Law::Count, Law::Flag, Law::Code, Law::Constant, Law::MostlyZero,
-];
+const LAWS: [Law; 8] =
+    [Law::Normal, Law::Lognormal, Law::Uniform, Law::Count, Law::Flag, Law::Code, Law::Constant, Law::MostlyZero];
 /// Shifts of the live values, in standard deviations or what comes close to it.
 const SHIFTS: [f64; 6] = [0.0, 0.1, 0.3, 0.7, 1.3, 2.0];
 
@@ -54,7 +53,13 @@ fn draw(law: Law, shift: f64, random: &mut StdRng) -> f64 {
         Law::Count => (4.0 + 2.0 * moved).round().max(0.0),
         Law::Flag => f64::from(u8::from(moved > 1.0)),
         Law::Code => (3.0 * moved.abs()).floor().min(9.0),
-        Law::Constant => if shift > 1.0 { 7.5 } else { 7.25 },
+        Law::Constant => {
+            if shift > 1.0 {
+                7.5
+            } else {
+                7.25
+            }
+        }
         Law::MostlyZero => (moved - 0.5).max(0.0),
     }
 }

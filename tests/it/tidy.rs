@@ -8,8 +8,28 @@ use std::path::{Path, PathBuf};
 
 /// The rooms, lowest first. A room imports only rooms before it.
 const ROOMS: [&str; 22] = [
-    "error", "tensor", "sketch", "profile", "config", "route", "protocol", "detect", "telemetry", "engine", "observe",
-    "catalog", "store", "judge", "alert", "registry", "rollout", "report", "serve", "admin", "app", "cli",
+    "error",
+    "tensor",
+    "sketch",
+    "profile",
+    "config",
+    "route",
+    "protocol",
+    "detect",
+    "telemetry",
+    "engine",
+    "observe",
+    "catalog",
+    "store",
+    "judge",
+    "alert",
+    "registry",
+    "rollout",
+    "report",
+    "serve",
+    "admin",
+    "app",
+    "cli",
 ];
 const FILE_LINES: usize = 450;
 const FUNCTION_LINES: usize = 60;
@@ -17,8 +37,7 @@ const FUNCTION_LINES: usize = 60;
 /// What starts a task or thread. Only `app` may: whoever starts one must know when it ends. `JoinSet::spawn` and
 /// `spawn_local` are not among them: a set is owned by a future that `app` started, and takes its children with it.
 /// `spawn_blocking` is not either: its caller waits for it.
-const SPAWNS: [&str; 5] =
-    ["tokio::spawn(", "task::spawn(", "task::spawn_local(", "thread::spawn(", "thread::Builder"];
+const SPAWNS: [&str; 5] = ["tokio::spawn(", "task::spawn(", "task::spawn_local(", "thread::spawn(", "thread::Builder"];
 
 struct File {
     path: String,
@@ -184,7 +203,8 @@ fn used_rooms(text: &str) -> Vec<(usize, String)> {
         let mut rest = line;
         while let Some(at) = rest.find("crate::") {
             // `my_crate::` is another word, `$crate::` would be a macro's.
-            let is_word = rest[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_');
+            let is_word =
+                rest[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_');
             rest = &rest[at + "crate::".len()..];
             if !is_word {
                 continue;
@@ -213,7 +233,9 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let closing = format!("{}}}", " ".repeat(depth));
         if words.ends_with('}') {
             found.push((start + 1, 1));
-        } else if let Some(length) = lines[start..].iter().position(|line| *line == closing || *line == format!("{}}};", " ".repeat(depth))) {
+        } else if let Some(length) =
+            lines[start..].iter().position(|line| *line == closing || *line == format!("{}}};", " ".repeat(depth)))
+        {
             found.push((start + 1, length + 1));
         }
     }
