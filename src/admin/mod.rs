@@ -38,7 +38,7 @@ pub enum Command {
         /// Called when it is live or refused.
         reply: SplitReply,
     },
-    /// Let the highest version serve again.
+    /// Let the model's version policy rule again.
     ClearSplit {
         /// The model.
         model: String,

@@ -21,13 +21,22 @@ pub(super) fn models(snapshot: &Snapshot) -> Value {
 pub(super) fn model(entry: &Entry) -> Value {
     let versions: Vec<Value> =
         entry.versions.iter().map(|(version, status)| version_view(entry, *version, status)).collect();
-    json!({
+    let mut view = json!({
         "name": entry.name,
         "ready": entry.serving.is_some(),
         "split": if entry.explicit { "explicit" } else { "highest version" },
+        "version_policy": entry.config.version_policy.to_string(),
+        "max_batch_size": entry.config.max_batch_size,
         "swaps": entry.swaps,
         "versions": versions,
-    })
+    });
+    if !entry.config.not_used.is_empty() {
+        view["config_not_used"] = json!(entry.config.not_used);
+    }
+    if let Some(reason) = &entry.config_error {
+        view["config_error"] = json!(reason);
+    }
+    view
 }
 
 /// `GET /api/v1/models/{m}/drift`.
@@ -39,13 +48,12 @@ pub(super) fn drift(name: &str, reports: &[VersionReport]) -> Value {
 fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
     let (state, reason) = match status {
         VersionStatus::OnDisk => ("on_disk", None),
-        VersionStatus::Missing => ("missing", Some("named by the split, but not in the repository".to_owned())),
+        VersionStatus::Missing => {
+            ("missing", Some("named by the split or by config.pbtxt, but not in the repository".to_owned()))
+        }
         VersionStatus::Settling => ("settling", Some("its files are still changing".to_owned())),
         VersionStatus::Loading => ("loading", None),
-        VersionStatus::Loaded { on_disk: true } => ("loaded", None),
-        VersionStatus::Loaded { on_disk: false } => {
-            ("loaded", Some("its files are gone; it is served from memory".to_owned()))
-        }
+        VersionStatus::Loaded { note } => ("loaded", note.clone()),
         VersionStatus::Failed { reason } => ("failed", Some(reason.clone())),
     };
     let arm = entry.arm_of(version);
@@ -116,4 +124,50 @@ fn column_drift(column: &ColumnReport) -> Value {
         "psi_excess": column.excess,
         "verdict": column.verdict,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Listing, Present, PresentConfig, PresentModel, Publisher, TritonConfig};
+    use crate::config::Config;
+    use std::collections::BTreeMap;
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    fn view(says: Result<TritonConfig, String>) -> Value {
+        let (sender, _retired) = sync_channel(10);
+        let mut publisher = Publisher::new(sender, Duration::ZERO);
+        let config = PresentConfig { fingerprint: Some(1), settled: true, says: says.map(Arc::new) };
+        let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: true })]);
+        let listing = Listing::from([("m".to_owned(), PresentModel { versions, config })]);
+        publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);
+        model(&publisher.catalog().snapshot().models["m"])
+    }
+
+    #[test]
+    fn a_model_without_a_configuration_shows_the_defaults_and_no_complaints() {
+        let view = view(Ok(TritonConfig::default()));
+        assert_eq!((&view["version_policy"], &view["max_batch_size"]), (&json!("latest 1"), &Value::Null));
+        assert!(view.get("config_not_used").is_none() && view.get("config_error").is_none());
+    }
+
+    #[test]
+    fn keys_without_effect_and_the_limit_are_shown() {
+        let not_used = vec!["dynamic_batching".to_owned(), "instance_group".to_owned()];
+        let config = TritonConfig { max_batch_size: NonZeroU32::new(8), not_used, ..TritonConfig::default() };
+        let view = view(Ok(config));
+        assert_eq!(view["config_not_used"], json!(["dynamic_batching", "instance_group"]));
+        assert_eq!(view["max_batch_size"], json!(8));
+    }
+
+    #[test]
+    fn a_broken_configuration_is_shown_for_the_model_and_its_versions() {
+        let view = view(Err("config.pbtxt, line 3: broken".to_owned()));
+        assert_eq!((&view["ready"], &view["config_error"]), (&json!(false), &json!("config.pbtxt, line 3: broken")));
+        let version = &view["versions"][0];
+        assert_eq!((&version["state"], &version["reason"]), (&json!("failed"), &view["config_error"]));
+    }
 }

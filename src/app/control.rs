@@ -10,6 +10,7 @@ use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
 use crate::catalog::{Listing, LoadFailure, LoadOrder, Model, Publisher};
 use crate::config::{AlertSettings, Config, ModelSettings};
+use crate::registry::RegistryError;
 use crate::registry::load::Loader;
 use crate::registry::{directory, memory};
 use std::sync::{Arc, PoisonError};
@@ -47,6 +48,9 @@ pub(super) struct Control {
     started: Instant,
     listing: Listing,
     listed_once: bool,
+    /// What was last said of the repository: whether it can be listed.
+    is_listable: bool,
+    list: Option<JoinHandle<Result<Listing, RegistryError>>>,
     load: Option<JoinHandle<LoadOutcome>>,
 }
 
@@ -55,9 +59,21 @@ impl Control {
     pub(super) fn new(parts: Parts) -> Result<Self, AppError> {
         let Parts { config, source, publisher, loader, desk, started } = parts;
         start_sinks(&desk, &config.alerts)?;
-        let (listing, listed_once, load) = (Listing::new(), false, None);
         let at_start = config.clone();
-        Ok(Self { config, at_start, source, publisher, loader, desk, started, listing, listed_once, load })
+        Ok(Self {
+            config,
+            at_start,
+            source,
+            publisher,
+            loader,
+            desk,
+            started,
+            listing: Listing::new(),
+            listed_once: false,
+            is_listable: true,
+            list: None,
+            load: None,
+        })
     }
 
     pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<Command>, stop: CancellationToken) {
@@ -65,7 +81,8 @@ impl Control {
         poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                _ = poll.tick() => self.list().await,
+                _ = poll.tick() => self.start_listing(),
+                listed = finished(&mut self.list) => self.listing_finished(listed),
                 outcome = finished(&mut self.load) => self.load_finished(outcome),
                 wish = wishes.recv() => match wish {
                     Some(Command::Reload { reply }) => {
@@ -88,21 +105,43 @@ impl Control {
         }
     }
 
-    async fn list(&mut self) {
-        let (repository, previous) = (self.loader.repository.clone(), self.listing.clone());
-        let listed =
-            tokio::task::spawn_blocking(move || directory::list(&repository, &previous, SystemTime::now())).await;
+    /// On a thread of its own, because a disk may hang; one at a time, because then the next would hang too.
+    fn start_listing(&mut self) {
+        if self.list.is_none() {
+            let (repository, previous) = (self.loader.repository.clone(), self.listing.clone());
+            self.list =
+                Some(tokio::task::spawn_blocking(move || directory::list(&repository, &previous, SystemTime::now())));
+        }
+    }
+
+    fn listing_finished(&mut self, listed: Option<Result<Listing, RegistryError>>) {
+        self.list = None;
         match listed {
-            Ok(Ok(listing)) => {
+            Some(Ok(listing)) => {
+                if !self.is_listable {
+                    tracing::info!("the repository can be listed again");
+                }
+                self.is_listable = true;
                 self.publisher.observe(&listing, settings_of(&self.config), self.started.elapsed());
                 self.listing = listing;
+                if !self.listed_once {
+                    self.warn_of_absent_models();
+                }
             }
-            // Said once and then only while debugging: a network mount may be away for hours.
-            Ok(Err(error)) if !self.listed_once => tracing::error!(cause = %error, "the repository cannot be listed"),
-            Ok(Err(error)) => tracing::debug!(cause = %error, "the repository cannot be listed"),
-            Err(error) => tracing::error!(cause = %error, "listing the repository failed"),
+            // Said when it begins, not every second: a network mount may be away for hours.
+            Some(Err(error)) if self.is_listable => {
+                tracing::error!(cause = %error, "the repository cannot be listed; what is loaded serves on");
+                self.is_listable = false;
+            }
+            Some(Err(_)) | None => {}
         }
         self.listed_once = true;
+    }
+
+    fn warn_of_absent_models(&self) {
+        for name in self.config.models.keys().filter(|name| !self.listing.contains_key(*name)) {
+            tracing::warn!(model = name, "a configured model is not in the repository");
+        }
     }
 
     fn order_next_load(&mut self) {
@@ -135,21 +174,28 @@ impl Control {
         })?;
         let needs_restart: Vec<String> =
             self.at_start.diff_needing_restart(&new).into_iter().map(str::to_owned).collect();
+        let refused = self.publisher.refused_splits(settings_of(&new));
+        if !refused.is_empty() {
+            let problems = refused.join("\n");
+            tracing::error!(problems, "the new configuration has splits that cannot be live; the old one stays");
+            return Err(problems);
+        }
         if new.alerts != self.config.alerts {
             start_sinks(&self.desk, &new.alerts).map_err(|error| error.to_string())?;
         }
         self.loader.memory_budget = new.repository.memory_budget.unwrap_or_else(memory::default_budget);
         self.config = new;
         self.publisher.configure(settings_of(&self.config), self.config.repository.bake, self.started.elapsed());
+        self.warn_of_absent_models();
         tracing::info!(?needs_restart, "configuration reloaded");
         Ok(ReloadOutcome { needs_restart })
     }
 }
 
-/// Waits for the load that runs; forever when none does. Nothing if the load panicked.
-async fn finished(load: &mut Option<JoinHandle<LoadOutcome>>) -> Option<LoadOutcome> {
-    match load {
-        Some(load) => load.await.inspect_err(|error| tracing::error!(cause = %error, "a load failed")).ok(),
+/// Waits for the task that runs; forever when none does. Nothing if it panicked.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    match task {
+        Some(task) => task.await.inspect_err(|error| tracing::error!(cause = %error, "a blocking task failed")).ok(),
         None => std::future::pending().await,
     }
 }

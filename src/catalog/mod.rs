@@ -9,15 +9,19 @@
 //! Invariant: requests only read; a published snapshot never changes.
 
 mod model;
+mod policy;
 mod publisher;
 mod retire;
 mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub use model::{LoadFacts, Model, ModelParts};
-pub use publisher::{LoadFailure, LoadOrder, Publisher, SplitError, SplitReply, SplitView};
+pub use policy::{TritonConfig, VersionPolicy};
+pub use publisher::Publisher;
 pub use retire::{Retired, retire_until_closed};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
-pub use state::{Listing, Present};
+pub use state::{Listing, Present, PresentConfig, PresentModel};
+pub use wishes::{LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};

@@ -9,100 +9,14 @@
 
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
 use super::state::{Failure, Listing, Loaded, ModelState, Weights};
+use super::wishes::{LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
 use super::{Model, Retired, VersionStatus};
 use crate::config::ModelSettings;
-use crate::error::{Blamed, Fault};
 use crate::route::Split;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-
-/// A version to load.
-#[derive(Debug, Clone)]
-pub struct LoadOrder {
-    /// The model.
-    pub model: String,
-    /// The version.
-    pub version: u64,
-    /// What is on disk now.
-    pub fingerprint: u64,
-    /// How the model is configured.
-    pub settings: Arc<ModelSettings>,
-    /// What every loaded version is reckoned to hold, bytes.
-    pub memory_in_use: u64,
-}
-
-/// Why a version could not be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadFailure {
-    /// The reason, for people.
-    pub reason: String,
-    /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
-    pub until_memory_is_freed: bool,
-}
-
-/// A live split, as the API shows it: versions with their shares in hundredths of a percent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitView {
-    /// Versions and shares.
-    pub weights: Vec<(u64, u16)>,
-    /// The snapshot that made it live.
-    pub generation: u64,
-}
-
-/// Where the answer to a split goes, once it is live or refused.
-pub type SplitReply = Box<dyn FnOnce(Result<SplitView, SplitError>) + Send>;
-
-/// Why a split was not made live.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SplitError {
-    /// No model of that name.
-    #[error("unknown model \"{name}\"")]
-    UnknownModel {
-        /// The name that came.
-        name: String,
-    },
-    /// The weights are no split.
-    #[error("{reason}")]
-    Invalid {
-        /// What is wrong with them.
-        reason: String,
-    },
-    /// A named version is neither on disk nor loaded.
-    #[error("version {version} of model \"{name}\" does not exist; on disk or loaded: {known}")]
-    UnknownVersion {
-        /// The model.
-        name: String,
-        /// The version that came.
-        version: u64,
-        /// The versions there are.
-        known: String,
-    },
-    /// A named version could not be loaded.
-    #[error("version {version} of model \"{name}\" could not be loaded: {reason}")]
-    LoadFailed {
-        /// The model.
-        name: String,
-        /// The version.
-        version: u64,
-        /// Why.
-        reason: String,
-    },
-    /// Another split was asked for before this one was live.
-    #[error("superseded by a later split before it was live")]
-    Superseded,
-}
-
-impl Blamed for SplitError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::UnknownModel { .. } => Fault::NotFound,
-            Self::Invalid { .. } | Self::UnknownVersion { .. } => Fault::InvalidRequest,
-            Self::LoadFailed { .. } | Self::Superseded => Fault::Conflict,
-        }
-    }
-}
 
 /// The one writer of what is live.
 pub struct Publisher {
@@ -146,10 +60,7 @@ impl Publisher {
             }
         }
         for (name, state) in &mut self.models {
-            state.present = listing.get(name).cloned().unwrap_or_default();
-            state.failed.retain(|version, failure| {
-                state.present.get(version).is_some_and(|present| present.fingerprint == failure.fingerprint)
-            });
+            state.observe(listing.get(name));
         }
         self.models
             .retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
@@ -169,6 +80,12 @@ impl Publisher {
             if configured_split(&new) != configured_split(&state.settings) {
                 changed_splits.push((name.clone(), configured_split(&new)));
             }
+            if is_loaded_differently(&new, &state.settings) {
+                state.loaded.values_mut().for_each(|loaded| loaded.outdated = true);
+                state.failed.clear();
+            }
+            // The budget may have grown.
+            state.failed.retain(|_, failure| !failure.until_memory_is_freed);
             state.settings = new;
         }
         for (name, weights) in changed_splits {
@@ -180,14 +97,29 @@ impl Publisher {
         self.republish(now);
     }
 
+    /// Everything that would keep the splits of new settings from becoming live; nothing is changed.
+    #[must_use]
+    pub fn refused_splits(&self, settings: impl Fn(&str) -> Arc<ModelSettings>) -> Vec<String> {
+        self.models
+            .iter()
+            .filter_map(|(name, state)| {
+                let new = configured_split(&settings(name));
+                let changed = new.filter(|new| Some(new) != configured_split(&state.settings).as_ref())?;
+                let error = self.check_split(name, &changed).err()?;
+                Some(format!("models.{name}.split: {error}"))
+            })
+            .collect()
+    }
+
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
     pub fn next_load(&mut self, now: Duration) -> Option<LoadOrder> {
         let memory_in_use = self.models.values().flat_map(|state| state.loaded.values()).map(memory_of).sum();
-        let (name, state, (version, fingerprint)) =
-            self.models.iter_mut().find_map(|(name, state)| state.next_to_load().map(|order| (name, state, order)))?;
+        let due = self.models.iter_mut().filter_map(|(name, state)| Some((name, state.next_to_load()?, state)));
+        // A model that does not serve yet comes before the further versions of one that does.
+        let (name, (version, fingerprint), state) = due.min_by_key(|(_, _, state)| state.live.is_some())?;
         state.loading = Some((version, fingerprint));
-        let settings = Arc::clone(&state.settings);
-        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, memory_in_use };
+        let (settings, max_batch_size) = (Arc::clone(&state.settings), state.config.max_batch_size);
+        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, max_batch_size, memory_in_use };
         self.republish(now);
         Some(order)
     }
@@ -201,7 +133,7 @@ impl Publisher {
                 state.failed.remove(&order.version);
                 // Without a share it is given the time of a bake: whoever asked for it will name it by then.
                 let unload_at = Some(now.saturating_add(self.bake));
-                if let Some(old) = state.loaded.insert(order.version, Loaded { model, unload_at }) {
+                if let Some(old) = state.loaded.insert(order.version, Loaded { model, unload_at, outdated: false }) {
                     self.retire(Retired::Model(old.model));
                 }
             }
@@ -243,7 +175,7 @@ impl Publisher {
         }
     }
 
-    /// Lets the highest version serve again.
+    /// Lets the version policy rule again.
     pub fn clear_split(&mut self, name: &str, reply: SplitReply, now: Duration) {
         let Some(state) = self.models.get_mut(name) else {
             return reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
@@ -311,8 +243,8 @@ impl Publisher {
         }
     }
 
-    /// Publishes only if a split, a version's status or an unload is due; listings arrive every second and mostly say
-    /// nothing new.
+    /// Publishes only if a split, a version's status, the configuration or an unload is due; listings arrive every second
+    /// and mostly say nothing new.
     fn publish_if_changed(&mut self, now: Duration) {
         let live = self.catalog.snapshot();
         let changed = live.models.len() != self.models.len()
@@ -320,6 +252,8 @@ impl Publisher {
                 let published = live.models.get(name);
                 state.due_split() != state.live
                     || published.is_none_or(|entry| entry.versions != state.statuses())
+                    || published.is_none_or(|entry| entry.config != state.config)
+                    || published.is_none_or(|entry| entry.config_error != state.config_error)
                     || state.loaded.values().any(|loaded| loaded.unload_at.is_some_and(|at| at <= now))
             });
         if changed {
@@ -370,13 +304,12 @@ fn make_due_split_live(name: &str, state: &mut ModelState) {
     state.live = due;
 }
 
-/// Takes out versions that have had no share for as long as they bake; the others have no end set, or get one.
+/// Takes out versions that nobody has wanted for as long as they bake; the others have no end set, or get one.
 fn unload_expired(state: &mut ModelState, bake: Duration, now: Duration) -> Vec<Arc<Model>> {
-    let named: Vec<u64> =
-        [&state.live, &state.asked].into_iter().flatten().flatten().map(|(version, _)| *version).collect();
+    let wanted = state.wanted();
     let mut expired = Vec::new();
     for (version, loaded) in &mut state.loaded {
-        if named.contains(version) {
+        if wanted.contains(version) {
             loaded.unload_at = None;
         } else if *loaded.unload_at.get_or_insert(now.saturating_add(bake)) <= now {
             expired.push(*version);
@@ -394,6 +327,8 @@ fn entry(name: &str, state: &ModelState) -> Entry {
     Entry {
         name: name.to_owned(),
         settings: Arc::clone(&state.settings),
+        config: Arc::clone(&state.config),
+        config_error: state.config_error.clone(),
         serving,
         loaded: state.loaded.iter().map(|(version, loaded)| (*version, Arc::clone(&loaded.model))).collect(),
         versions: state.statuses(),
@@ -411,6 +346,11 @@ fn unknown_version(name: &str, version: u64, state: &ModelState) -> SplitError {
 
 fn configured_split(settings: &ModelSettings) -> Option<Weights> {
     settings.split.as_ref().map(|split| split.iter().map(|(version, weight)| (*version, *weight)).collect())
+}
+
+/// Whether settings differ in what a version is loaded with.
+fn is_loaded_differently(new: &ModelSettings, old: &ModelSettings) -> bool {
+    new.engine != old.engine || new.drift.max_features != old.drift.max_features
 }
 
 fn memory_of(loaded: &Loaded) -> u64 {

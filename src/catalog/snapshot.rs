@@ -5,12 +5,13 @@
 //!
 //! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
 
-use super::Model;
+use super::{Model, TritonConfig};
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::route::{Arm, ArmRole, Split};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The cell that holds what is live.
@@ -24,7 +25,7 @@ pub struct Catalog {
 pub struct Snapshot {
     /// Grows by one with every publication.
     pub generation: u64,
-    /// Every model that is configured or in the repository, by name.
+    /// Every model that is or was in the repository, by name.
     pub models: HashMap<String, Arc<Entry>>,
     /// Whether every model of the repository has been tried once.
     pub settled: bool,
@@ -37,13 +38,17 @@ pub struct Entry {
     pub name: String,
     /// How it is watched.
     pub settings: Arc<ModelSettings>,
+    /// What its `config.pbtxt` says, or said when it could last be read.
+    pub config: Arc<TritonConfig>,
+    /// Why its `config.pbtxt` cannot be read.
+    pub config_error: Option<String>,
     /// The versions that serve and their shares; nothing while no version is loaded.
     pub serving: Option<Serving>,
     /// Every loaded version, also those without a share.
     pub loaded: BTreeMap<u64, Arc<Model>>,
     /// Every version that is known, by what became of it.
     pub versions: BTreeMap<u64, VersionStatus>,
-    /// Whether the split was set by somebody, or follows the highest version.
+    /// Whether the split was set by somebody, or follows the version policy.
     pub explicit: bool,
     /// How often the stable version changed.
     pub swaps: u64,
@@ -63,7 +68,7 @@ pub struct Serving {
 pub enum VersionStatus {
     /// On disk, not asked for.
     OnDisk,
-    /// Named by a split, but neither on disk nor loaded.
+    /// Named by a split or by the version policy, but neither on disk nor loaded.
     Missing,
     /// Its files are still changing.
     Settling,
@@ -71,8 +76,9 @@ pub enum VersionStatus {
     Loading,
     /// Loaded.
     Loaded {
-        /// Whether its files are still on disk.
-        on_disk: bool,
+        /// What is to be said of it: its files are gone, or were replaced by ones that are refused, or it may not follow
+        /// the stable version by itself.
+        note: Option<String>,
     },
     /// Could not be loaded, and why.
     Failed {
@@ -88,6 +94,8 @@ pub struct Picked {
     pub model: Arc<Model>,
     /// How it was chosen.
     pub arm: ArmLabel,
+    /// The most rows that it may have, if that is limited.
+    pub max_batch_size: Option<NonZeroU32>,
 }
 
 /// How a request came to its version.
@@ -231,7 +239,7 @@ impl Entry {
             ArmRole::Stable => ArmLabel::Stable,
             ArmRole::Canary => ArmLabel::Canary,
         };
-        Ok(Picked { model: Arc::clone(&serving.arms[index]), arm })
+        Ok(self.picked(&serving.arms[index], arm))
     }
 
     /// The version that a request named.
@@ -241,7 +249,7 @@ impl Entry {
     pub fn pinned(&self, version: &str) -> Result<Picked, CatalogError> {
         let loaded = version.parse().ok().and_then(|number: u64| self.loaded.get(&number));
         match loaded {
-            Some(model) => Ok(Picked { model: Arc::clone(model), arm: ArmLabel::Pinned }),
+            Some(model) => Ok(self.picked(model, ArmLabel::Pinned)),
             None => Err(CatalogError::VersionNotLoaded {
                 name: self.name.clone(),
                 version: version.chars().take(LISTED_NAMES).collect(),
@@ -267,18 +275,27 @@ impl Entry {
     /// Why no version serves.
     #[must_use]
     pub fn not_ready(&self) -> CatalogError {
+        if let Some(reason) = &self.config_error {
+            return CatalogError::NotReady { name: self.name.clone(), reason: reason.clone() };
+        }
         let reasons: Vec<String> = self
             .versions
             .iter()
             .map(|(version, status)| match status {
                 VersionStatus::Failed { reason } => format!("version {version}: {reason}"),
                 VersionStatus::Loading | VersionStatus::Settling => format!("version {version} is being loaded"),
-                VersionStatus::Missing => format!("version {version}, named by the split, is not in the repository"),
+                VersionStatus::Missing => {
+                    format!("version {version}, named by the split or by config.pbtxt, is not in the repository")
+                }
                 VersionStatus::OnDisk | VersionStatus::Loaded { .. } => format!("version {version} has no traffic"),
             })
             .collect();
         let reason = if reasons.is_empty() { "it has no versions".to_owned() } else { reasons.join("; ") };
         CatalogError::NotReady { name: self.name.clone(), reason }
+    }
+
+    fn picked(&self, model: &Arc<Model>, arm: ArmLabel) -> Picked {
+        Picked { model: Arc::clone(model), arm, max_batch_size: self.config.max_batch_size }
     }
 
     fn loaded_versions(&self) -> String {

@@ -3,19 +3,44 @@
 //! The version rule is here, as pure functions of what is on disk, what is loaded, what failed, and what somebody asked
 //! for: which version should be loaded next, and which split should be live.
 //!
-//! The rule: nothing said, and the highest version on disk is stable at 100 %, once it is warm; something said, and only
-//! the named versions are loaded, with the shares that were named.
+//! The rule: no split set, and the highest version on disk is stable at 100 %, once it is warm, beside it the others that
+//! the model's version policy keeps, warm and without a share; a split set, and only the named versions are loaded, with
+//! the shares that were named. While the model's configuration cannot be read, nothing new is loaded and the split stays.
+//!
+//! A version that follows by the policy must be able to stand in for the stable one: one that takes other inputs stays at
+//! 0 %, with the reason, until somebody names it in a split. A configured split of which a version cannot be had does not
+//! keep the others from serving: the largest of them serves alone, until the split is whole.
 //!
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
-use super::{Model, VersionStatus};
+use super::{Model, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Versions of every model on disk.
-pub type Listing = BTreeMap<String, BTreeMap<u64, Present>>;
+/// Every model on disk that has a version.
+pub type Listing = BTreeMap<String, PresentModel>;
+
+/// A model on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PresentModel {
+    /// Its versions.
+    pub versions: BTreeMap<u64, Present>,
+    /// What is said of it as a whole.
+    pub config: PresentConfig,
+}
+
+/// The `config.pbtxt` of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentConfig {
+    /// Changes when the file does; nothing if there is none.
+    pub fingerprint: Option<u64>,
+    /// Whether the file has stopped changing; until then `says` is what it said before.
+    pub settled: bool,
+    /// What the file says, the default if there is none, or why it cannot be read.
+    pub says: Result<Arc<TritonConfig>, String>,
+}
 
 /// A version on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +58,15 @@ pub(super) type Weights = Vec<(u64, u16)>;
 #[derive(Debug)]
 pub(super) struct ModelState {
     pub(super) settings: Arc<ModelSettings>,
+    /// What the model's configuration says, or said when it could last be read.
+    pub(super) config: Arc<TritonConfig>,
+    /// Why the configuration cannot be read.
+    pub(super) config_error: Option<String>,
     pub(super) present: BTreeMap<u64, Present>,
     pub(super) loaded: BTreeMap<u64, Loaded>,
     pub(super) failed: BTreeMap<u64, Failure>,
     pub(super) loading: Option<(u64, u64)>,
-    /// The split that somebody set; nothing while the highest version is followed.
+    /// The split that somebody set; nothing while the version policy is followed.
     pub(super) explicit: Option<Weights>,
     /// The split that somebody asked for and whose versions are still being loaded.
     pub(super) asked: Option<Weights>,
@@ -51,6 +80,8 @@ pub(super) struct Loaded {
     pub(super) model: Arc<Model>,
     /// When to unload it, as it has no share any more; monotonic time since the start.
     pub(super) unload_at: Option<Duration>,
+    /// Whether it was loaded with settings that have changed since.
+    pub(super) outdated: bool,
 }
 
 #[derive(Debug)]
@@ -60,10 +91,19 @@ pub(super) struct Failure {
     pub(super) until_memory_is_freed: bool,
 }
 
+impl Default for PresentConfig {
+    /// No file.
+    fn default() -> Self {
+        Self { fingerprint: None, settled: true, says: Ok(Arc::default()) }
+    }
+}
+
 impl ModelState {
     pub(super) fn new(settings: Arc<ModelSettings>) -> Self {
         Self {
             settings,
+            config: Arc::default(),
+            config_error: None,
             present: BTreeMap::new(),
             loaded: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -75,14 +115,28 @@ impl ModelState {
         }
     }
 
+    /// Takes in what is on disk now. What was configured outlives the files, as the versions in memory do.
+    pub(super) fn observe(&mut self, found: Option<&PresentModel>) {
+        self.present = found.map(|model| model.versions.clone()).unwrap_or_default();
+        match found.map(|model| &model.config.says) {
+            Some(Ok(config)) => (self.config, self.config_error) = (Arc::clone(config), None),
+            Some(Err(reason)) => self.config_error = Some(reason.clone()),
+            None => {}
+        }
+        let present = &self.present;
+        self.failed.retain(|version, failure| {
+            present.get(version).is_some_and(|present| present.fingerprint == failure.fingerprint)
+        });
+    }
+
     /// The version to load next, with the fingerprint of what is on disk.
     pub(super) fn next_to_load(&self) -> Option<(u64, u64)> {
-        if self.loading.is_some() {
+        if self.loading.is_some() || self.config_error.is_some() {
             return None;
         }
         let named = self.asked.iter().chain(self.explicit.iter()).flatten().map(|(version, _)| *version);
         match (&self.asked, &self.explicit) {
-            (None, None) => self.highest_usable().and_then(|version| self.load_order(version)),
+            (None, None) => self.kept().into_iter().find_map(|version| self.load_order(version)),
             _ => named.into_iter().find_map(|version| self.load_order(version)),
         }
     }
@@ -90,13 +144,18 @@ impl ModelState {
     /// The split that should be live with what is loaded now.
     pub(super) fn due_split(&self) -> Option<Weights> {
         let all_loaded = |weights: &Weights| weights.iter().all(|(version, _)| self.loaded.contains_key(version));
-        if let Some(explicit) = self.explicit.as_ref().filter(|weights| all_loaded(weights)) {
-            return Some(explicit.clone());
+        if let Some(explicit) = &self.explicit {
+            return if all_loaded(explicit) {
+                Some(explicit.clone())
+            } else {
+                self.live.clone().or_else(|| self.rest_of(explicit))
+            };
         }
-        if self.explicit.is_some() {
+        if self.config_error.is_some() {
             return self.live.clone();
         }
-        let highest_loaded = self.loaded.keys().rev().find(|version| self.present.contains_key(version));
+        let highest_loaded =
+            self.loaded.keys().rev().find(|version| self.is_followed(**version) && self.held_back(**version).is_none());
         match highest_loaded {
             Some(&version) if self.may_follow(version) => Some(vec![(version, 10_000)]),
             _ => self.live.clone(),
@@ -111,16 +170,24 @@ impl ModelState {
                 Some(failure) if failure.fingerprint == present.fingerprint => {
                     VersionStatus::Failed { reason: failure.reason.clone() }
                 }
+                _ if self.config_error.is_some() => {
+                    VersionStatus::Failed { reason: self.config_error.clone().unwrap_or_default() }
+                }
                 _ if !present.settled => VersionStatus::Settling,
                 _ => VersionStatus::OnDisk,
             };
             statuses.insert(version, status);
         }
         for &version in self.loaded.keys() {
-            statuses.insert(version, VersionStatus::Loaded { on_disk: self.present.contains_key(&version) });
+            statuses.insert(version, VersionStatus::Loaded { note: self.note(version) });
         }
         for (version, _) in self.asked.iter().chain(&self.explicit).flatten() {
             statuses.entry(*version).or_insert(VersionStatus::Missing);
+        }
+        if self.explicit.is_none() {
+            for version in self.config.version_policy.named() {
+                statuses.entry(version).or_insert(VersionStatus::Missing);
+            }
         }
         if let Some((version, _)) = self.loading {
             statuses.entry(version).and_modify(|status| {
@@ -140,16 +207,73 @@ impl ModelState {
             .map(|(version, _)| *version)
     }
 
-    /// The highest version that is whole and did not fail: a corrupt one must not keep the one below it from serving.
-    fn highest_usable(&self) -> Option<u64> {
-        let usable = |(version, present): &(&u64, &Present)| present.settled && !self.has_failed(**version);
-        self.present.iter().rev().find(usable).map(|(version, _)| *version)
+    /// The versions that must stay loaded: those of a split that is live, set or asked for, and those of the policy.
+    pub(super) fn wanted(&self) -> Vec<u64> {
+        let named =
+            [&self.live, &self.asked, &self.explicit].into_iter().flatten().flatten().map(|(version, _)| *version);
+        let kept = if self.explicit.is_none() { self.kept() } else { Vec::new() };
+        named.chain(kept).collect()
+    }
+
+    /// The versions that the policy keeps loaded, the highest first. Only those that are whole and did not fail: a
+    /// corrupt one must not keep the one below it from serving. A loaded one counts whatever becomes of its files.
+    fn kept(&self) -> Vec<u64> {
+        let policy = &self.config.version_policy;
+        let may_load = self.config_error.is_none();
+        let usable = |version: u64, present: &Present| {
+            self.loaded.contains_key(&version) || (may_load && present.settled && !self.has_failed(version))
+        };
+        self.present
+            .iter()
+            .rev()
+            .filter(|&(&version, present)| policy.allows(version) && usable(version, present))
+            .map(|(version, _)| *version)
+            .take(policy.count())
+            .collect()
+    }
+
+    /// What can be served of a split that cannot become whole: the loaded version with the largest weight, once every
+    /// other one has failed or is not on disk.
+    fn rest_of(&self, split: &Weights) -> Option<Weights> {
+        let settled = |version: &u64| {
+            self.loaded.contains_key(version) || self.has_failed(*version) || !self.present.contains_key(version)
+        };
+        let loaded: Weights = split.iter().filter(|(version, _)| self.loaded.contains_key(version)).copied().collect();
+        let largest = Self::stable_of(&loaded)?;
+        split.iter().all(|(version, _)| settled(version)).then(|| vec![(largest, 10_000)])
+    }
+
+    /// Why a loaded version does not follow the stable one by itself, if it does not.
+    fn held_back(&self, version: u64) -> Option<String> {
+        let stable = self.live.as_ref().and_then(Self::stable_of)?;
+        let (stable_model, model) = (&self.loaded.get(&stable)?.model, &self.loaded.get(&version)?.model);
+        let difference = model.signature().can_replace(stable_model.signature()).err()?;
+        Some(format!("it cannot stand in for version {stable}: {difference}; it stays at 0 % until a split names it"))
+    }
+
+    /// What is to be said of a loaded version.
+    fn note(&self, version: u64) -> Option<String> {
+        match self.failed.get(&version) {
+            Some(failure) => Some(format!("its files were replaced and the new ones are refused: {}", failure.reason)),
+            None if !self.present.contains_key(&version) => {
+                Some("its files are gone; it is served from memory".to_owned())
+            }
+            None if self.explicit.is_none() => self.held_back(version),
+            None => None,
+        }
+    }
+
+    /// Whether a version is on disk and the policy considers it.
+    fn is_followed(&self, version: u64) -> bool {
+        self.present.contains_key(&version) && self.config.version_policy.allows(version)
     }
 
     fn load_order(&self, version: u64) -> Option<(u64, u64)> {
         let present = self.present.get(&version)?;
-        let current = self.loaded.get(&version).map(|loaded| loaded.model.facts.fingerprint);
-        let wanted = present.settled && current != Some(present.fingerprint) && !self.has_failed(version);
+        let loaded = self.loaded.get(&version);
+        let is_current =
+            loaded.is_some_and(|loaded| loaded.model.facts.fingerprint == present.fingerprint && !loaded.outdated);
+        let wanted = present.settled && !is_current && !self.has_failed(version);
         wanted.then_some((version, present.fingerprint))
     }
 
@@ -159,10 +283,10 @@ impl ModelState {
     }
 
     /// Whether the highest version may become stable: at once when nothing serves or when it is the newer one; when it
-    /// is older than the one that serves, only because that one's files are gone.
+    /// is older than the one that serves, only because that one's files are gone or the policy excludes it.
     fn may_follow(&self, version: u64) -> bool {
         match self.live.as_ref().and_then(Self::stable_of) {
-            Some(stable) => version >= stable || !self.present.contains_key(&stable),
+            Some(stable) => version >= stable || !self.is_followed(stable),
             None => true,
         }
     }

@@ -1,5 +1,7 @@
 //! The publisher's rule in memory: what is loaded, what becomes live, what is retired.
 
+mod policy;
+
 use super::*;
 use crate::config::{Config, EngineChoice, ModelSettings};
 use crate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
@@ -18,10 +20,12 @@ struct Stage {
     retired: Receiver<Retired>,
     now: Duration,
     listing: Listing,
+    /// The split of the configuration.
+    configured: Option<BTreeMap<u64, u16>>,
 }
 
-fn graph() -> LoadedGraph {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/churn/1/model.onnx");
+fn graph(path: &str) -> LoadedGraph {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let engines = Engines::discover(&RuntimeSearch::default());
     engines.load(&path, EngineChoice::Tract, &LoadOptions::default()).unwrap()
 }
@@ -31,7 +35,11 @@ fn settings(_name: &str) -> Arc<ModelSettings> {
 }
 
 fn model(version: u64, fingerprint: u64) -> Arc<Model> {
-    let graph = graph();
+    model_of("models/churn/1/model.onnx", version, fingerprint)
+}
+
+fn model_of(path: &str, version: u64, fingerprint: u64) -> Arc<Model> {
+    let graph = graph(path);
     let recorder = Recorder::new(graph.signature(), None, 512, 1);
     let facts = LoadFacts { fingerprint, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
     let instances = vec![graph.instance().unwrap()];
@@ -42,19 +50,29 @@ fn model(version: u64, fingerprint: u64) -> Arc<Model> {
 impl Stage {
     fn new() -> Self {
         let (sender, retired) = sync_channel(10_000);
-        Self { publisher: Publisher::new(sender, BAKE), retired, now: Duration::ZERO, listing: Listing::new() }
+        let publisher = Publisher::new(sender, BAKE);
+        Self { publisher, retired, now: Duration::ZERO, listing: Listing::new(), configured: None }
+    }
+
+    fn observe(&mut self) {
+        let split = self.configured.clone();
+        let with_split =
+            |name: &str| Arc::new(ModelSettings { split: split.clone(), ..ModelSettings::clone(&settings(name)) });
+        self.publisher.observe(&self.listing, with_split, self.now);
     }
 
     /// What is on disk: (version, fingerprint), all settled.
     fn disk(&mut self, versions: &[(u64, u64)]) {
         let present = |&(version, fingerprint): &(u64, u64)| (version, Present { fingerprint, settled: true });
-        self.listing = BTreeMap::from([("m".to_owned(), versions.iter().map(present).collect())]);
-        self.publisher.observe(&self.listing, settings, self.now);
+        let config = self.listing.get("m").map(|model| model.config.clone()).unwrap_or_default();
+        let versions = versions.iter().map(present).collect();
+        self.listing = BTreeMap::from([("m".to_owned(), PresentModel { versions, config })]);
+        self.observe();
     }
 
     fn vanish(&mut self) {
         self.listing.clear();
-        self.publisher.observe(&self.listing, settings, self.now);
+        self.observe();
     }
 
     /// Loads everything that is wanted; versions in `corrupt` fail. The versions in order.
@@ -75,7 +93,7 @@ impl Stage {
 
     fn later(&mut self, passed: Duration) {
         self.now += passed;
-        self.publisher.observe(&self.listing.clone(), settings, self.now);
+        self.observe();
     }
 
     fn entry(&self) -> Arc<Entry> {
@@ -157,8 +175,8 @@ fn a_corrupt_version_never_replaces_a_good_one_and_is_tried_again_when_its_files
 #[test]
 fn files_that_still_change_are_not_loaded() {
     let mut stage = Stage::new();
-    let present = BTreeMap::from([(1, Present { fingerprint: 1, settled: false })]);
-    let listing = Listing::from([("m".to_owned(), present)]);
+    let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: false })]);
+    let listing = Listing::from([("m".to_owned(), PresentModel { versions, ..PresentModel::default() })]);
     stage.publisher.observe(&listing, settings, stage.now);
     assert!(stage.load(&[]).is_empty());
     assert_eq!(stage.entry().versions[&1], VersionStatus::Settling);
@@ -172,7 +190,8 @@ fn files_that_vanish_leave_the_version_serving_from_memory() {
     stage.vanish();
     stage.later(BAKE * 3);
     assert_eq!(stage.live(), [(1, 10_000)]);
-    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { on_disk: false });
+    let note = Some("its files are gone; it is served from memory".to_owned());
+    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { note });
 }
 
 #[test]
@@ -305,4 +324,106 @@ fn what_is_retired_is_freed_only_when_nobody_holds_it() {
     }
     drop(sender);
     retirer.join().unwrap();
+}
+
+#[test]
+fn a_configured_split_that_cannot_become_whole_does_not_keep_the_rest_from_serving() {
+    let mut stage = Stage::new();
+    stage.configured = Some(BTreeMap::from([(1, 4_000), (2, 6_000)]));
+    stage.disk(&[(1, 11), (2, 12)]);
+    assert_eq!(stage.load(&[2]), [1, 2]);
+    assert_eq!(stage.live(), [(1, 10_000)]);
+    stage.later(BAKE * 3);
+    assert!(stage.load(&[]).is_empty(), "what serves is not loaded again");
+    stage.disk(&[(1, 11), (2, 99)]);
+    assert_eq!(stage.load(&[]), [2]);
+    assert_eq!(stage.live(), [(1, 4_000), (2, 6_000)]);
+}
+
+#[test]
+fn versions_of_a_configured_split_stay_loaded_while_it_is_not_live() {
+    let mut stage = Stage::new();
+    stage.configured = Some(BTreeMap::from([(1, 4_000), (2, 6_000)]));
+    stage.disk(&[(1, 11), (2, 12)]);
+    let first = stage.publisher.next_load(stage.now).unwrap();
+    stage.publisher.load_finished(&first, Ok(model(first.version, first.fingerprint)), stage.now);
+    stage.later(BAKE * 2);
+    assert_eq!(stage.loaded(), [1]);
+    assert_eq!(stage.load(&[]), [2]);
+    assert_eq!(stage.live(), [(1, 4_000), (2, 6_000)]);
+}
+
+#[test]
+fn a_version_that_takes_other_inputs_does_not_follow_by_itself() {
+    let mut stage = Stage::new();
+    stage.disk(&[(1, 11)]);
+    stage.load(&[]);
+    stage.disk(&[(1, 11), (2, 12)]);
+    let order = stage.publisher.next_load(stage.now).unwrap();
+    let other = model_of("models/digits/1/model.onnx", order.version, order.fingerprint);
+    stage.publisher.load_finished(&order, Ok(other), stage.now);
+    assert_eq!(stage.live(), [(1, 10_000)]);
+    let VersionStatus::Loaded { note: Some(note) } = &stage.entry().versions[&2] else { panic!("it is loaded") };
+    assert!(note.contains("\"features\" was FP32 [-1, 10], now it is FP32 [-1, 64]"), "{note}");
+    stage.later(BAKE * 2);
+    assert_eq!(stage.loaded(), [1, 2]);
+    stage.ask(&[(2, 10_000)]);
+    assert_eq!(stage.live(), [(2, 10_000)], "a split may name it");
+}
+
+#[test]
+fn files_that_were_replaced_by_corrupt_ones_are_spoken_of() {
+    let mut stage = Stage::new();
+    stage.disk(&[(1, 11)]);
+    stage.load(&[]);
+    stage.disk(&[(1, 99)]);
+    stage.load(&[1]);
+    assert_eq!(stage.live(), [(1, 10_000)]);
+    let note = Some("its files were replaced and the new ones are refused: corrupt".to_owned());
+    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { note });
+}
+
+#[test]
+fn another_engine_in_the_settings_loads_a_version_anew() {
+    let mut stage = Stage::new();
+    stage.disk(&[(1, 11)]);
+    stage.load(&[]);
+    let before = stage.entry().loaded[&1].identity;
+    let changed = |name: &str| {
+        let mut settings = ModelSettings::clone(&settings(name));
+        settings.engine = EngineChoice::Tract;
+        Arc::new(settings)
+    };
+    stage.publisher.configure(changed, BAKE, stage.now);
+    assert_eq!(stage.load(&[]), [1]);
+    assert_ne!(stage.entry().loaded[&1].identity, before);
+    stage.publisher.configure(changed, BAKE, stage.now);
+    assert!(stage.load(&[]).is_empty());
+}
+
+#[test]
+fn new_settings_whose_split_cannot_be_live_are_named_before_anything_changes() {
+    let mut stage = Stage::new();
+    stage.disk(&[(1, 11)]);
+    stage.load(&[]);
+    let with_split = |split: &[(u64, u16)]| {
+        let mut settings = ModelSettings::clone(&settings("m"));
+        settings.split = Some(split.iter().copied().collect());
+        Arc::new(settings)
+    };
+    let refused = stage.publisher.refused_splits(|_| with_split(&[(1, 5_000), (9, 5_000)]));
+    assert_eq!(refused, ["models.m.split: version 9 of model \"m\" does not exist; on disk or loaded: 1"]);
+    assert!(stage.publisher.refused_splits(|_| with_split(&[(1, 10_000)])).is_empty());
+}
+
+#[test]
+fn a_larger_budget_gives_a_refused_version_another_try() {
+    let mut stage = Stage::new();
+    stage.disk(&[(1, 11)]);
+    let order = stage.publisher.next_load(stage.now).unwrap();
+    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true };
+    stage.publisher.load_finished(&order, Err(failure), stage.now);
+    assert!(stage.load(&[]).is_empty());
+    stage.publisher.configure(settings, BAKE, stage.now);
+    assert_eq!(stage.load(&[]), [1]);
 }

@@ -25,7 +25,11 @@ pub(super) fn run(args: &ServeArgs) -> Result<(), String> {
     logs::start(format, config.log.level.as_str());
     let args = args.clone();
     let source: ConfigSource = Arc::new(move || load_config(&args));
-    control_runtime()?.block_on(serve_until_signal(config, source))
+    let runtime = control_runtime()?;
+    let outcome = runtime.block_on(serve_until_signal(config, source));
+    // A load or a listing may hang on a disk for as long as it likes; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The runtime of everything but the workers.

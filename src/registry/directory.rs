@@ -6,15 +6,17 @@
 //!
 //! A directory that is renamed into place is whole at once; one that is copied is not, and a graph cut off in the middle
 //! may even load. So a version counts as settled when its files are older than [`QUIET`] or unchanged since the last
-//! listing.
+//! listing. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
+//! settled.
 //!
-//! Invariant: a listing never fails because of one model; what cannot be read is left out and said once.
+//! Invariant: a listing never fails because of one model, and what cannot be looked at stands as it was.
 
-use super::{MODEL_FILE, RegistryError};
-use crate::catalog::{Listing, Present};
+use super::{MODEL_FILE, RegistryError, config_file};
+use crate::catalog::{Listing, Present, PresentModel};
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use twox_hash::XxHash64;
@@ -29,8 +31,8 @@ pub const VERSIONS_LIMIT: usize = 1_000;
 /// The most files of a version that its fingerprint covers.
 const FILES_LIMIT: usize = 1_000;
 
-/// Lists the versions of every model below `repository`. `previous` is the last listing; `now` is the wall clock that
-/// file times are compared with.
+/// Lists the versions and the configuration of every model below `repository`. `previous` is the last listing; `now` is
+/// the wall clock that file times are compared with.
 ///
 /// # Errors
 /// [`RegistryError::Unreadable`] when the repository itself cannot be listed.
@@ -43,31 +45,47 @@ pub fn list(repository: &Path, previous: &Listing, now: SystemTime) -> Result<Li
         if !is_model_name(&name) || !item.path().is_dir() {
             continue;
         }
-        let versions = list_versions(&item.path(), previous.get(&name), now);
-        if !versions.is_empty() {
-            listing.insert(name, versions);
+        let previous = previous.get(&name);
+        let mut versions = list_versions(&item.path(), previous.map(|model| &model.versions), now);
+        if versions.is_empty() {
+            continue;
         }
+        let config = config_file::look(&item.path(), &name, previous.map(|model| &model.config), now);
+        for present in versions.values_mut() {
+            present.settled &= config.settled;
+        }
+        listing.insert(name, PresentModel { versions, config });
     }
     Ok(listing)
 }
 
-/// Identifies what a version directory holds now; nothing if it holds no model.
-#[must_use]
-pub fn fingerprint(directory: &Path) -> Option<(u64, SystemTime)> {
-    if !directory.join(MODEL_FILE).is_file() {
-        return None;
-    }
+/// Identifies what a version directory holds now; nothing if it holds no model. Hidden files do not count, and of what
+/// cannot be looked at (a dangling link, a file that another process is deleting) only the name does.
+///
+/// # Errors
+/// What the system says, when the directory or the model cannot be looked at although they may be there.
+pub fn fingerprint(directory: &Path) -> io::Result<Option<(u64, SystemTime)>> {
+    let model = match fs::metadata(directory.join(MODEL_FILE)) {
+        Ok(model) if model.is_file() => model,
+        Ok(_) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut newest = model.modified()?;
     let mut files = Vec::new();
-    for item in fs::read_dir(directory).ok()?.take(FILES_LIMIT) {
-        let item = item.ok()?;
-        let metadata = fs::metadata(item.path()).ok()?;
-        files.push((item.file_name(), metadata.len(), metadata.modified().ok()?));
+    for item in fs::read_dir(directory)?.take(FILES_LIMIT) {
+        let item = item?;
+        if item.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let seen = fs::metadata(item.path()).and_then(|file| Ok((file.len(), file.modified()?))).ok();
+        newest = seen.map_or(newest, |(_, modified)| newest.max(modified));
+        files.push((item.file_name(), seen));
     }
     files.sort();
     let mut hasher = XxHash64::with_seed(0);
     files.hash(&mut hasher);
-    let newest = files.iter().map(|(_, _, modified)| *modified).max()?;
-    Some((hasher.finish(), newest))
+    Ok(Some((hasher.finish(), newest)))
 }
 
 /// Whether a directory's name can be a model's: the characters that a URL and a label carry without quoting.
@@ -76,28 +94,45 @@ fn is_model_name(name: &str) -> bool {
     !name.starts_with('.') && !name.is_empty() && name.chars().all(plain)
 }
 
+/// The versions of a model. What cannot be looked at stands as it was in the last listing: a busy disk must not look like
+/// a deletion.
 fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: SystemTime) -> BTreeMap<u64, Present> {
-    let Ok(items) = fs::read_dir(model) else { return BTreeMap::new() };
-    let numbers = items.filter_map(|item| {
-        let name = item.ok()?.file_name().into_string().ok()?;
-        let number: u64 = name.parse().ok()?;
-        // `01` and `+1` would be a second name for version 1.
-        (number.to_string() == name).then_some(number)
-    });
-    let mut numbers: Vec<u64> = numbers.collect();
+    let numbers = match numbered_directories(model) {
+        Ok(numbers) => numbers,
+        Err(error) if error.kind() == ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) => {
+            tracing::debug!(path = %model.display(), cause = %error, "a model's directory cannot be listed");
+            return previous.cloned().unwrap_or_default();
+        }
+    };
+    let of_number = |number: u64| {
+        let before = previous.and_then(|versions| versions.get(&number)).copied();
+        match fingerprint(&model.join(number.to_string())) {
+            Ok(None) => None,
+            Ok(Some((fingerprint, newest))) => {
+                let settled = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
+                    || before.is_some_and(|before| before.fingerprint == fingerprint);
+                Some((number, Present { fingerprint, settled }))
+            }
+            Err(error) => {
+                tracing::debug!(path = %model.display(), version = number, cause = %error, "a version cannot be looked at");
+                before.map(|before| (number, before))
+            }
+        }
+    };
+    numbers.into_iter().rev().take(VERSIONS_LIMIT).filter_map(of_number).collect()
+}
+
+/// The numbers that name directories, in order. `01` and `+1` would be a second name for version 1 and are none.
+fn numbered_directories(model: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for item in fs::read_dir(model)? {
+        let name = item?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok().filter(|number: &u64| number.to_string() == name));
+        numbers.extend(number);
+    }
     numbers.sort_unstable();
-    numbers
-        .into_iter()
-        .rev()
-        .take(VERSIONS_LIMIT)
-        .filter_map(|number| {
-            let (fingerprint, newest) = fingerprint(&model.join(number.to_string()))?;
-            let unchanged = previous.and_then(|versions| versions.get(&number));
-            let settled = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
-                || unchanged.is_some_and(|present| present.fingerprint == fingerprint);
-            Some((number, Present { fingerprint, settled }))
-        })
-        .collect()
+    Ok(numbers)
 }
 
 #[cfg(test)]
@@ -131,7 +166,7 @@ mod tests {
         fs::create_dir_all(root.path().join("m/7")).unwrap();
         let listing = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["m"]);
-        assert_eq!(listing["m"].keys().copied().collect::<Vec<_>>(), [1, 20]);
+        assert_eq!(listing["m"].versions.keys().copied().collect::<Vec<_>>(), [1, 20]);
     }
 
     #[test]
@@ -139,13 +174,27 @@ mod tests {
         let root = repository();
         add_version(root.path(), "m", "1", b"x");
         let first = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
-        assert!(!first["m"][&1].settled);
+        assert!(!first["m"].versions[&1].settled);
         let second = list(root.path(), &first, SystemTime::now()).unwrap();
-        assert!(second["m"][&1].settled);
+        assert!(second["m"].versions[&1].settled);
         add_version(root.path(), "m", "1", b"longer");
         let third = list(root.path(), &second, SystemTime::now()).unwrap();
-        assert!(!third["m"][&1].settled);
-        assert_ne!(third["m"][&1].fingerprint, second["m"][&1].fingerprint);
+        assert!(!third["m"].versions[&1].settled);
+        assert_ne!(third["m"].versions[&1].fingerprint, second["m"].versions[&1].fingerprint);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_dangling_link_beside_a_model_does_not_make_the_version_vanish() {
+        let root = repository();
+        add_version(root.path(), "m", "1", b"x");
+        let first = list(root.path(), &Listing::new(), SystemTime::now()).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.path().join("m/1/notes.txt")).unwrap();
+        let second = list(root.path(), &first, SystemTime::now()).unwrap();
+        assert!(second["m"].versions.contains_key(&1));
+        std::os::unix::fs::symlink("nowhere", root.path().join("m/1/.nfs0001")).unwrap();
+        let third = list(root.path(), &second, SystemTime::now()).unwrap();
+        assert_eq!(third["m"].versions[&1].fingerprint, second["m"].versions[&1].fingerprint);
     }
 
     #[test]
@@ -153,6 +202,6 @@ mod tests {
         let root = repository();
         add_version(root.path(), "m", "1", b"x");
         let later = SystemTime::now() + QUIET + Duration::from_secs(1);
-        assert!(list(root.path(), &Listing::new(), later).unwrap()["m"][&1].settled);
+        assert!(list(root.path(), &Listing::new(), later).unwrap()["m"].versions[&1].settled);
     }
 }

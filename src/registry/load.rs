@@ -14,6 +14,7 @@ use crate::observe::Recorder;
 use crate::profile::Profile;
 use crate::tensor::Signature;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -21,7 +22,8 @@ use std::time::{Instant, SystemTime};
 /// The largest profile that is read: 256 bins of 512 features are 4 MiB of text.
 const PROFILE_LIMIT: u64 = 64 << 20;
 
-/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once.
+/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
+/// than the model lets a request have.
 const WARM_ROWS: [usize; 3] = [1, 64, 1];
 
 /// Turns version directories into models.
@@ -45,25 +47,32 @@ impl Loader {
     pub fn load(&self, order: &LoadOrder) -> Result<Arc<Model>, LoadFailure> {
         self.try_load(order).map(Arc::new).map_err(|error| LoadFailure {
             until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
-            reason: error.to_string(),
+            // Clients read the reason too, and where the repository lies is none of their business.
+            reason: error.to_string().replace(&format!("{}/", self.directory(order).display()), ""),
         })
+    }
+
+    fn directory(&self, order: &LoadOrder) -> PathBuf {
+        self.repository.join(&order.model).join(order.version.to_string())
     }
 
     fn try_load(&self, order: &LoadOrder) -> Result<Model, RegistryError> {
         let started = Instant::now();
-        let directory = self.repository.join(&order.model).join(order.version.to_string());
+        let directory = self.directory(order);
         let memory = self.check_memory(&directory, order)?;
         let options = LoadOptions::default();
         let graph = self.engines.load(&directory.join(MODEL_FILE), order.settings.engine, &options)?;
-        let instances = open_warm(&graph, self.workers)?;
+        let instances = open_warm(&graph, self.workers, order.max_batch_size)?;
         let profile = read_profile(&directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
         }
         let max_features = order.settings.drift.max_features;
         let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
-        if fingerprint(&directory).map(|(now, _)| now) != Some(order.fingerprint) {
-            return Err(RegistryError::Changed);
+        warn_of_unknown_critical(order, &recorder);
+        match fingerprint(&directory) {
+            Ok(Some((now, _))) if now == order.fingerprint => {}
+            _ => return Err(RegistryError::Changed),
         }
         let load_time = started.elapsed();
         tracing::info!(
@@ -94,7 +103,11 @@ impl Loader {
 /// Why there is none, for people.
 pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, String> {
     let path = directory.join(PROFILE_FILE);
-    let size = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?.len();
+    let file = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?;
+    if !file.is_file() {
+        return Err(format!("{PROFILE_FILE} is no file"));
+    }
+    let size = file.len();
     if size > PROFILE_LIMIT {
         return Err(format!("{PROFILE_FILE} has {size} bytes, over the limit of {PROFILE_LIMIT}"));
     }
@@ -104,12 +117,17 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     Ok(profile)
 }
 
-fn open_warm(graph: &LoadedGraph, workers: usize) -> Result<Vec<Box<dyn Instance>>, EngineError> {
+fn open_warm(
+    graph: &LoadedGraph,
+    workers: usize,
+    max_batch_size: Option<NonZeroU32>,
+) -> Result<Vec<Box<dyn Instance>>, EngineError> {
+    let limit = max_batch_size.and_then(|size| usize::try_from(size.get()).ok()).unwrap_or(usize::MAX);
     (0..workers)
         .map(|_| {
             let mut instance = graph.instance()?;
             for rows in WARM_ROWS {
-                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows) {
+                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(limit)) {
                     // A free inner dimension may not take the size that was made up for it: that says nothing about
                     // the sizes that clients will send.
                     if has_free_inner_dimension(graph.signature()) {
@@ -121,6 +139,15 @@ fn open_warm(graph: &LoadedGraph, workers: usize) -> Result<Vec<Box<dyn Instance
             Ok(instance)
         })
         .collect()
+}
+
+fn warn_of_unknown_critical(order: &LoadOrder, recorder: &Recorder) {
+    for name in &order.settings.drift.critical {
+        if recorder.columns().iter().all(|column| column.name != *name) {
+            let (model, version) = (&order.model, order.version);
+            tracing::warn!(model, version, feature = name, "a feature that is marked critical does not exist");
+        }
+    }
 }
 
 fn has_free_inner_dimension(signature: &Signature) -> bool {

@@ -1,14 +1,19 @@
 //! Where versions come from: today a directory in Triton's layout.
 //!
-//! `<repository>/<model>/<version>/model.onnx`, beside it `profile.json`. [`directory`] says what is there, [`load`] turns
-//! one version directory into a warm [`Model`](crate::catalog::Model). Both block on the disk and are called off the
-//! workers.
+//! `<repository>/<model>/<version>/model.onnx`, beside it `profile.json`, and if there is one
+//! `<repository>/<model>/config.pbtxt`. [`directory`] says what is there, [`load`] turns one version directory into a
+//! warm [`Model`](crate::catalog::Model). Both block on the disk and are called off the workers.
 //!
 //! Invariant: nothing here changes what is live; it reports to whoever does.
 
+mod config_file;
 pub mod directory;
 pub mod load;
 pub mod memory;
+pub mod pbtxt;
+#[cfg(test)]
+mod tests;
+pub mod triton;
 
 use crate::engine::EngineError;
 use std::path::PathBuf;
@@ -17,8 +22,10 @@ use std::path::PathBuf;
 pub const MODEL_FILE: &str = "model.onnx";
 /// The file that holds a version's reference profile.
 pub const PROFILE_FILE: &str = "profile.json";
+/// The file that holds what is said of a model as a whole, in Triton's words.
+pub const CONFIG_FILE: &str = "config.pbtxt";
 
-/// Why a version could not be made ready.
+/// Why a model or a version could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The repository or a file in it cannot be read.
@@ -44,6 +51,9 @@ pub enum RegistryError {
         /// The budget.
         budget: u64,
     },
+    /// The model's configuration cannot be understood.
+    #[error("{CONFIG_FILE}, {0}")]
+    BadConfig(#[from] pbtxt::Problem),
     /// The files changed while they were read.
     #[error("its files changed while they were being loaded")]
     Changed,

@@ -8,9 +8,10 @@
 use super::Gate;
 use super::paths::Question;
 use super::respond::{self, Answer};
-use crate::catalog::{CatalogError, Entry, Picked};
+use crate::catalog::{CatalogError, Entry, Model};
 use crate::protocol::oip;
 use hyper::StatusCode;
+use std::sync::Arc;
 
 /// Answers a question.
 pub(super) fn answer(gate: &Gate, question: &Question<'_>) -> Answer {
@@ -36,20 +37,17 @@ pub(super) fn answer(gate: &Gate, question: &Question<'_>) -> Answer {
 }
 
 fn metadata(entry: &Entry, version: Option<&str>) -> Result<Answer, CatalogError> {
-    let Picked { model, .. } = choose(entry, version)?;
+    let model = choose(entry, version)?;
     let versions: Vec<String> = entry.loaded.keys().map(u64::to_string).collect();
     let body = oip::encode_model_metadata(&entry.name, &versions, model.platform(), model.signature());
     Ok(respond::json(StatusCode::OK, body))
 }
 
 /// The named version, else the stable one.
-fn choose(entry: &Entry, version: Option<&str>) -> Result<Picked, CatalogError> {
+fn choose(entry: &Entry, version: Option<&str>) -> Result<Arc<Model>, CatalogError> {
     match version {
-        Some(version) => entry.pinned(version),
-        None => {
-            let model = entry.stable().ok_or_else(|| entry.not_ready())?;
-            Ok(Picked { model: std::sync::Arc::clone(model), arm: crate::catalog::ArmLabel::Stable })
-        }
+        Some(version) => entry.pinned(version).map(|picked| picked.model),
+        None => entry.stable().map(Arc::clone).ok_or_else(|| entry.not_ready()),
     }
 }
 

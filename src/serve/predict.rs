@@ -23,6 +23,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Makes the split sticky: requests with the same key get the same version.
@@ -36,6 +37,8 @@ const REQUEST_ID_LIMIT: usize = 128;
 enum PredictError {
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    #[error("batch of {rows} rows is over the model's max_batch_size of {limit}")]
+    BatchTooLarge { rows: usize, limit: NonZeroU32 },
     #[error("model \"{model}\" version {version} failed: {cause}")]
     Engine { model: String, version: u64, cause: Box<EngineError> },
     #[error("a bug ended this request: {0}")]
@@ -46,6 +49,7 @@ impl Blamed for PredictError {
     fn fault(&self) -> Fault {
         match self {
             Self::Protocol(error) => error.fault(),
+            Self::BatchTooLarge { .. } => Fault::InvalidRequest,
             Self::Engine { cause, .. } => cause.fault(),
             Self::Panicked(_) => Fault::Internal,
         }
@@ -73,17 +77,18 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
         Some(version) => entry.pinned(version),
         None => entry.pick(point),
     });
-    let Picked { model, arm } = match picked {
+    let picked = match picked {
         Ok(picked) => picked,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
     watch.skip();
-    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &model, call.protocol, &body, &mut watch)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, call.protocol, &body, &mut watch)));
     let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),
     };
+    let Picked { model, arm, .. } = picked;
     respond::name_version(&mut answer, &model.version_text, arm);
     set_request_id(worker, &mut answer, &head.headers);
     let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
@@ -94,12 +99,14 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
 /// Decode, run, record, encode: everything between a whole body and a whole answer.
 fn answer_with(
     worker: &Worker,
-    model: &Model,
+    picked: &Picked,
     protocol: paths::Protocol,
     body: &[u8],
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
+    let model = &picked.model;
     let decoded = decode(model, protocol, body)?;
+    check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)?;
     watch.end(Phase::Decode);
     let mut outputs = worker.outputs.borrow_mut();
     model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
@@ -124,6 +131,15 @@ fn decode(model: &Model, protocol: Protocol, body: &[u8]) -> Result<Decoded, Pro
             let inputs = v1::decode_predict(body, model.signature())?;
             Ok(Decoded { id: None, inputs, outputs: Vec::new() })
         }
+    }
+}
+
+fn check_batch(rows: usize, limit: Option<NonZeroU32>) -> Result<(), PredictError> {
+    match limit {
+        Some(limit) if u32::try_from(rows).unwrap_or(u32::MAX) > limit.get() => {
+            Err(PredictError::BatchTooLarge { rows, limit })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -184,3 +200,20 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 // The label of an arm is its index in `ArmLabel::ALL`; the recorder's table is laid out by it.
 const _: () = assert!(ArmLabel::ALL.len() == crate::observe::ARMS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_over_the_models_limit_is_the_callers_fault() {
+        let limit = NonZeroU32::new(64);
+        assert!(
+            check_batch(0, limit).is_ok() && check_batch(64, limit).is_ok() && check_batch(usize::MAX, None).is_ok()
+        );
+        let error = check_batch(65, limit).unwrap_err();
+        assert_eq!(error.to_string(), "batch of 65 rows is over the model's max_batch_size of 64");
+        assert_eq!(error.fault(), Fault::InvalidRequest);
+        assert!(check_batch(usize::MAX, limit).is_err());
+    }
+}

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a [`Tensor`] always has exactly as many elements as its shape says.
 
+mod compatibility;
 mod data;
 mod shape;
 mod signature;

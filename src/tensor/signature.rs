@@ -105,6 +105,14 @@ impl Signature {
         if self.inputs.len() > 1 { self.check_named_dimensions(inputs) } else { Ok(()) }
     }
 
+    /// How many rows a request of these inputs has: the longest outermost dimension of those that are free; 1 if none
+    /// is, as the model then takes one row at a time.
+    #[must_use]
+    pub fn rows(&self, inputs: &[Tensor]) -> usize {
+        let batched = self.inputs.iter().zip(inputs).filter(|(spec, _)| spec.is_batched());
+        batched.map(|(_, input)| input.shape().rows()).max().unwrap_or(1)
+    }
+
     /// The inputs as text, for errors: `"features" FP32 [-1, 30]`.
     #[must_use]
     pub fn describe_inputs(&self) -> String {

@@ -95,3 +95,16 @@ fn unnamed_free_dimensions_agree_with_anything() {
     };
     assert_eq!(signature.check(&[floats(&[2]), floats(&[3])]), Ok(()));
 }
+
+#[test]
+fn the_rows_of_a_request_are_those_of_its_free_outermost_dimension() {
+    let table = spec("table", DataType::Fp32, vec![free("N"), Dimension::Fixed(2)]);
+    let fixed = spec("fixed", DataType::Fp32, vec![Dimension::Fixed(9)]);
+    let rows = |inputs: &[TensorSpec], tensors: &[Tensor]| {
+        Signature { inputs: inputs.to_vec(), outputs: Vec::new() }.rows(tensors)
+    };
+    assert_eq!(rows(&[], &[]), 1);
+    assert_eq!(rows(std::slice::from_ref(&fixed), &[floats(&[9])]), 1);
+    assert_eq!(rows(&[fixed, table.clone()], &[floats(&[9]), floats(&[5, 2])]), 5);
+    assert_eq!(rows(&[table], &[floats(&[0, 2])]), 0);
+}

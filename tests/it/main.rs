@@ -10,6 +10,7 @@ mod answers;
 mod bad_input;
 mod bad_models;
 mod clients;
+mod deploy;
 mod drift;
 mod lifecycle;
 mod metrics;

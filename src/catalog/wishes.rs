@@ -1,0 +1,96 @@
+//! What is asked of the publisher and what it asks for: splits and their refusals, loads and their failures.
+//!
+//! Invariant: a refusal says what was asked, what there is, and whose fault the difference is.
+
+use crate::config::ModelSettings;
+use crate::error::{Blamed, Fault};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// A version to load.
+#[derive(Debug, Clone)]
+pub struct LoadOrder {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u64,
+    /// What is on disk now.
+    pub fingerprint: u64,
+    /// How the model is configured.
+    pub settings: Arc<ModelSettings>,
+    /// The most rows of a request, if the model limits them.
+    pub max_batch_size: Option<NonZeroU32>,
+    /// What every loaded version is reckoned to hold, bytes.
+    pub memory_in_use: u64,
+}
+
+/// Why a version could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadFailure {
+    /// The reason, for people.
+    pub reason: String,
+    /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
+    pub until_memory_is_freed: bool,
+}
+
+/// A live split, as the API shows it: versions with their shares in hundredths of a percent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitView {
+    /// Versions and shares.
+    pub weights: Vec<(u64, u16)>,
+    /// The snapshot that made it live.
+    pub generation: u64,
+}
+
+/// Where the answer to a split goes, once it is live or refused.
+pub type SplitReply = Box<dyn FnOnce(Result<SplitView, SplitError>) + Send>;
+
+/// Why a split was not made live.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// No model of that name.
+    #[error("unknown model \"{name}\"")]
+    UnknownModel {
+        /// The name that came.
+        name: String,
+    },
+    /// The weights are no split.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A named version is neither on disk nor loaded.
+    #[error("version {version} of model \"{name}\" does not exist; on disk or loaded: {known}")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// The version that came.
+        version: u64,
+        /// The versions there are.
+        known: String,
+    },
+    /// A named version could not be loaded.
+    #[error("version {version} of model \"{name}\" could not be loaded: {reason}")]
+    LoadFailed {
+        /// The model.
+        name: String,
+        /// The version.
+        version: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Another split was asked for before this one was live.
+    #[error("superseded by a later split before it was live")]
+    Superseded,
+}
+
+impl Blamed for SplitError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownModel { .. } => Fault::NotFound,
+            Self::Invalid { .. } | Self::UnknownVersion { .. } => Fault::InvalidRequest,
+            Self::LoadFailed { .. } | Self::Superseded => Fault::Conflict,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! From files in a directory to what is live: listing, publisher and loader together.
+
+use super::directory::{self, QUIET};
+use super::load::Loader;
+use super::*;
+use crate::catalog::{Entry, Listing, Publisher, Retired, VersionStatus};
+use crate::config::Config;
+use crate::engine::{Engines, RuntimeSearch};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, SystemTime};
+
+/// A repository of one model, and what follows its files.
+struct Repository {
+    root: tempfile::TempDir,
+    publisher: Publisher,
+    loader: Loader,
+    listing: Listing,
+    _retired: Receiver<Retired>,
+}
+
+impl Repository {
+    fn with_versions(versions: &[u64]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/churn/1/model.onnx");
+        for version in versions {
+            let directory = root.path().join("m").join(version.to_string());
+            fs::create_dir_all(&directory).unwrap();
+            fs::copy(&graph, directory.join(MODEL_FILE)).unwrap();
+        }
+        let loader = Loader {
+            repository: root.path().to_owned(),
+            engines: Arc::new(Engines::discover(&RuntimeSearch::default())),
+            workers: 1,
+            memory_budget: u64::MAX,
+        };
+        let (sender, retired) = sync_channel(10_000);
+        let publisher = Publisher::new(sender, Duration::ZERO);
+        Self { root, publisher, loader, listing: Listing::new(), _retired: retired }
+    }
+
+    fn write_config(&self, text: &str) {
+        fs::write(self.root.path().join("m").join(CONFIG_FILE), text).unwrap();
+    }
+
+    /// Lists, as of `now`, and loads all that is wanted.
+    fn look(&mut self, now: SystemTime) {
+        let settings = |name: &str| Arc::new(Config::default().model(name));
+        self.listing = directory::list(self.root.path(), &self.listing, now).unwrap();
+        self.publisher.observe(&self.listing, settings, Duration::ZERO);
+        while let Some(order) = self.publisher.next_load(Duration::ZERO) {
+            let outcome = self.loader.load(&order);
+            self.publisher.load_finished(&order, outcome, Duration::ZERO);
+        }
+        self.publisher.observe(&self.listing, settings, Duration::ZERO);
+    }
+
+    /// The model after its files have settled.
+    fn settled(&mut self) -> Arc<Entry> {
+        self.look(SystemTime::now() + QUIET + Duration::from_secs(1));
+        self.entry()
+    }
+
+    fn entry(&self) -> Arc<Entry> {
+        Arc::clone(&self.publisher.catalog().snapshot().models["m"])
+    }
+}
+
+fn loaded(entry: &Entry) -> Vec<u64> {
+    entry.loaded.keys().copied().collect()
+}
+
+#[test]
+fn without_a_configuration_the_highest_version_serves() {
+    let mut repository = Repository::with_versions(&[1, 2]);
+    let entry = repository.settled();
+    assert_eq!((loaded(&entry), entry.config_error.clone()), (vec![2], None));
+    assert_eq!(*entry.config, crate::catalog::TritonConfig::default());
+}
+
+#[test]
+fn a_configuration_is_followed_and_so_are_its_changes() {
+    let mut repository = Repository::with_versions(&[1, 2, 3]);
+    repository.write_config(
+        "name: \"m\"\nmax_batch_size: 8\nversion_policy { latest { num_versions: 2 } }\ninstance_group [{ count: 2 }]",
+    );
+    let entry = repository.settled();
+    assert_eq!((loaded(&entry), entry.stable().unwrap().version), (vec![2, 3], 3));
+    assert_eq!(entry.pick(0).unwrap().max_batch_size.unwrap().get(), 8);
+    assert_eq!(entry.config.not_used, ["instance_group"]);
+    repository.write_config("version_policy: { specific: { versions: [1] } }");
+    let entry = repository.settled();
+    assert_eq!((loaded(&entry), entry.stable().unwrap().version), (vec![1], 1));
+    assert_eq!((entry.pick(0).unwrap().max_batch_size, entry.config.not_used.len()), (None, 0));
+    fs::remove_file(repository.root.path().join("m").join(CONFIG_FILE)).unwrap();
+    assert_eq!(loaded(&repository.settled()), [3]);
+}
+
+#[test]
+fn a_configuration_that_is_being_written_is_waited_for() {
+    // Before every file's time, so that files settle by staying the same alone.
+    let now = SystemTime::UNIX_EPOCH;
+    let mut repository = Repository::with_versions(&[1, 2]);
+    repository.write_config("max_batch_size: 8\n");
+    repository.look(now);
+    assert_eq!(repository.entry().versions[&2], VersionStatus::Settling);
+    repository.write_config("max_batch_size: 8\nversion_policy { specific { versions: 1 } }");
+    repository.look(now);
+    assert!(loaded(&repository.entry()).is_empty());
+    repository.look(now);
+    assert_eq!(loaded(&repository.entry()), [1]);
+    repository.write_config("max_batch_size: 9");
+    repository.look(now);
+    assert_eq!((loaded(&repository.entry()), repository.entry().config.max_batch_size.unwrap().get()), (vec![1], 8));
+    repository.look(now);
+    assert_eq!((loaded(&repository.entry()), repository.entry().config.max_batch_size.unwrap().get()), (vec![2], 9));
+}
+
+#[test]
+fn a_broken_configuration_is_reported_with_its_line_until_it_is_mended() {
+    let mut repository = Repository::with_versions(&[1]);
+    for (text, expected) in [
+        ("name: \"m\"\nmax_batch_size 8", "config.pbtxt, line 2: expected ':' or a message after the name of a field"),
+        ("name: \"n\"", "config.pbtxt, line 1: the name is \"n\", but the model's directory is \"m\""),
+    ] {
+        repository.write_config(text);
+        let entry = repository.settled();
+        assert!(entry.config_error.as_ref().unwrap().starts_with(expected), "{:?}", entry.config_error);
+        assert!(loaded(&entry).is_empty() && entry.pick(0).is_err());
+    }
+    // Of another size than before: within one tick of the file system's clock the time alone would not tell.
+    repository.write_config("name: \"m\" # mended");
+    assert_eq!(loaded(&repository.settled()), [1]);
+    repository.write_config("name:");
+    let entry = repository.settled();
+    assert_eq!((loaded(&entry), entry.serving.is_some(), entry.config_error.is_some()), (vec![1], true, true));
+}
+
+#[test]
+fn what_is_no_file_or_too_large_is_broken() {
+    let mut repository = Repository::with_versions(&[1]);
+    repository.write_config(&" ".repeat(pbtxt::SIZE_LIMIT + 1));
+    assert!(repository.settled().config_error.as_ref().unwrap().contains("has more than 262144 bytes"));
+    let path = repository.root.path().join("m").join(CONFIG_FILE);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(repository.settled().config_error.as_ref().unwrap().ends_with("it is not a file"));
+}
+
+#[test]
+fn a_file_that_did_not_change_is_not_read_again() {
+    let mut repository = Repository::with_versions(&[1]);
+    repository.write_config("max_batch_size: 8");
+    let before = repository.settled();
+    let after = repository.settled();
+    assert!(Arc::ptr_eq(&before.config, &after.config));
+}
