@@ -43,17 +43,21 @@ stage() {
   cp -a "$ROOT/models/$MODEL/$((version % 2 == 1 ? 1 : 2))" "$SCRATCH/staging/$version"
 }
 
-# Waits until the version has all of the traffic.
+# Waits until a request is answered by the version. Without a split, that version then has all of the traffic.
 wait_until_serving() {
   local version=$1 tries
   for ((tries = 0; tries < 500; tries++)); do
-    if curl --silent --fail "http://$ADMIN/metrics" |
-      grep -q "^tidegate_split_weight{model=\"$MODEL\",version=\"$version\"} 1\$"; then
+    if curl --silent --fail --output /dev/null --dump-header - --data "@$SCRATCH/probe.json" \
+      "http://$HTTP/v2/models/$MODEL/infer" | grep -q -i "^tidegate-model-version: $version[[:space:]]*\$"; then
       return
     fi
     sleep 0.02
   done
   fail "version $version did not become the one that serves within 10 s"
+}
+
+rows_predicted() {
+  curl --silent --fail "http://$ADMIN/metrics" | awk '/^tidegate_rows_total/ { sum += $2 } END { print sum + 0 }'
 }
 
 put_split() {
@@ -84,8 +88,8 @@ swap_all() {
     # Time under this split, so that the whole is spread over the time there is.
     awk -v now="$(now)" -v due="$((started + count * SWAP_SECONDS * 850 / SWAPS))" \
       'BEGIN { wait = (due - now) / 1000; if (wait > 0) system("sleep " wait) }'
+    # Answered when the highest version has all of the traffic again.
     clear_split
-    wait_until_serving "$version"
     printf '%s until %s\n' "$previous" "$(now)" >>"$SCRATCH/live"
     mv -T "$SCRATCH/models/$MODEL/$previous" "$SCRATCH/staging/gone-$previous"
   done
@@ -128,20 +132,22 @@ bake = "2s"
 TOML
 start_gateway --config "$SCRATCH/tidegate.toml" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
 printf '%s from %s\n' "$FIRST" "$(now)" >"$SCRATCH/live"
+"$ROOT/loadtest/bodies.sh" "$MODEL" 1 1 >"$SCRATCH/probe.json"
 
 before=$SCRATCH/before.json
 during=$SCRATCH/during.json
 say "load alone, $RATE requests/s, ${BEFORE_SECONDS} s"
-run_k6 "$MODEL" "$RATE" "${BEFORE_SECONDS}s" "$before" || fail "a request failed before anything was swapped"
+K6_CSV_TIME_FORMAT=unix_milli run_k6 "$MODEL" "$RATE" "${BEFORE_SECONDS}s" "$before" \
+  --out "csv=$SCRATCH/samples-before.csv" || fail "a request failed before anything was swapped"
 
 say "the same load and $SWAPS swaps, ${SWAP_SECONDS} s"
-rows_before=$(curl --silent --fail "http://$ADMIN/metrics" | awk '/^tidegate_rows_total/ { sum += $2 } END { print sum + 0 }')
+rows_before=$(rows_predicted)
 K6_CSV_TIME_FORMAT=unix_milli run_k6 "$MODEL" "$RATE" "${SWAP_SECONDS}s" "$during" \
   --out "csv=$SCRATCH/samples.csv" &
 load=$!
-until [[ $(curl --silent --fail "http://$ADMIN/metrics" | awk '/^tidegate_rows_total/ { sum += $2 } END { print sum + 0 }') -gt $rows_before ]]; do
+until [[ $(rows_predicted) -gt $rows_before ]]; do
   kill -0 "$load" 2>/dev/null || fail "k6 ended before its first request"
-  sleep 0.05
+  sleep 0.1
 done
 swap_all
 under_load=yes
