@@ -35,8 +35,8 @@ impl Access {
     /// # Errors
     /// [`AdminError::Unauthorized`] without the token, [`AdminError::Forbidden`] for a foreign Host or Origin.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), AdminError> {
-        let host = text(headers, &HOST).unwrap_or_default();
-        if let Some(origin) = text(headers, &ORIGIN) {
+        let host = only(headers, &HOST)?.unwrap_or_default();
+        if let Some(origin) = only(headers, &ORIGIN)? {
             let origin_host = origin.split_once("://").map_or(origin, |(_scheme, host)| host);
             if origin_host != host {
                 return Err(AdminError::Forbidden {
@@ -55,7 +55,8 @@ impl Access {
 }
 
 fn check_token(token: &str, headers: &HeaderMap) -> Result<(), AdminError> {
-    let given = text(headers, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map_or("", |(_, token)| token);
     if bool::from(given.as_bytes().ct_eq(token.as_bytes())) { Ok(()) } else { Err(AdminError::Unauthorized) }
 }
 
@@ -71,8 +72,15 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+/// The one value of a header, if it is there. Two of them, or one that is no text, are an attempt at confusion.
+fn only<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Result<Option<&'a str>, AdminError> {
+    let mut values = headers.get_all(name).iter();
+    let refused = || AdminError::Forbidden { reason: format!("the header {name} must be there once, as plain text") };
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_opaque| refused()),
+        (Some(_), Some(_)) => Err(refused()),
+    }
 }
 
 #[cfg(test)]
@@ -104,10 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_no_text_or_comes_twice_is_refused() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, hyper::header::HeaderValue::from_bytes(b"evil\xff").unwrap());
+        assert!(matches!(Access::new(None).check(&headers), Err(AdminError::Forbidden { .. })));
+        headers.insert(HOST, "localhost".parse().unwrap());
+        assert!(Access::new(None).check(&headers).is_ok());
+        headers.append(HOST, "evil.example".parse().unwrap());
+        assert!(matches!(Access::new(None).check(&headers), Err(AdminError::Forbidden { .. })));
+    }
+
+    #[test]
     fn a_token_is_demanded_where_there_is_one() {
         let access = Access::new(Some("secret".into()));
         let with = |value: &str| headers(&[(HOST, "gateway.internal"), (AUTHORIZATION, value)]);
         assert!(access.check(&with("Bearer secret")).is_ok());
+        assert!(access.check(&with("bearer secret")).is_ok());
         for wrong in ["Bearer secre", "Bearer secretx", "secret", "Basic secret"] {
             assert!(matches!(access.check(&with(wrong)), Err(AdminError::Unauthorized)), "{wrong}");
         }

@@ -11,10 +11,13 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The largest body of an admin request.
 const BODY_LIMIT: usize = 64 << 10;
+/// The longest wait for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,10 +53,10 @@ pub(super) async fn answer(
 
 async fn read_weights(request: Request<Incoming>) -> Result<Vec<(u64, u16)>, AdminError> {
     let bad = |reason: String| AdminError::BadBody { reason };
-    let body = Limited::new(request.into_body(), BODY_LIMIT)
-        .collect()
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), BODY_LIMIT).collect())
         .await
-        .map_err(|error| bad(format!("the body could not be read: {error}")))?
+        .map_err(|_elapsed| bad(format!("the body did not arrive within {BODY_TIMEOUT:?}")))?
+        .map_err(|error| bad(format!("the body could not be read, or is over {BODY_LIMIT} bytes: {error}")))?
         .to_bytes();
     let split: SplitRequest = serde_json::from_slice(&body)
         .map_err(|error| bad(format!("expected {{\"weights\":{{\"1\":90,\"2\":10}}}}: {error}")))?;
@@ -61,8 +64,9 @@ async fn read_weights(request: Request<Incoming>) -> Result<Vec<(u64, u16)>, Adm
         .weights
         .into_iter()
         .map(|(version, percent)| {
-            let number =
-                version.parse().map_err(|_invalid| bad(format!("version \"{version}\" is not a whole number")))?;
+            // "01" would be a second name for version 1.
+            let number = version.parse().ok().filter(|number: &u64| number.to_string() == version);
+            let number = number.ok_or_else(|| bad(format!("version \"{version}\" is not a whole number")))?;
             let weight = Weight::from_percent(percent).map_err(|error| bad(error.to_string()))?;
             Ok((number, weight.hundredths()))
         })

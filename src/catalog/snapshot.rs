@@ -151,6 +151,8 @@ impl Blamed for CatalogError {
 
 /// Names that an error lists at most; a caller who misspelt one of a thousand wants no page of them.
 const LISTED_NAMES: usize = 20;
+/// A name that came is quoted in errors up to this many characters.
+const QUOTED_NAME: usize = 200;
 
 impl ArmLabel {
     /// All of them, in index order.
@@ -190,7 +192,10 @@ impl Catalog {
         let snapshot = self.cell.load();
         match snapshot.models.get(name) {
             Some(entry) => choose(entry),
-            None => Err(CatalogError::UnknownModel { name: name.to_owned(), known: snapshot.known_names() }),
+            None => {
+                let name = name.chars().take(QUOTED_NAME).collect();
+                Err(CatalogError::UnknownModel { name, known: snapshot.known_names() })
+            }
         }
     }
 
@@ -247,7 +252,8 @@ impl Entry {
     /// # Errors
     /// [`CatalogError::VersionNotLoaded`] with the loaded ones.
     pub fn pinned(&self, version: &str) -> Result<Picked, CatalogError> {
-        let loaded = version.parse().ok().and_then(|number: u64| self.loaded.get(&number));
+        let canonical = version.parse().ok().filter(|number: &u64| number.to_string() == version);
+        let loaded = canonical.and_then(|number| self.loaded.get(&number));
         match loaded {
             Some(model) => Ok(self.picked(model, ArmLabel::Pinned)),
             None => Err(CatalogError::VersionNotLoaded {

@@ -89,6 +89,9 @@ struct ProfileArgs {
     /// Features whose drift alone is drift of the version.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     critical: Vec<String>,
+    /// Wider tensors are profiled by statistics of each row; as the setting drift.max_features.
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    max_features: usize,
     /// Quantile bins per numeric feature, up to 256.
     #[arg(long, default_value_t = 64, value_name = "N")]
     bins: usize,

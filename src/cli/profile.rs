@@ -4,14 +4,17 @@
 //! values; one with several takes a column per input, found by name. Outputs are profiled by running the model on the
 //! rows, so that the reference of a prediction is what this model says of that data, and nothing else.
 //!
+//! Tensors wider than `--max-features` are profiled as the gateway records them: by four statistics of each row.
+//!
 //! Invariant: `profile.json` appears whole or not at all, and only if it fits the model.
 
 use super::{ProfileArgs, say};
 use crate::config::EngineChoice;
 use crate::engine::{Engines, Instance, LoadOptions, LoadedGraph, RuntimeSearch};
-use crate::profile::{ColumnKey, ColumnSpec, Profile, ProfileBuilder, ProfileOptions, Side};
+use crate::observe::{RowStatistics, STATISTICS};
+use crate::profile::{ColumnKey, ColumnSpec, Profile, ProfileBuilder, ProfileOptions, Side, Statistic};
 use crate::registry::{MODEL_FILE, PROFILE_FILE};
-use crate::tensor::{Shape, Signature, Tensor, TensorData, TensorSpec};
+use crate::tensor::{DataType, Shape, Signature, Tensor, TensorData, TensorSpec};
 use std::path::Path;
 
 /// Rows that go through the model at a time.
@@ -62,10 +65,15 @@ struct Profiling<'a> {
     /// For each column of the file: the input it belongs to.
     input_of_column: Vec<usize>,
     builder: ProfileBuilder,
-    input_keys: Vec<Vec<ColumnKey>>,
-    output_keys: Vec<Vec<ColumnKey>>,
+    tensors: Vec<ProfiledTensor>,
     batch: Vec<TensorData>,
     batch_rows: usize,
+}
+
+/// The columns of one tensor: one per value of a row, or one per statistic of it.
+struct ProfiledTensor {
+    keys: Vec<ColumnKey>,
+    reduced: bool,
 }
 
 impl<'a> Profiling<'a> {
@@ -77,40 +85,26 @@ impl<'a> Profiling<'a> {
             categorical: args.categorical.iter().cloned().collect(),
             critical: args.critical.iter().cloned().collect(),
         });
-        let mut input_keys = vec![Vec::new(); signature.inputs.len()];
-        for (name, &input) in header.iter().zip(&input_of_column) {
-            let spec = &signature.inputs[input];
-            let index = input_keys[input].len();
-            input_keys[input].push(builder.add_column(column(Side::Input, spec, index, name.clone())));
+        let mut tensors = Vec::new();
+        for (input, spec) in signature.inputs.iter().enumerate() {
+            let names = header.iter().zip(&input_of_column).filter(|(_, of)| **of == input);
+            let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+            tensors.push(add_tensor(&mut builder, Side::Input, spec, names, args.max_features));
         }
-        let output_keys = signature
-            .outputs
-            .iter()
-            .map(|spec| {
-                let width = spec.row_width().ok_or_else(|| {
-                    format!("output \"{}\" has a row of no fixed width and cannot be profiled", spec.name)
-                })?;
-                Ok((0..width)
-                    .map(|index| {
-                        let name = if width == 1 { spec.name.clone() } else { format!("{}_{index}", spec.name) };
-                        builder.add_column(column(Side::Output, spec, index, name))
-                    })
-                    .collect())
-            })
-            .collect::<Result<Vec<Vec<ColumnKey>>, String>>()?;
+        for spec in &signature.outputs {
+            // Of an output without a fixed width only statistics can be kept.
+            let width = spec.row_width().unwrap_or(usize::MAX);
+            let names = match width {
+                1 => vec![spec.name.clone()],
+                _ if width > args.max_features => Vec::new(),
+                _ => (0..width).map(|index| format!("{}_{index}", spec.name)).collect(),
+            };
+            let limit = if names.is_empty() { 0 } else { args.max_features };
+            tensors.push(add_tensor(&mut builder, Side::Output, spec, names, limit));
+        }
         let instance = graph.instance().map_err(text)?;
         let batch = empty_batch(signature);
-        Ok(Self {
-            signature,
-            instance,
-            header,
-            input_of_column,
-            builder,
-            input_keys,
-            output_keys,
-            batch,
-            batch_rows: 0,
-        })
+        Ok(Self { signature, instance, header, input_of_column, builder, tensors, batch, batch_rows: 0 })
     }
 
     fn absorb(&mut self, record: &csv::StringRecord, line: usize) -> Result<(), String> {
@@ -138,8 +132,8 @@ impl<'a> Profiling<'a> {
             .collect::<Result<Vec<Tensor>, String>>()?;
         let mut outputs = Vec::new();
         self.instance.run(&inputs, &mut outputs).map_err(text)?;
-        for (keys, tensor) in self.input_keys.iter().zip(&inputs).chain(self.output_keys.iter().zip(&outputs)) {
-            absorb_columns(&mut self.builder, keys, tensor.data())?;
+        for (profiled, tensor) in self.tensors.iter().zip(inputs.iter().chain(&outputs)) {
+            absorb_tensor(&mut self.builder, profiled, tensor.data(), rows)?;
         }
         Ok(())
     }
@@ -240,19 +234,61 @@ fn push_field(data: &mut TensorData, field: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Hands every column of a tensor to the builder.
-fn absorb_columns(builder: &mut ProfileBuilder, keys: &[ColumnKey], data: &TensorData) -> Result<(), String> {
-    let width = keys.len().max(1);
+/// Adds the columns of a tensor: one per name, or its statistics when there are more names than `max_features`.
+fn add_tensor(
+    builder: &mut ProfileBuilder,
+    side: Side,
+    spec: &TensorSpec,
+    names: Vec<String>,
+    max_features: usize,
+) -> ProfiledTensor {
+    let is_text = spec.datatype == DataType::Bytes;
+    let reduced = names.len() > max_features || max_features == 0;
+    let keys = if reduced && is_text {
+        Vec::new()
+    } else if reduced {
+        let of_statistic = |statistic: &Statistic| {
+            let name = format!("{}.{statistic}", spec.name);
+            builder.add_column(ColumnSpec { statistic: Some(*statistic), ..column(side, spec, 0, name) })
+        };
+        STATISTICS.iter().map(of_statistic).collect()
+    } else {
+        let of_name = |(index, name)| builder.add_column(column(side, spec, index, name));
+        names.into_iter().enumerate().map(of_name).collect()
+    };
+    ProfiledTensor { keys, reduced }
+}
+
+/// Hands the rows of a tensor to the builder.
+fn absorb_tensor(
+    builder: &mut ProfileBuilder,
+    tensor: &ProfiledTensor,
+    data: &TensorData,
+    rows: usize,
+) -> Result<(), String> {
+    let columns = tensor.keys.len().max(1);
     if let TensorData::Bytes(values) = data {
-        for (index, &key) in keys.iter().enumerate() {
-            let column = (index..values.len()).step_by(width).map(|position| values.get(position));
+        for (index, &key) in tensor.keys.iter().enumerate() {
+            let column = (index..values.len()).step_by(columns).map(|position| values.get(position));
             builder.absorb_strings(key, column).map_err(text)?;
         }
         return Ok(());
     }
-    let mut columns = vec![Vec::with_capacity(BATCH_ROWS); width];
-    data.visit_numbers(|position, value| columns[position % width].push(value));
-    for (&key, column) in keys.iter().zip(columns) {
+    let mut numbers = vec![Vec::with_capacity(rows); columns];
+    let width = data.len().checked_div(rows).unwrap_or(0);
+    let mut row = RowStatistics::default();
+    data.visit_numbers(|position, value| {
+        if !tensor.reduced {
+            numbers[position % columns].push(value);
+            return;
+        }
+        row.add(value);
+        if (position + 1) % width == 0 {
+            let statistics = std::mem::take(&mut row).finish();
+            numbers.iter_mut().zip(statistics).for_each(|(column, statistic)| column.push(statistic));
+        }
+    });
+    for (&key, column) in tensor.keys.iter().zip(numbers) {
         builder.absorb_numbers(key, column).map_err(text)?;
     }
     Ok(())

@@ -156,7 +156,7 @@ pub struct SinkSettings {
     pub timeout: Duration,
     /// Attempts after the first. Default 5.
     pub retries: u32,
-    /// Alerts that wait for it at most; beyond that the oldest is dropped and counted. Default 256.
+    /// Alerts that wait for it at most; beyond that the newest is dropped and counted. Default 256.
     pub queue: usize,
 }
 

@@ -70,8 +70,7 @@ pub(super) struct RecordPlan {
 }
 
 /// The statistics that a wide row is reduced to, in column order.
-pub(super) const STATISTICS: [Statistic; 4] =
-    [Statistic::Norm, Statistic::Mean, Statistic::Zeros, Statistic::Nonfinite];
+pub const STATISTICS: [Statistic; 4] = [Statistic::Norm, Statistic::Mean, Statistic::Zeros, Statistic::Nonfinite];
 
 impl RecordPlan {
     pub(super) fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize) -> Self {

@@ -20,8 +20,8 @@ mod tests;
 mod window;
 
 pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
-pub use columns::{RecordedColumn, Side};
+pub use columns::{RecordedColumn, STATISTICS, Side};
 pub use reading::ReadingPlan;
-pub use recorder::{Recorder, Totals};
+pub use recorder::{Recorder, RowStatistics, Totals};
 pub use server::{InFlight, ServerRecorder};
 pub use window::Window;

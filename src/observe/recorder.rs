@@ -174,8 +174,8 @@ impl Shard {
 }
 
 /// What a row of a wide tensor is reduced to, in the making.
-#[derive(Default)]
-pub(super) struct RowStatistics {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RowStatistics {
     values: u64,
     finite: u64,
     zeros: u64,
@@ -184,7 +184,8 @@ pub(super) struct RowStatistics {
 }
 
 impl RowStatistics {
-    pub(super) fn add(&mut self, value: f64) {
+    /// Takes in one value of the row.
+    pub fn add(&mut self, value: f64) {
         self.values += 1;
         if value.is_finite() {
             self.finite += 1;
@@ -194,9 +195,11 @@ impl RowStatistics {
         }
     }
 
-    /// Norm and mean of the finite values, share of zeros and share of non-finite values: the columns of a wide tensor.
+    /// Norm and mean of the finite values, share of zeros and share of non-finite values, in the order of
+    /// [`STATISTICS`](super::STATISTICS).
+    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a row has fewer than 2^53 values")]
-    pub(super) fn finish(self) -> [f64; 4] {
+    pub fn finish(self) -> [f64; 4] {
         let share = |count: u64| if self.values == 0 { 0.0 } else { count as f64 / self.values as f64 };
         let mean = if self.finite == 0 { 0.0 } else { self.sum / self.finite as f64 };
         [self.square_sum.sqrt(), mean, share(self.zeros), share(self.values - self.finite)]

@@ -70,6 +70,7 @@ impl Loader {
         let max_features = order.settings.drift.max_features;
         let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
         warn_of_unknown_critical(order, &recorder);
+        warn_of_unused_profile(order, profile.as_ref().ok(), &recorder);
         match fingerprint(&directory) {
             Ok(Some((now, _))) if now == order.fingerprint => {}
             _ => return Err(RegistryError::Changed),
@@ -147,6 +148,22 @@ fn warn_of_unknown_critical(order: &LoadOrder, recorder: &Recorder) {
             let (model, version) = (&order.model, order.version);
             tracing::warn!(model, version, feature = name, "a feature that is marked critical does not exist");
         }
+    }
+}
+
+/// A profile made with another limit on wide tensors has columns that nothing is recorded for.
+fn warn_of_unused_profile(order: &LoadOrder, profile: Option<&Profile>, recorder: &Recorder) {
+    let known = profile.map_or(0, |profile| profile.inputs.len() + profile.outputs.len());
+    let used = recorder.columns().iter().filter(|column| column.reference.is_some()).count();
+    if used < known {
+        let (model, version) = (&order.model, order.version);
+        tracing::warn!(
+            model,
+            version,
+            known,
+            used,
+            "the profile has columns that are not recorded; was it made with another max_features?"
+        );
     }
 }
 

@@ -14,6 +14,7 @@ mod deploy;
 mod drift;
 mod lifecycle;
 mod metrics;
+mod profiles;
 mod reference_values;
 mod retrain;
 mod split;
