@@ -40,6 +40,11 @@
 //! | [`app`] | builds every room, owns every task, drains |
 //! | [`cli`] | the commands |
 //!
+//! # Not here yet
+//! All inference runs inline on the worker that read the request, which is right for models that take microseconds; an
+//! executor for slow ones comes with batching. A version without a profile is counted in log-linear bins, but they are not
+//! frozen into a self-reference: its verdict is `no_reference`. Nothing is persisted.
+//!
 //! # What is deliberately absent
 //! No queue between serving and judging, no sidecar, no lock and no shared counter on the request path, no sampling of
 //! values, and no thread pool that steals work between workers: shards and engine instances have one owner.
