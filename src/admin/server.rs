@@ -4,12 +4,11 @@
 
 use super::{AdminError, Desk, api};
 use crate::serve::acceptor::next_connection;
+use crate::serve::connection;
 use crate::serve::respond::{self, Answer};
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +29,7 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationTok
     loop {
         tokio::select! {
             socket = next_connection(&listener), if connections.len() < CONNECTION_LIMIT => {
-                connections.spawn(connection(socket, Arc::clone(&desk), stop.clone()));
+                connections.spawn(serve_connection(socket, Arc::clone(&desk), stop.clone()));
             }
             Some(_) = connections.join_next() => {}
             () = stop.cancelled() => break,
@@ -41,23 +40,12 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationTok
     let _ = tokio::time::timeout(STOP_GRACE, finished).await;
 }
 
-async fn connection(socket: tokio::net::TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
+async fn serve_connection(socket: tokio::net::TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
     let service = service_fn(move |request| {
         let desk = Arc::clone(&desk);
         async move { Ok::<_, Infallible>(answer(&desk, request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
+    connection::drive(socket, service, IDLE_TIMEOUT, stop).await;
 }
 
 async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {

@@ -11,6 +11,7 @@
 
 pub mod acceptor;
 mod body;
+pub mod connection;
 mod inspect;
 mod paths;
 pub mod predict;

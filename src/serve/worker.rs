@@ -6,15 +6,13 @@
 //! Invariant: everything in [`Worker`] is used by one thread alone.
 
 use super::acceptor::Accepted;
-use super::{Gate, inspect, paths, predict, respond};
+use super::{Gate, connection, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
@@ -78,19 +76,7 @@ async fn serve_connection(worker: Rc<Worker>, accepted: Accepted, stop: Cancella
         let worker = Rc::clone(&worker);
         async move { Ok::<_, Infallible>(answer(&worker, request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_timeout)
-        .serve_connection(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        // What ends a connection is the client's business: a reset, a time-out, bytes that are no HTTP.
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
+    connection::drive(socket, service, idle_timeout, stop).await;
     drop(ticket);
 }
 
