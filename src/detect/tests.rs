@@ -206,9 +206,7 @@ fn fresh_draws_do_not_drift_and_a_shift_of_one_deviation_does() {
         let shifted: Vec<f64> = live.iter().map(|value| value + 1.0).collect();
         let found = verdict(&reference, &shifted);
         assert_eq!(found.verdict, Verdict::Drift, "seed {seed}: {found:?}");
-        assert!(!DriftRule::default().is_resolved(&found));
     }
-    assert!(DriftRule::default().is_resolved(&verdict(&reference, &normal(151, 3000))));
 }
 
 #[test]

@@ -33,8 +33,6 @@ pub struct DriftRule {
     pub threshold: f64,
     /// Rows needed for a verdict: 200.
     pub min_samples: u64,
-    /// Excess below which drift that was reported is over: 0.05.
-    pub resolve_threshold: f64,
 }
 
 /// The verdict on a column, with its evidence.
@@ -63,15 +61,7 @@ pub struct FeatureVerdict {
 
 impl Default for DriftRule {
     fn default() -> Self {
-        Self { threshold: 0.1, min_samples: 200, resolve_threshold: 0.05 }
-    }
-}
-
-impl DriftRule {
-    /// Whether drift that was reported is over: enough rows, and an excess below the lower threshold.
-    #[must_use]
-    pub fn is_resolved(&self, column: &ColumnVerdict) -> bool {
-        column.samples >= self.min_samples && column.excess.is_some_and(|excess| excess < self.resolve_threshold)
+        Self { threshold: 0.1, min_samples: 200 }
     }
 }
 

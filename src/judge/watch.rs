@@ -35,11 +35,7 @@ impl Watch {
         self.latency.roll(now, totals.answers.durations(Phase::Total), &[]);
         let (counts, sums) = (self.values.counts(), self.values.sums());
         let drift = &entry.settings.drift;
-        let rule = DriftRule {
-            threshold: drift.threshold,
-            min_samples: drift.min_samples,
-            resolve_threshold: drift.resolve_threshold,
-        };
+        let rule = DriftRule { threshold: drift.threshold, min_samples: drift.min_samples };
         let columns: Vec<ColumnReport> = model
             .recorder
             .columns()

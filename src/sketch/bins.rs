@@ -81,16 +81,6 @@ impl<T: Precision> BinLayout<T> {
         }
     }
 
-    /// The counters of one column of a row-major table: `values[column]`, `values[column + stride]`, and so on.
-    pub fn slots_of_column<'a>(
-        &'a self,
-        values: &'a [T],
-        column: usize,
-        stride: usize,
-    ) -> impl Iterator<Item = usize> + 'a {
-        values.iter().skip(column).step_by(stride.max(1)).map(|&value| self.slot(value))
-    }
-
     /// The order of the counters.
     #[must_use]
     pub fn slots(&self) -> Slots {

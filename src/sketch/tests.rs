@@ -125,15 +125,6 @@ fn whatever_lies_between_the_atoms_of_a_categorical_column_is_unseen() {
 }
 
 #[test]
-fn a_column_of_a_row_major_table_is_read_by_its_stride() {
-    let layout = f32_layout(&[0.0, 1.0, 2.0]);
-    let table = [0.5, 9.0, 1.5, 9.0, -1.0, 9.0];
-    assert_eq!(layout.slots_of_column(&table, 0, 2).collect::<Vec<_>>(), [1, 2, 0]);
-    assert_eq!(layout.slots_of_column(&table, 1, 2).collect::<Vec<_>>(), [3, 3, 3]);
-    assert_eq!(layout.slots_of_column(&[], 0, 0).count(), 0);
-}
-
-#[test]
 fn only_tails_and_outermost_bins_have_sums_and_atoms_have_none() {
     let layout = f64_layout(&[0.0, 1.0, 2.0, 3.0]);
     let indices: Vec<_> = (0..layout.slots().count()).map(|slot| layout.sum_index(slot)).collect();
