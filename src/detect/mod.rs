@@ -8,6 +8,7 @@
 //! Invariant: no function answers NaN or infinity, and none panics on counters of any size or sum: what cannot be
 //! computed is `None`, and too little data is a verdict of its own.
 
+pub mod alarm;
 mod distances;
 mod latency;
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use categories::CategoryLayout;
 pub use column::ColumnLayout;
 pub use fixed_point::{FixedPoint, SUMS};
 pub use precision::Precision;
-pub use reference::{Live, Reference};
+pub use reference::{KEY_GROUPS, Live, Reference};
 pub use slots::Slots;
 
 /// Why a layout cannot be made. The fault of whoever wrote the edges: a profile, in practice.

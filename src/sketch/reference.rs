@@ -8,6 +8,9 @@
 use super::SUMS;
 use std::ops::Range;
 
+/// Groups that routing keys are divided into, so that evidence can be looked at without any one of them.
+pub const KEY_GROUPS: usize = 8;
+
 /// What a column's counters are compared with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reference {

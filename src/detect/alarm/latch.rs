@@ -1,0 +1,49 @@
+//! An alarm that was raised stays raised until what raised it is gone for long enough.
+//!
+//! Evidence is about what has happened since a start and does not shrink when traffic mends, so it cannot say that the
+//! trouble is over. A window can: the alarm is let go once the window has been clear for a while. What is not known
+//! (too few rows) is neither good nor bad news and starts the wait over.
+//!
+//! Invariant: once raised it is let go only after `clear` was true at every step for `hold`.
+
+use super::finding::Finding;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// An alarm's memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latch {
+    finding: Option<Finding>,
+    clear_since: Option<Duration>,
+}
+
+impl Latch {
+    /// Raises the alarm, or renews what is known of one that is raised.
+    pub fn raise(&mut self, finding: Finding) {
+        self.finding = Some(finding);
+        self.clear_since = None;
+    }
+
+    /// What raised it, while it is raised.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
+    }
+
+    /// Takes in whether the window is clear at this moment, or cannot say; whether the alarm was let go by it.
+    pub fn settle(&mut self, at: Duration, clear: Option<bool>, hold: Duration) -> bool {
+        if self.finding.is_none() {
+            return false;
+        }
+        if clear != Some(true) {
+            self.clear_since = None;
+            return false;
+        }
+        let since = *self.clear_since.get_or_insert(at);
+        let is_over = at.saturating_sub(since) >= hold;
+        if is_over {
+            *self = Self::default();
+        }
+        is_over
+    }
+}

@@ -1,0 +1,121 @@
+//! The alarm of a watched rate: slow requests, errors, refusals.
+//!
+//! The same starts and the same kind of evidence as a column's, against a rate that somebody allowed instead of one that
+//! a reference had. Durations and errors come in bursts, which no test on single requests can know; so a finding needs,
+//! besides its evidence, at least so many requests, and its caller compares the rate over a whole window as well.
+//!
+//! Invariant: no finding before `min_samples` requests since the start that has the evidence.
+
+use super::budget::{AlarmPlan, WatchedRate};
+use super::column::AlarmState;
+use super::finding::{Cause, Finding};
+use super::null::ln_sum;
+use super::rate::{RateNull, lower_limit};
+use super::schedule::{Schedule, Since};
+use std::time::Duration;
+
+/// Chance that the lower limit of the rate is above the rate.
+const EFFECT_RISK: f64 = 0.05;
+
+/// What may happen how often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateRule {
+    /// What is counted.
+    pub rate: WatchedRate,
+    /// Share of requests that may be such, 0 to 1.
+    pub allowed: f64,
+    /// Requests that a finding needs at least.
+    pub min_samples: u64,
+}
+
+/// The alarm of a rate.
+#[derive(Clone, Debug)]
+pub struct RateAlarm {
+    rule: RateRule,
+    null: RateNull,
+    ln_threshold: f64,
+    schedule: Option<Schedule>,
+}
+
+impl RateAlarm {
+    /// The alarm of this rule.
+    #[must_use]
+    pub fn new(plan: &AlarmPlan, rule: RateRule) -> Self {
+        Self {
+            rule,
+            null: RateNull::new(rule.allowed),
+            ln_threshold: plan.ln_rate_threshold(rule.rate),
+            schedule: None,
+        }
+    }
+
+    /// Looks at cumulative counts at a moment of monotonic unix time. The first look is where counting starts.
+    pub fn look(&mut self, at: Duration, events: u64, trials: u64) -> Option<Finding> {
+        let counts = [events, trials.saturating_sub(events)];
+        let Some(mut schedule) = self.schedule.take() else {
+            self.schedule = Some(Schedule::new(at, &counts));
+            return None;
+        };
+        let mut finding = None;
+        if schedule.advance(at, &counts) {
+            finding = self.decide(&schedule, &counts);
+            schedule.conclude(at, &counts);
+        }
+        self.schedule = Some(schedule);
+        finding
+    }
+
+    /// Forgets all evidence and starts from here.
+    pub fn restart(&mut self, at: Duration, events: u64, trials: u64) {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.restart(at, &[events, trials.saturating_sub(events)]);
+        }
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> RateRule {
+        self.rule
+    }
+
+    /// What survives a restart of the process.
+    #[must_use]
+    pub fn state(&self) -> AlarmState {
+        AlarmState { schedule: self.schedule.clone() }
+    }
+
+    /// Goes on where another left off; counts must go on from where they were, too.
+    pub fn resume(&mut self, state: AlarmState) {
+        self.schedule = state.schedule.filter(|schedule| schedule.width() == 2 && schedule.is_sound());
+    }
+
+    fn decide(&self, schedule: &Schedule, counts: &[u64; 2]) -> Option<Finding> {
+        let mut terms = Vec::with_capacity(schedule.count());
+        let mut best: Option<(f64, [u64; 2], Since<'_>)> = None;
+        for start in schedule.all() {
+            let mut gained = start.gained(counts).map(u64::from);
+            let [events, others] = std::array::from_fn(|_| gained.next().unwrap_or(0));
+            let weighted = start.ln_weight() + self.null.ln_evidence(events as f64, (events + others) as f64);
+            terms.push(weighted);
+            if best.is_none_or(|(most, ..)| weighted > most) {
+                best = Some((weighted, [events, others], start));
+            }
+        }
+        let (ln_evidence, (_, [events, others], start)) = (ln_sum(&terms), best?);
+        let samples = events + others;
+        if ln_evidence < self.ln_threshold || samples < self.rule.min_samples {
+            return None;
+        }
+        Some(Finding {
+            cause: Cause::Exceedance,
+            ln_evidence,
+            ln_threshold: self.ln_threshold,
+            effect: events as f64 / samples as f64,
+            effect_lower: lower_limit(events, samples, EFFECT_RISK),
+            floor: self.rule.allowed,
+            samples,
+            since: start.at(),
+            counts: vec![events, others],
+        })
+    }
+}
