@@ -28,6 +28,25 @@ pub struct Reference {
     pub sums: Option<[i64; SUMS]>,
 }
 
+impl Reference {
+    /// How many alarm cells the column has: one per coarse group, and one each for what lies below the first edge and
+    /// above the last, which the groups put with their neighbours.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.group_count + 2
+    }
+
+    /// The alarm cell of a slot.
+    #[must_use]
+    pub fn cell_of_slot(&self, slot: usize) -> usize {
+        match &self.ordered {
+            Some(finite) if slot == finite.start => self.group_count,
+            Some(finite) if slot + 1 == finite.end => self.group_count + 1,
+            _ => self.groups.get(slot).map_or(0, |&group| usize::from(group)),
+        }
+    }
+}
+
 /// The counters of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Live<'a> {

@@ -13,6 +13,7 @@
 //! Invariant: an alarm is raised by evidence computed at that look for every start, never by a remembered value.
 
 use super::budget::AlarmPlan;
+use super::dispersion::Dispersion;
 use super::effect::excess_psi;
 use super::finding::{Cause, Finding};
 use super::null::{Null, ln_sum};
@@ -44,6 +45,9 @@ pub struct ColumnAlarm {
     shape: CellShape,
     plan: AlarmPlan,
     schedule: Option<Schedule>,
+    dispersion: Dispersion,
+    /// What counts are divided by: the dispersion's factor at the latest look.
+    thinning: f64,
     /// Cells by key group as they stood when evidence passed its threshold.
     confirming: Option<Box<[u64]>>,
 }
@@ -52,6 +56,8 @@ pub struct ColumnAlarm {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlarmState {
     pub(super) schedule: Option<Schedule>,
+    #[serde(default)]
+    pub(super) dispersion: Dispersion,
 }
 
 /// Which group each cell belongs to, and which groups are special.
@@ -65,6 +71,8 @@ struct CellShape {
     missing: Option<usize>,
     infinite: Option<usize>,
     unseen: Option<usize>,
+    /// Categories that one row of the reference had.
+    single_categories: u64,
 }
 
 /// Evidence of what came after, any key group left out, that confirms: 20 to 1.
@@ -97,7 +105,16 @@ impl ColumnAlarm {
             return None;
         }
         let (null, defects) = nulls(plan, reference, &shape, &counts)?;
-        Some(Self { null, defects, shape, plan: *plan, schedule: None, confirming: None })
+        Some(Self {
+            null,
+            defects,
+            shape,
+            plan: *plan,
+            schedule: None,
+            dispersion: Dispersion::default(),
+            thinning: 1.0,
+            confirming: None,
+        })
     }
 
     /// Looks at cumulative cells at a moment of monotonic unix time; a finding if evidence and effect suffice. The first
@@ -109,10 +126,13 @@ impl ColumnAlarm {
         }
         let Some(mut schedule) = self.schedule.take() else {
             self.schedule = Some(Schedule::new(at, cells));
+            self.dispersion = Dispersion::new(cells);
             return None;
         };
         let mut finding = None;
         if schedule.advance(at, cells) {
+            self.dispersion.observe(cells);
+            self.thinning = self.dispersion.factor();
             // Of some forty starts, one has at least a fortieth of what all have together.
             let margin = self.ln_threshold() - (schedule.count().max(1) as f64).ln();
             let is_near = schedule.due().any(|start| {
@@ -156,13 +176,15 @@ impl ColumnAlarm {
     /// What survives a restart of the process.
     #[must_use]
     pub fn state(&self) -> AlarmState {
-        AlarmState { schedule: self.schedule.clone() }
+        AlarmState { schedule: self.schedule.clone(), dispersion: self.dispersion.clone() }
     }
 
     /// Goes on where another left off; cells must go on from where they were, too.
     pub fn resume(&mut self, state: AlarmState) {
         let width = self.shape.groups + 2;
         self.schedule = state.schedule.filter(|schedule| schedule.width() == width && schedule.is_sound());
+        self.dispersion = state.dispersion;
+        self.thinning = self.dispersion.factor();
     }
 
     /// Weighted evidence of all starts now, ln: for people who want to see it coming.
@@ -174,6 +196,12 @@ impl ColumnAlarm {
         ln_sum(&starts.map(weighted).collect::<Vec<f64>>())
     }
 
+    /// How many rows say as much as one that is independent.
+    #[must_use]
+    pub fn design_effect(&self) -> f64 {
+        self.thinning
+    }
+
     /// The threshold that the weighted evidence has to pass, ln.
     #[must_use]
     pub fn ln_threshold(&self) -> f64 {
@@ -183,7 +211,10 @@ impl ColumnAlarm {
     /// Bytes that the alarm holds.
     #[must_use]
     pub fn resident_bytes(&self) -> usize {
-        size_of::<Self>() + self.null.resident_bytes() + self.schedule.as_ref().map_or(0, Schedule::resident_bytes)
+        size_of::<Self>()
+            + self.null.resident_bytes()
+            + self.dispersion.resident_bytes()
+            + self.schedule.as_ref().map_or(0, Schedule::resident_bytes)
     }
 
     fn gained(&self, start: &Since<'_>, cells: &[u64]) -> Gained {
@@ -193,7 +224,7 @@ impl ColumnAlarm {
     fn gather(&self, counts: impl Iterator<Item = u32>) -> Gained {
         let mut gained = Gained { groups: [0.0; MAX_GROUPS], count: self.shape.groups, rows: 0.0, outside: 0.0 };
         for (cell, count) in counts.enumerate() {
-            let count = f64::from(count);
+            let count = f64::from(count) / self.thinning;
             gained.rows += count;
             let group = if cell < self.shape.groups {
                 cell
@@ -262,9 +293,9 @@ impl ColumnAlarm {
             effect,
             effect_lower,
             floor,
-            samples: gained.rows as u64,
+            samples: (gained.rows * self.thinning).round() as u64,
             since: start.at(),
-            counts: gained.groups().iter().map(|&count| count as u64).collect(),
+            counts: gained.groups().iter().map(|&count| (count * self.thinning).round() as u64).collect(),
         })
     }
 
@@ -320,6 +351,10 @@ impl CellShape {
             missing: Some(missing),
             infinite: (reference.group_count > missing + 1).then_some(missing + 1),
             unseen: (reference.ordered.is_none()).then(|| group_of(slots.saturating_sub(1))),
+            single_categories: match &reference.ordered {
+                Some(_) => 0,
+                None => reference.counts.iter().take(finite).filter(|&&count| count == 1).count() as u64,
+            },
         }
     }
 }
@@ -343,7 +378,9 @@ fn nulls_of_counts(
     let null = Null::new(counts, order, risk * REGION_SHARE, plan.tolerance())?;
     // The range is the sample's own: of a new row's chance to fall outside it two rows' worth are certain, not none.
     let of_group = |group: Option<usize>| group.map_or(0, |group| counts[group]);
-    let events = [of_group(shape.missing), of_group(shape.infinite), 1, of_group(shape.unseen)];
+    // Likewise for categories: as many rows are of unseen ones as were the only row of theirs (Good and Turing 1953).
+    let unseen = of_group(shape.unseen) + shape.single_categories;
+    let events = [of_group(shape.missing), of_group(shape.infinite), 1, unseen];
     let defects = std::array::from_fn(|index| {
         let rows = null.rows.max(events[index] + 1);
         RateNull::of_reference(events[index], rows, risk * LIMIT_SHARES[index], RATE_TOLERANCE)

@@ -28,9 +28,10 @@
 //! rests on the chi-squared law of the likelihood ratio, good from some five rows per group in use on.
 //!
 //! # What is assumed, and what is done about it
-//! - *Independent rows.* Rows of one request are not: one of them is counted. Requests with a routing key are counted once
-//!   per key group and ten minutes, so that a heavy user is one of many. Retries without a key are counted; a share `ρ` of
-//!   duplicates makes evidence larger by up to `1 + 2ρ`, which the tolerance absorbs for all but tiny samples.
+//! - *Independent rows.* Rows of one request are not: one of them is counted. What repeats itself over a short time
+//!   (retries, sessions, runs) is measured as a design effect, by which counts are divided ([`dispersion`](self)); the
+//!   theorem then holds as far as the estimate does. Where requests have routing keys, evidence must hold with any one of
+//!   eight groups of keys left out, so that one heavy user is no drift.
 //! - *Effect.* A page needs, besides evidence, that the lower 95 % limit of the effect is above a floor. That only takes
 //!   alarms away.
 //! - *Tolerance.* A live distribution that differs from the reference's counts by no more than the radius never raises an
@@ -44,6 +45,7 @@
 
 mod budget;
 mod column;
+mod dispersion;
 mod effect;
 mod finding;
 mod latch;

@@ -20,7 +20,7 @@ const ODDS: [f64; 5] = [1.6, 2.5, 6.0, 40.0, 1000.0];
 const SHARES: [f64; 5] = [0.25, 0.35, 0.2, 0.1, 0.1];
 /// The lowest limit of a rate, so that one event in few rows is not a page.
 const LEAST_RATE: f64 = 1e-6;
-/// The highest: beyond it nothing can be more frequent.
+/// Above it nothing is worth calling more frequent: the limit is then 1, which no rate exceeds.
 const MOST_RATE: f64 = 0.999;
 
 /// A rate that may not be exceeded.
@@ -35,7 +35,10 @@ pub(super) struct RateNull {
 impl RateNull {
     /// A null of rates up to `limit`.
     pub(super) fn new(limit: f64) -> Self {
-        let limit = if limit.is_nan() { MOST_RATE } else { limit.clamp(LEAST_RATE, MOST_RATE) };
+        if limit.is_nan() || limit > MOST_RATE {
+            return Self { limit: 1.0, gains: [(0.0, 0.0); ODDS.len()] };
+        }
+        let limit = limit.max(LEAST_RATE);
         let odds = limit / (1.0 - limit);
         let gains = ODDS.map(|multiple| {
             let rate = odds * multiple / (1.0 + odds * multiple);

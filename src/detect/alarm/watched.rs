@@ -81,7 +81,7 @@ impl RateAlarm {
     /// What survives a restart of the process.
     #[must_use]
     pub fn state(&self) -> AlarmState {
-        AlarmState { schedule: self.schedule.clone() }
+        AlarmState { schedule: self.schedule.clone(), ..AlarmState::default() }
     }
 
     /// Goes on where another left off; counts must go on from where they were, too.
