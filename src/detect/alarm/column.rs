@@ -17,10 +17,10 @@ use super::dispersion::Dispersion;
 use super::effect::excess_psi;
 use super::finding::{Cause, Finding};
 use super::null::{Null, ln_sum};
+use super::numbers::Numbers;
 use super::rate::{RateNull, lower_limit};
 use super::schedule::{Schedule, Since};
 use crate::sketch::{KEY_GROUPS, Reference};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A defect may be this much more frequent than the reference can explain.
@@ -50,14 +50,6 @@ pub struct ColumnAlarm {
     thinning: f64,
     /// Cells by key group as they stood when evidence passed its threshold.
     confirming: Option<Box<[u64]>>,
-}
-
-/// What survives a restart: everything but what follows from the reference and the plan.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AlarmState {
-    pub(super) schedule: Option<Schedule>,
-    #[serde(default)]
-    pub(super) dispersion: Dispersion,
 }
 
 /// Which group each cell belongs to, and which groups are special.
@@ -173,18 +165,29 @@ impl ColumnAlarm {
         }
     }
 
-    /// What survives a restart of the process.
+    /// What survives a restart, as numbers: everything but what follows from the reference and the plan. Empty before
+    /// the first look.
     #[must_use]
-    pub fn state(&self) -> AlarmState {
-        AlarmState { schedule: self.schedule.clone(), dispersion: self.dispersion.clone() }
+    pub fn state(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        if let Some(schedule) = &self.schedule {
+            schedule.to_numbers(&mut numbers);
+            self.dispersion.to_numbers(&mut numbers);
+        }
+        numbers
     }
 
-    /// Goes on where another left off; cells must go on from where they were, too.
-    pub fn resume(&mut self, state: AlarmState) {
-        let width = self.shape.groups + 2;
-        self.schedule = state.schedule.filter(|schedule| schedule.width() == width && schedule.is_sound());
-        self.dispersion = state.dispersion;
-        self.thinning = self.dispersion.factor();
+    /// Goes on where another left off, whose cells went on as well. Numbers that are not the state of such an alarm are
+    /// not taken: it then starts with the next look.
+    pub fn resume(&mut self, state: &[u64]) {
+        let mut numbers = Numbers::new(state);
+        let schedule =
+            Schedule::from_numbers(&mut numbers).filter(|schedule| schedule.width() == self.shape.groups + 2);
+        let dispersion = Dispersion::from_numbers(&mut numbers);
+        if let (Some(schedule), Some(dispersion)) = (schedule, dispersion) {
+            self.thinning = dispersion.factor();
+            (self.schedule, self.dispersion) = (Some(schedule), dispersion);
+        }
     }
 
     /// Weighted evidence of all starts now, ln: for people who want to see it coming.

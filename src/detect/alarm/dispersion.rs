@@ -10,7 +10,7 @@
 //!
 //! Invariant: the factor is at least 1 and at most [`CAP`], and 1 before anything is known.
 
-use serde::{Deserialize, Serialize};
+use super::numbers::{Numbers, push_counts};
 
 /// Rows of a block at least.
 const BLOCK: u64 = 256;
@@ -24,7 +24,7 @@ const PRIOR: f64 = 30.0;
 const ALLOWANCE: f64 = 0.04;
 
 /// The estimate, and the block in the making.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Dispersion {
     /// Counters at the end of the latest block, modulo 2^32.
     boundary: Box<[u32]>,
@@ -67,6 +67,21 @@ impl Dispersion {
     pub(super) fn factor(&self) -> f64 {
         let estimate = (self.statistic + PRIOR) / (self.freedom + PRIOR);
         if estimate > 1.0 + ALLOWANCE { estimate.min(CAP) } else { 1.0 }
+    }
+
+    /// The estimate as numbers.
+    pub(super) fn to_numbers(&self, into: &mut Vec<u64>) {
+        into.extend([self.statistic.to_bits(), self.freedom.to_bits()]);
+        push_counts(&self.boundary, into);
+        push_counts(&self.latest, into);
+    }
+
+    /// The estimate that numbers stand for.
+    pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
+        let [statistic, freedom] = [numbers.next()?, numbers.next()?].map(f64::from_bits);
+        let [boundary, latest] = [numbers.counts()?, numbers.counts()?].map(Vec::into_boxed_slice);
+        let is_sound = [statistic, freedom].iter().all(|value| (0.0..1e9).contains(value));
+        is_sound.then_some(Self { boundary, latest, statistic, freedom })
     }
 
     /// Bytes that it holds beside itself.

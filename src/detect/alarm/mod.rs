@@ -50,6 +50,7 @@ mod effect;
 mod finding;
 mod latch;
 mod null;
+mod numbers;
 mod rate;
 mod schedule;
 #[cfg(test)]
@@ -57,7 +58,7 @@ mod tests;
 mod watched;
 
 pub use budget::{AlarmPlan, AlarmSettings, WatchedRate};
-pub use column::{AlarmState, ColumnAlarm};
+pub use column::ColumnAlarm;
 pub use finding::{Cause, Finding};
 pub use latch::Latch;
 pub use watched::{RateAlarm, RateRule};

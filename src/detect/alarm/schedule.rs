@@ -14,7 +14,7 @@
 //! Invariant: the weights of all starts made by time `t` after the first look add up to at most max(1, t / 30 days), and
 //! each is known when its start is made.
 
-use serde::{Deserialize, Serialize};
+use super::numbers::{Numbers, push_counts};
 use std::time::Duration;
 
 /// Levels of starts: the oldest are 2^21 starts apart, six days at a hundred rows a second.
@@ -31,13 +31,18 @@ pub const PERIOD: Duration = Duration::from_hours(30 * 24);
 const FIRST_SHARE: f64 = 0.5;
 /// A start is looked at 2^3 to 2^4 times while its age doubles: evidence of old starts changes slowly.
 const LOOKS_PER_DOUBLING: u32 = 3;
+/// What a schedule can have at most; more is not one of ours.
+const MOST_COUNTERS: usize = 64;
+const MOST_STARTS: usize = 256;
+/// A thousand years of weight.
+const MOST_WEIGHT: f64 = 12_000.0;
 /// Room is made for so many starts at a time.
 const ROOM: usize = 8;
 /// Counters are kept modulo 2^32; a start with more rows than this is given up before they could wrap.
 const ROWS_LIMIT: u32 = 1 << 31;
 
 /// The starts of one stream of counted rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Schedule {
     /// Accrued weight that no start has taken yet, by level.
     pools: Vec<f64>,
@@ -62,7 +67,7 @@ pub(super) struct Schedule {
 }
 
 /// One start.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Start {
     number: u64,
     /// Unix time in milliseconds.
@@ -179,12 +184,38 @@ impl Schedule {
         self.width
     }
 
-    /// Whether it holds together, as one that was read from a file may not.
-    pub(super) fn is_sound(&self) -> bool {
-        self.counts.len() == self.starts.len() * self.width
-            && self.pools.len() == LEVELS
-            && self.pools.iter().all(|pool| (0.0..=1e6).contains(pool))
-            && self.starts.iter().all(|start| start.number < self.next && start.ln_weight <= 14.0)
+    /// The schedule as numbers.
+    pub(super) fn to_numbers(&self, into: &mut Vec<u64>) {
+        into.extend([self.width as u64, self.next, u64::from(self.looks), u64::from(self.rows_at_latest)]);
+        into.extend([u64::from(self.rows_at_look), milliseconds(self.born), milliseconds(self.accrued_until)]);
+        into.extend(self.pools.iter().map(|pool| pool.to_bits()));
+        into.push(self.starts.len() as u64);
+        for start in &self.starts {
+            into.extend([start.number, start.at_ms, u64::from(start.look), u64::from(start.ln_weight.to_bits())]);
+        }
+        push_counts(&self.counts, into);
+    }
+
+    /// The schedule that numbers stand for; none if they stand for none, as those of a broken file may.
+    pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
+        let width = usize::try_from(numbers.next()?).ok().filter(|width| (1..=MOST_COUNTERS).contains(width))?;
+        let next = numbers.next()?;
+        let (looks, rows_at_latest, rows_at_look) = (numbers.small()?, numbers.small()?, numbers.small()?);
+        let [born, accrued_until] = [numbers.next()?, numbers.next()?].map(Duration::from_millis);
+        let pools: Vec<f64> = (0..LEVELS).map(|_| numbers.next().map(f64::from_bits)).collect::<Option<_>>()?;
+        let count = usize::try_from(numbers.next()?).ok().filter(|count| *count <= MOST_STARTS)?;
+        let mut starts = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (number, at_ms, look) = (numbers.next()?, numbers.next()?, numbers.small()?);
+            starts.push(Start { number, at_ms, look, ln_weight: f32::from_bits(numbers.small()?) });
+        }
+        let counts = numbers.counts()?;
+        let is_sound = counts.len() == count * width
+            && pools.iter().all(|pool| (0.0..=MOST_WEIGHT).contains(pool))
+            && starts.iter().all(|start| start.number < next && f64::from(start.ln_weight) <= MOST_WEIGHT.ln());
+        let schedule =
+            Self { pools, born, accrued_until, next, looks, rows_at_latest, rows_at_look, width, starts, counts };
+        is_sound.then_some(schedule)
     }
 
     /// Bytes that the schedule holds beside itself.
@@ -217,8 +248,12 @@ impl Schedule {
                 self.starts.reserve_exact(ROOM);
                 self.counts.reserve_exact(ROOM * self.width);
             }
-            let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-            self.starts.push(Start { number, at_ms, look: self.looks, ln_weight: weight.ln() as f32 });
+            self.starts.push(Start {
+                number,
+                at_ms: milliseconds(at),
+                look: self.looks,
+                ln_weight: weight.ln() as f32,
+            });
             self.counts.extend(counts.iter().map(|&count| count as u32));
         }
     }
@@ -251,6 +286,10 @@ pub fn share_of_level(level: usize) -> f64 {
 
 fn level(number: u64) -> u32 {
     if number == 0 { LEVELS as u32 - 1 } else { number.trailing_zeros().min(LEVELS as u32 - 1) }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// All rows, modulo 2^32.

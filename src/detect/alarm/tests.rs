@@ -246,28 +246,37 @@ fn an_alarm_that_is_restarted_forgets_what_it_knew() {
 }
 
 #[test]
-fn an_alarm_goes_on_where_it_was_after_its_state_was_kept_as_text() {
+fn an_alarm_goes_on_where_it_was_after_its_state_was_kept() {
     let mut alarm = ColumnAlarm::new(&plan(10), &reference(1_000, 10)).unwrap();
+    assert!(alarm.state().is_empty(), "nothing was looked at");
     let mut cells = vec![0_u64; 15];
     for second in 0..500 {
         cells.iter_mut().take(10).for_each(|count| *count += 7);
         alarm.look(seconds(second), &cells, &[]);
     }
-    let text = serde_json::to_string(&alarm.state()).unwrap();
     let mut resumed = ColumnAlarm::new(&plan(10), &reference(1_000, 10)).unwrap();
-    resumed.resume(serde_json::from_str(&text).unwrap());
+    resumed.resume(&alarm.state());
     assert_eq!(resumed.state(), alarm.state());
     cells[0] += 900;
-    assert_eq!(resumed.look(seconds(501), &cells, &[]), alarm.look(seconds(501), &cells, &[]));
+    let found = alarm.look(seconds(501), &cells, &[]);
+    assert!(found.is_some());
+    assert_eq!(resumed.look(seconds(501), &cells, &[]), found);
 }
 
 #[test]
-fn a_state_of_another_shape_is_not_resumed() {
+fn a_state_of_another_shape_or_a_broken_one_is_not_taken() {
     let mut other = RateAlarm::new(&plan(1), RateRule { rate: WatchedRate::Errors, allowed: 0.01, min_samples: 1 });
     other.look(seconds(0), 0, 0);
     let mut alarm = ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
-    alarm.resume(other.state());
-    assert_eq!(alarm.state().schedule, None);
+    alarm.resume(&other.state());
+    assert!(alarm.state().is_empty());
+    alarm.look(seconds(0), &[0; 15], &[]);
+    let state = alarm.state();
+    for length in 0..state.len() {
+        let mut alarm = ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
+        alarm.resume(&state[..length]);
+        assert!(alarm.state().is_empty(), "{length} of {}", state.len());
+    }
 }
 
 #[test]
@@ -407,6 +416,19 @@ proptest! {
         if f64::from(events) <= limit * trials {
             prop_assert!(evidence <= 0.0);
         }
+    }
+
+    #[test]
+    fn an_alarm_takes_any_state(state in prop::collection::vec(any::<u64>(), 0..200), place in 0_usize..80, number in any::<u64>()) {
+        let mut alarm = ColumnAlarm::new(&plan(3), &reference(50, 3)).unwrap();
+        alarm.resume(&state);
+        alarm.look(seconds(1), &[1; 15], &[]);
+        let mut spoilt = alarm.state();
+        let place = place % spoilt.len();
+        spoilt[place] = number;
+        alarm.resume(&spoilt);
+        alarm.look(seconds(2), &[500; 15], &[]);
+        alarm.restart(seconds(3), &[900; 15]);
     }
 
     #[test]

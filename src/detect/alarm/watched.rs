@@ -7,9 +7,9 @@
 //! Invariant: no finding before `min_samples` requests since the start that has the evidence.
 
 use super::budget::{AlarmPlan, WatchedRate};
-use super::column::AlarmState;
 use super::finding::{Cause, Finding};
 use super::null::ln_sum;
+use super::numbers::Numbers;
 use super::rate::{RateNull, lower_limit};
 use super::schedule::{Schedule, Since};
 use std::time::Duration;
@@ -78,15 +78,20 @@ impl RateAlarm {
         self.rule
     }
 
-    /// What survives a restart of the process.
+    /// What survives a restart, as numbers; empty before the first look.
     #[must_use]
-    pub fn state(&self) -> AlarmState {
-        AlarmState { schedule: self.schedule.clone(), ..AlarmState::default() }
+    pub fn state(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        if let Some(schedule) = &self.schedule {
+            schedule.to_numbers(&mut numbers);
+        }
+        numbers
     }
 
-    /// Goes on where another left off; counts must go on from where they were, too.
-    pub fn resume(&mut self, state: AlarmState) {
-        self.schedule = state.schedule.filter(|schedule| schedule.width() == 2 && schedule.is_sound());
+    /// Goes on where another left off, whose counts went on as well; numbers that are not its state are not taken.
+    pub fn resume(&mut self, state: &[u64]) {
+        let schedule = Schedule::from_numbers(&mut Numbers::new(state)).filter(|schedule| schedule.width() == 2);
+        self.schedule = schedule.or(self.schedule.take());
     }
 
     fn decide(&self, schedule: &Schedule, counts: &[u64; 2]) -> Option<Finding> {
