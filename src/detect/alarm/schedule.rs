@@ -34,6 +34,7 @@ const LOOKS_PER_DOUBLING: u32 = 3;
 /// What a schedule can have at most; more is not one of ours.
 const MOST_COUNTERS: usize = 64;
 const MOST_STARTS: usize = 256;
+const MOST_NUMBERS: u64 = 1 << 48;
 /// A thousand years of weight.
 const MOST_WEIGHT: f64 = 12_000.0;
 /// Room is made for so many starts at a time.
@@ -199,7 +200,7 @@ impl Schedule {
     /// The schedule that numbers stand for; none if they stand for none, as those of a broken file may.
     pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
         let width = usize::try_from(numbers.next()?).ok().filter(|width| (1..=MOST_COUNTERS).contains(width))?;
-        let next = numbers.next()?;
+        let next = numbers.next().filter(|next| *next < MOST_NUMBERS)?;
         let (looks, rows_at_latest, rows_at_look) = (numbers.small()?, numbers.small()?, numbers.small()?);
         let [born, accrued_until] = [numbers.next()?, numbers.next()?].map(Duration::from_millis);
         let pools: Vec<f64> = (0..LEVELS).map(|_| numbers.next().map(f64::from_bits)).collect::<Option<_>>()?;
