@@ -99,6 +99,19 @@ impl ReadingPlan {
         groups
     }
 
+    /// The counters of one column in a reading, by coarse group.
+    #[must_use]
+    pub fn group_column(&self, index: usize, reading: &[u64]) -> Vec<u64> {
+        let column = &self.columns[index];
+        let mut groups = vec![0_u64; column.groups.len()];
+        for counter in column.reading.clone() {
+            if let Some(group) = groups.get_mut(usize::from(self.group_of[counter])) {
+                *group = group.wrapping_add(reading[counter]);
+            }
+        }
+        groups
+    }
+
     /// Where the counters of column `index` are in a reading.
     #[must_use]
     pub fn column(&self, index: usize) -> Range<usize> {

@@ -211,6 +211,11 @@ impl Windows {
         })
     }
 
+    /// Length and resolution of each of these.
+    pub fn sliding_lengths(&self) -> impl Iterator<Item = (Duration, Duration)> {
+        self.sliding.iter().map(|ring| (ring.length(), ring.resolution()))
+    }
+
     /// The last complete block of each length, by group.
     pub fn blocks(&self) -> impl Iterator<Item = BlockCounts> {
         self.blocks.iter().map(|blocks| {

@@ -63,11 +63,13 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
         let store = Self { pool };
-        let opened = store.check_and_migrate(unix).await;
-        if opened.is_err() {
-            store.close().await;
+        match store.check_and_migrate(unix).await {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
         }
-        opened.map(|()| store)
     }
 
     async fn check_and_migrate(&self, unix: Duration) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 //! Invariant: an error is logged when it begins and then at most once a minute, however often it happens.
 
 use super::StoreError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ const QUIET_FOR: Duration = Duration::from_secs(60);
 
 /// Whether state is being kept, and if not, why.
 #[derive(Debug, Default)]
-pub struct StateHealth(Mutex<Health>);
+pub struct StateHealth {
+    latest: Mutex<Health>,
+    dropped: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Health {
@@ -24,6 +28,16 @@ impl StateHealth {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.lock().trouble.clone()
+    }
+
+    /// How many writes were dropped because too many waited.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes how an attempt ended, and says what is worth saying. `at` is the time now.
@@ -48,7 +62,7 @@ impl StateHealth {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,6 @@
 
 use super::{AlertRow, SnapshotRow, StateHealth, Store, StoreError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -30,27 +29,24 @@ pub enum Job {
 #[derive(Clone, Debug)]
 pub struct Keeper {
     jobs: mpsc::Sender<Job>,
-    dropped: Arc<AtomicU64>,
+    health: Arc<StateHealth>,
 }
 
 impl Keeper {
     /// Hands a job in, or drops and counts it when the queue is full. Answers whether it was taken.
     pub fn hand_in(&self, job: Job) -> bool {
         let is_taken = self.jobs.try_send(job).is_ok();
-        self.dropped.fetch_add(u64::from(!is_taken), Ordering::Relaxed);
+        if !is_taken {
+            self.health.note_dropped();
+        }
         is_taken
     }
 
     /// Hands a last job in, with patience: what a process writes before it ends.
     pub async fn hand_in_last(&self, job: Job) {
-        let is_taken = self.jobs.send_timeout(job, PATIENCE).await.is_ok();
-        self.dropped.fetch_add(u64::from(!is_taken), Ordering::Relaxed);
-    }
-
-    /// How many jobs were dropped.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        if self.jobs.send_timeout(job, PATIENCE).await.is_err() {
+            self.health.note_dropped();
+        }
     }
 }
 
@@ -59,6 +55,7 @@ impl Keeper {
 pub fn keep(store: Store, health: Arc<StateHealth>) -> (Keeper, impl Future<Output = ()> + Send + 'static) {
     let (jobs, mut waiting) = mpsc::channel(QUEUE);
     let started = Instant::now();
+    let keeper = Keeper { jobs, health: Arc::clone(&health) };
     let write = async move {
         while let Some(job) = waiting.recv().await {
             let written = tokio::time::timeout(PATIENCE, do_job(&store, &job)).await;
@@ -68,7 +65,7 @@ pub fn keep(store: Store, health: Arc<StateHealth>) -> (Keeper, impl Future<Outp
         // A disk that hangs must not keep the process from ending.
         let _ = tokio::time::timeout(PATIENCE, store.close()).await;
     };
-    (Keeper { jobs, dropped: Arc::default() }, write)
+    (keeper, write)
 }
 
 async fn do_job(store: &Store, job: &Job) -> Result<(), StoreError> {
