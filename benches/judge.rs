@@ -85,6 +85,7 @@ fn column(index: usize) -> RecordedColumn {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "sizes are results of a bench like times")]
 fn judge(criterion: &mut Criterion) {
     let settings = Arc::new(Config::default().model("m"));
     let mut traffic = Traffic::new();

@@ -33,9 +33,8 @@ use crate::telemetry::Telemetry;
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use judging::Judging;
-use state::{Kept, State};
+use state::{Kept, State, Write};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -233,12 +232,7 @@ fn desk(
 }
 
 /// The judge's loop, and the future that writes its state if state can be kept.
-fn judging(
-    config: &Config,
-    desk: &Arc<Desk>,
-    started: Instant,
-    kept: Option<Kept>,
-) -> (Judging, Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+fn judging(config: &Config, desk: &Arc<Desk>, started: Instant, kept: Option<Kept>) -> (Judging, Option<Write>) {
     let clock = UnixClock::new(Instant::now(), SystemTime::now());
     let epoch = unix(SystemTime::now()).saturating_sub(started.elapsed()).as_millis();
     let identity = JudgeIdentity { replica: REPLICA.to_owned(), epoch: u64::try_from(epoch).unwrap_or(u64::MAX) };

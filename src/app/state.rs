@@ -22,12 +22,15 @@ pub(super) struct State {
     pub(super) kept: Option<Kept>,
 }
 
+/// What writes the state until there is nothing more to write.
+pub(super) type Write = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A store that is open.
 pub(super) struct Kept {
     pub(super) store: Store,
     pub(super) keeper: Keeper,
     /// Writes until every keeper is gone.
-    pub(super) write: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) write: Write,
 }
 
 /// Opens the state that the settings name.

@@ -81,17 +81,17 @@ fn has_rows(column: &RecordedColumn) -> bool {
     column.reference.as_ref().is_some_and(|reference| reference.counts.iter().any(|&count| count > 0))
 }
 
-/// What traffic of this hour of the week looks like, by group: as the profile says, else as was learned.
+/// What traffic of the window's hours of the week looks like, by group: as the profile says, else as was learned.
 fn season(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) -> Option<Vec<u64>> {
-    let counts = reference.and_then(|reference| profile_season(reference, seen.windows.hour()));
+    let counts = reference.and_then(|reference| profile_season(reference, &seen.windows.hours()));
     counts.or_else(|| {
         reference?;
         Some(seen.season.as_ref()?[seen.windows.plan().column_groups(index)].to_vec())
     })
 }
 
-/// The hour's group counts of a profile that has them.
-fn profile_season(_reference: &Reference, _hour: usize) -> Option<Vec<u64>> {
+/// The group counts of a profile that has them, mixed by the shares of these hours.
+fn profile_season(_reference: &Reference, _hours: &[(usize, f64)]) -> Option<Vec<u64>> {
     None
 }
 

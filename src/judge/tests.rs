@@ -185,3 +185,64 @@ fn other_settings_take_effect_without_losing_what_was_counted() {
     assert_eq!(samples(&look, 0)[..3], [1_100, 100, 1_100], "an hour stays, two hours begin, all is all");
     assert_eq!((look.samples, look.blocks.len()), (1_100, 2));
 }
+
+/// Traffic of another hour of the week is no drift once that hour is known, and drift within an hour still is.
+#[test]
+fn a_known_hour_of_the_week_is_what_traffic_is_compared_with() {
+    let mut seasonal = (*settings()).clone();
+    (seasonal.drift.seasonal, seasonal.drift.seasonal_weeks) = (true, 1);
+    let mut watch = VersionWatch::new(&columns(), &Arc::new(seasonal));
+    // On the hour.
+    let mut traffic = Traffic::new(START - START % 3_600);
+    let mut minute = |watch: &mut VersionWatch, shift: u64| {
+        traffic.now += 59;
+        traffic.second(watch, shift)
+    };
+    let (week, mut drifted) = (168 * 60, 0);
+    for passed in 0..week {
+        let look = minute(&mut watch, if passed / 60 % 2 == 0 { 0 } else { 72 });
+        drifted += u32::from(look.verdict == Verdict::Drift);
+    }
+    assert!(drifted > 1_000, "while it learns, every second hour drifts");
+    (0..10).for_each(|_| drop(minute(&mut watch, 0)));
+    for passed in 10..240 {
+        let look = minute(&mut watch, if passed / 60 % 2 == 0 { 0 } else { 72 });
+        assert_eq!(look.verdict, Verdict::Ok, "minute {passed}");
+        assert!(look.columns[0].season.is_some_and(|season| season.samples == look.columns[0].samples));
+    }
+    let look = (0..5).map(|_| minute(&mut watch, 72)).last().unwrap();
+    assert_eq!(look.verdict, Verdict::Drift, "what is usual in one hour is not in another");
+}
+
+#[test]
+fn a_feature_of_64_bins_leaves_room_for_its_alarm_in_10_kib() {
+    const FEATURES: usize = 100;
+    const SLOTS: usize = 69;
+    let of_64_bins = |index: usize| RecordedColumn {
+        slots: index * SLOTS..(index + 1) * SLOTS,
+        sums: index * 4..index * 4 + 4,
+        reference: Some(Reference {
+            counts: vec![100; SLOTS],
+            groups: (0..SLOTS).map(|slot| (slot * 14 / SLOTS) as u8).collect(),
+            group_count: 14,
+            ..Reference::default()
+        }),
+        ..columns()[0].clone()
+    };
+    let columns: Vec<RecordedColumn> = (0..FEATURES).map(of_64_bins).collect();
+    let mut watch = VersionWatch::new(&columns, &settings());
+    let empty = watch.resident_bytes();
+    let mut totals = Totals { slots: vec![0; FEATURES * SLOTS], sums: vec![0; FEATURES * 4], ..Totals::default() };
+    let mut at = Duration::from_secs(START);
+    // As many looks as fill every slice of every window: of a day, an hour, five minutes, a minute.
+    let steps = [(7_200, 13), (300, 13), (15, 21), (5, 13)];
+    for step in steps.into_iter().flat_map(|(step, looks)| std::iter::repeat_n(step, looks)) {
+        at += Duration::from_secs(step);
+        totals.slots.iter_mut().for_each(|count| *count += 17 * step);
+        totals.rows += 17 * SLOTS as u64 * step;
+        watch.look(at, &columns, &totals);
+    }
+    let per_feature = watch.resident_bytes() / FEATURES;
+    assert!(per_feature > empty / FEATURES + 4_000, "{per_feature}, of which {empty} for all when empty");
+    assert!(per_feature + 2_560 <= 10_240, "{per_feature} bytes, without the alarm");
+}

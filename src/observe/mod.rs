@@ -33,7 +33,7 @@ pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 pub use columns::{RecordedColumn, STATISTICS, Side};
 pub use reading::ReadingPlan;
 pub use recorder::{Recorder, RowStatistics, Totals};
-pub use seasons::{HOURS, hour_of_week};
+pub use seasons::{HOURS, hour_of_week, hours_between};
 pub use server::{InFlight, ServerRecorder};
 pub use window::Window;
 pub use windows::{BlockCounts, WindowCounts, WindowSettings, Windows};

@@ -29,6 +29,23 @@ pub fn hour_of_week(unix: Duration) -> usize {
     usize::try_from(hour).unwrap_or(0)
 }
 
+/// The hours of the week between two unix times, and the share of that time that lies in each. Shares add up to 1; of no
+/// time at all it is the hour of `end`.
+#[must_use]
+pub fn hours_between(start: Duration, end: Duration) -> Vec<(usize, f64)> {
+    let whole = end.saturating_sub(start).as_secs_f64();
+    if whole <= 0.0 {
+        return vec![(hour_of_week(end), 1.0)];
+    }
+    let (mut hours, mut from) = (Vec::new(), start);
+    while from < end {
+        let next = Duration::from_secs((from.as_secs() / HOUR.as_secs() + 1) * HOUR.as_secs()).min(end);
+        hours.push((hour_of_week(from), (next - from).as_secs_f64() / whole));
+        from = next;
+    }
+    hours
+}
+
 /// Group counts for every hour of the week.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seasons {
@@ -111,6 +128,17 @@ mod tests {
         assert_eq!(hour_of_week(at("2026-11-23T00:00:00Z")), 0);
         assert_eq!(hour_of_week(at("2026-11-24T21:59:59Z")), 45);
         assert_eq!(hour_of_week(at("2026-11-29T23:30:00Z")), 167);
+    }
+
+    #[test]
+    fn time_is_shared_out_over_the_hours_it_lies_in() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(hours_between(minutes(10), minutes(10)), [(72, 1.0)]);
+        assert_eq!(hours_between(minutes(10), minutes(40)), [(72, 1.0)]);
+        assert_eq!(hours_between(minutes(45), minutes(105)), [(72, 0.25), (73, 0.75)]);
+        assert_eq!(hours_between(minutes(60), minutes(180)), [(73, 0.5), (74, 0.5)]);
+        let day = hours_between(minutes(30), minutes(30 + 24 * 60));
+        assert_eq!((day.len(), day.first(), day.last()), (25, Some(&(72, 0.5 / 24.0)), Some(&(96, 0.5 / 24.0))));
     }
 
     #[test]

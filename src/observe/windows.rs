@@ -32,7 +32,7 @@ use super::decay::Decayed;
 use super::reading::ReadingPlan;
 use super::recorder::Totals;
 use super::ring::Ring;
-use super::seasons::{Seasons, hour_of_week};
+use super::seasons::{Seasons, hours_between};
 use super::window::SLICES;
 use std::time::Duration;
 
@@ -236,17 +236,24 @@ impl Windows {
         (self.decayed.half_life(), self.decayed.weights())
     }
 
-    /// The group counts of the hour of the week that the middle of the primary window lies in, once they are learned.
+    /// What traffic of the primary window's hours of the week looks like, by group, once that is learned: the hours'
+    /// counts, each by the share of the window that lies in it.
     #[must_use]
     pub fn season(&self) -> Option<Vec<u64>> {
         let seasons = self.seasons.as_ref().filter(|seasons| seasons.is_learned(self.at))?;
-        Some(seasons.hour(self.hour()))
+        let mut season = vec![0.0; self.plan.groups()];
+        for (hour, share) in self.hours() {
+            for (mixed, count) in season.iter_mut().zip(seasons.hour(hour)) {
+                *mixed += share * count as f64;
+            }
+        }
+        Some(season.into_iter().map(|count| count.round() as u64).collect())
     }
 
-    /// The hour of the week that the middle of the primary window lies in.
+    /// The hours of the week that the primary window lies in, and the share of it that lies in each; shares add up to 1.
     #[must_use]
-    pub fn hour(&self) -> usize {
-        hour_of_week(self.at.saturating_sub(self.primary.length() / 2))
+    pub fn hours(&self) -> Vec<(usize, f64)> {
+        hours_between(self.at.saturating_sub(self.primary.length()), self.at)
     }
 
     /// Whether hours of the week were asked for but would take more memory than they may.

@@ -72,26 +72,23 @@ fn view(windows: &Windows) -> (WindowCounts, Vec<WindowCounts>, Vec<BlockCounts>
 
 #[test]
 fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
-    let mut windows = Windows::new(plan(100), settings());
-    let mut totals = totals(100);
-    // A day and a bit at about 1,200 rows per second, in steps of a minute.
-    for minute in 0..1_600 {
+    const FEATURES: usize = 100;
+    let mut windows = Windows::new(plan(FEATURES), settings());
+    let (mut totals, mut at) = (totals(FEATURES), 1_790_000_000);
+    // As many readings as fill every slice of every window: of a day, an hour, five minutes, a minute.
+    for step in [[7_200; 13], [300; 13], [15; 13], [15; 13], [5; 13]].into_iter().flatten() {
+        at += step;
         for (slot, total) in totals.slots.iter_mut().enumerate() {
-            *total += 900 + (slot as u64 * 7 + minute) % 300;
+            *total += 17 * step + slot as u64 % 7;
         }
-        totals.rows += 72_000;
-        windows.roll(seconds(1_790_000_000 + minute * 60), &totals);
-    }
-    // The fine slices of the last five minutes are not full at that pace: fill them.
-    for second in 0..330 {
-        totals.slots.iter_mut().for_each(|total| *total += 17);
-        windows.roll(seconds(1_790_096_000 + second), &totals);
+        totals.rows += 1_200 * step;
+        windows.roll(seconds(at), &totals);
     }
     assert_eq!(windows.primary.slices(), 21);
     assert!(windows.sliding.iter().all(|ring| ring.slices() >= 12));
-    let per_feature = windows.resident_bytes() / 100;
+    let per_feature = windows.resident_bytes() / FEATURES;
     assert!(per_feature + FOR_ALARMS <= 10_240, "{per_feature} bytes, without alarms");
-    println!("{per_feature} bytes per feature; a snapshot has {} per feature", bytes_of(&windows).len() / 100);
+    println!("{per_feature} bytes per feature; a snapshot has {} per feature", bytes_of(&windows).len() / FEATURES);
 }
 
 #[test]
@@ -145,7 +142,7 @@ fn hours_of_the_week_are_counted_within_their_budget_or_not_at_all() {
         windows.roll(seconds(hour * 3_600 + 600), &totals);
         assert_eq!(windows.season().is_some(), hour == 168, "{hour}");
     }
-    assert_eq!(windows.hour(), hour_of_week(seconds(168 * 3_600 + 450)));
+    assert_eq!(windows.hours(), [(hour_of_week(seconds(600)), 1.0)]);
     assert_eq!(windows.season().unwrap().last(), Some(&1), "the hour at which it began");
     assert!(windows.seasonal_bytes() > 168 * GROUPS * 4);
 }
@@ -215,6 +212,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, usize, u64)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_window_equals_a_naive_sum_over_the_same_slices(steps in steps()) {
         let mut windows = Windows::new(plan(1), settings());

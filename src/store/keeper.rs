@@ -33,13 +33,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Hands a job in, or drops and counts it when the queue is full. Answers whether it was taken.
-    pub fn hand_in(&self, job: Job) -> bool {
-        let is_taken = self.jobs.try_send(job).is_ok();
-        if !is_taken {
+    /// Hands a job in, or drops and counts it when the queue is full.
+    pub fn hand_in(&self, job: Job) {
+        if self.jobs.try_send(job).is_err() {
             self.health.note_dropped();
         }
-        is_taken
     }
 
     /// Hands a last job in, with patience: what a process writes before it ends.
