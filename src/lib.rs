@@ -32,7 +32,8 @@
 //! | [`engine`] | load and run a model; tract and ONNX Runtime hidden here |
 //! | [`observe`] | per-worker shards and windows over them |
 //! | [`catalog`] | what is live, the one swap cell, the publisher |
-//! | [`judge`] | looks once a second |
+//! | [`store`] | what outlives the process: snapshots and alerts in SQLite |
+//! | [`judge`] | looks four times a second at alarms, once at everything |
 //! | [`alert`] | rules, pending, firing, resolved, sinks |
 //! | [`registry`] | where versions come from; loading and warming them |
 //! | [`serve`] | the data plane; start reading at [`serve::predict`] |
@@ -43,7 +44,7 @@
 //! # Not here yet
 //! All inference runs inline on the worker that read the request, which is right for models that take microseconds; an
 //! executor for slow ones comes with batching. A version without a profile is counted in log-linear bins, but they are not
-//! frozen into a self-reference: its verdict is `no_reference`. Nothing is persisted.
+//! frozen into a self-reference: its verdict is `no_reference`.
 //!
 //! # What is deliberately absent
 //! No queue between serving and judging, no sidecar, no lock and no shared counter on the request path, no sampling of
@@ -66,5 +67,6 @@ pub mod registry;
 pub mod route;
 pub mod serve;
 pub mod sketch;
+pub mod store;
 pub mod telemetry;
 pub mod tensor;

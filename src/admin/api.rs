@@ -14,7 +14,7 @@
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, metrics_page, split, views};
+use super::{AdminError, Command, Desk, drift_view, metrics_page, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -42,7 +42,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
         ["metrics"] => only(&method, &Method::GET, &path, "GET").map(|()| metrics(desk)),
         ["api", "v1", "models"] => {
             only(&method, &Method::GET, &path, "GET")?;
-            Ok(respond::value(&views::models(&desk.gate.catalog.snapshot())))
+            Ok(respond::value(&views::models(&desk.gate.catalog.snapshot(), &desk.state)))
         }
         ["api", "v1", "models", name] => {
             only(&method, &Method::GET, &path, "GET")?;
@@ -55,7 +55,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             if !desk.gate.catalog.snapshot().models.contains_key(*name) {
                 return Err(unknown_model(name));
             }
-            Ok(respond::value(&views::drift(name, &desk.board.latest())))
+            Ok(respond::value(&drift_view::drift(name, &desk.board.latest())))
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
         ["api", "v1", "alerts"] => {

@@ -59,6 +59,9 @@ fn server_series(desk: &Desk) {
     }
     let dropped = desk.sinks().iter().map(|sink| sink.dropped()).sum();
     telemetry.counter_total(&names::DROPPED, &[("queue", "alert_webhook")], SERVER_SOURCE, dropped);
+    telemetry.counter_total(&names::DROPPED, &[("queue", "state")], SERVER_SOURCE, desk.state.health.dropped());
+    let is_persistent = desk.state.health.trouble().is_none();
+    telemetry.gauge(&names::STATE_PERSISTENT, &[], f64::from(u8::from(is_persistent)));
 }
 
 fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod drift_view;
 mod metrics_page;
 pub mod server;
 mod split;
@@ -20,7 +21,9 @@ use crate::catalog::{SplitError, SplitReply};
 use crate::judge::Board;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
+use crate::store::StateHealth;
 use crate::telemetry::Telemetry;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -59,6 +62,15 @@ pub struct ReloadOutcome {
     pub needs_restart: Vec<String>,
 }
 
+/// Where state is kept, and whether it is.
+#[derive(Clone, Debug)]
+pub struct StateView {
+    /// The directory.
+    pub path: PathBuf,
+    /// Whether it is being written.
+    pub health: Arc<StateHealth>,
+}
+
 /// What the admin port shows and where it sends wishes.
 pub struct Desk {
     /// The data plane, for readiness and its counts.
@@ -73,6 +85,8 @@ pub struct Desk {
     pub sinks: Mutex<Vec<WebhookSender>>,
     /// Metrics.
     pub telemetry: Telemetry,
+    /// What outlives the process.
+    pub state: StateView,
     /// Who may call.
     pub access: Access,
     /// The control loop.

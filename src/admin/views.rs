@@ -2,19 +2,20 @@
 //!
 //! Shapes are promises: fields are added, never renamed or removed.
 //!
-//! Invariant: nothing that is not finite is written; a distance that does not exist is null.
+//! Invariant: what is not known is null, never left out or made up.
 
+use super::StateView;
 use crate::catalog::{Entry, Model, Snapshot, VersionStatus};
-use crate::judge::{ColumnReport, VersionReport};
-use crate::observe::Side;
 use crate::tensor::TensorSpec;
 use serde_json::{Value, json};
 
 /// `GET /api/v1/models`.
-pub(super) fn models(snapshot: &Snapshot) -> Value {
+pub(super) fn models(snapshot: &Snapshot, state: &StateView) -> Value {
     let models: Vec<Value> =
         snapshot.names().iter().filter_map(|name| snapshot.models.get(*name)).map(|entry| model(entry)).collect();
-    json!({ "generation": snapshot.generation, "models": models })
+    let trouble = state.health.trouble();
+    let state = json!({ "persistent": trouble.is_none(), "path": state.path, "reason": trouble });
+    json!({ "generation": snapshot.generation, "models": models, "state": state })
 }
 
 /// `GET /api/v1/models/{m}`.
@@ -37,12 +38,6 @@ pub(super) fn model(entry: &Entry) -> Value {
         view["config_error"] = json!(reason);
     }
     view
-}
-
-/// `GET /api/v1/models/{m}/drift`.
-pub(super) fn drift(name: &str, reports: &[VersionReport]) -> Value {
-    let versions: Vec<Value> = reports.iter().filter(|report| report.model == name).map(version_drift).collect();
-    json!({ "model": name, "versions": versions })
 }
 
 fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
@@ -93,37 +88,6 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
 
 fn tensor(spec: &TensorSpec) -> Value {
     json!({ "name": spec.name, "datatype": spec.datatype.name(), "shape": spec.wire_shape() })
-}
-
-fn version_drift(report: &VersionReport) -> Value {
-    let of_side = |side: Side| -> Vec<Value> {
-        report.columns.iter().filter(|column| column.side == side).map(column_drift).collect()
-    };
-    json!({
-        "version": report.version.to_string(),
-        "arm": report.arm,
-        "window": humantime::format_duration(report.window).to_string().replace(' ', ""),
-        "samples": report.samples,
-        "verdict": report.verdict,
-        "reason": report.no_reference,
-        "features": of_side(Side::Input),
-        "outputs": of_side(Side::Output),
-    })
-}
-
-fn column_drift(column: &ColumnReport) -> Value {
-    let distances = column.distances;
-    json!({
-        "name": column.name,
-        "samples": column.samples,
-        "psi": distances.map(|distances| distances.psi),
-        "ks": distances.and_then(|distances| distances.ks),
-        "js": distances.map(|distances| distances.js),
-        "wasserstein": distances.and_then(|distances| distances.wasserstein),
-        "tv": distances.map(|distances| distances.tv),
-        "psi_excess": column.excess,
-        "verdict": column.verdict,
-    })
 }
 
 #[cfg(test)]

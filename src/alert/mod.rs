@@ -6,15 +6,16 @@
 //! Invariant: an alert fires only after its condition held for `pending_for`, and resolves only after its clearing
 //! condition held for `resolve_after`; between the two thresholds nothing changes.
 
+mod record;
 pub mod rules;
 pub mod state;
 pub mod webhook;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
 /// Where an alert is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertPhase {
     /// The condition holds, but not for long enough.
@@ -26,7 +27,7 @@ pub enum AlertPhase {
 }
 
 /// How much an alert matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Look at it today.
@@ -36,7 +37,7 @@ pub enum Severity {
 }
 
 /// The rules there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// One feature or output differs from its reference.
@@ -73,7 +74,7 @@ pub struct Subject {
 }
 
 /// An alert as the API and the webhook show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Identifies the incident: the same while pending, firing and resolved.
     pub id: String,
@@ -88,7 +89,7 @@ pub struct Alert {
     /// The version.
     pub version: String,
     /// The feature or output, for rules that name one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
     /// What was measured last.
     pub value: f64,
@@ -99,10 +100,15 @@ pub struct Alert {
     /// The window, such as `5m`.
     pub window: String,
     /// When the condition first held; RFC 3339, UTC.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339", deserialize_with = "from_rfc3339")]
     pub started_at: SystemTime,
     /// When it resolved.
-    #[serde(serialize_with = "optional_rfc3339", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        serialize_with = "optional_rfc3339",
+        deserialize_with = "optional_from_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub resolved_at: Option<SystemTime>,
     /// One sentence for people.
     pub summary: String,
@@ -119,4 +125,13 @@ fn optional_rfc3339<S: serde::Serializer>(time: &Option<SystemTime>, serializer:
         Some(time) => rfc3339(time, serializer),
         None => serializer.serialize_none(),
     }
+}
+
+fn from_rfc3339<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+}
+
+fn optional_from_rfc3339<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    from_rfc3339(deserializer).map(Some)
 }

@@ -7,6 +7,7 @@
 
 use super::state::{Condition, Observation};
 use super::{Rule, Severity, Subject};
+use crate::config::DriftPreset;
 use crate::detect::{LatencyVerdict, Verdict};
 use crate::judge::{ColumnReport, VersionReport};
 use crate::observe::Side;
@@ -31,6 +32,8 @@ fn feature_drift(report: &VersionReport, column: &ColumnReport) -> Option<Observ
     let condition = match column.verdict {
         Verdict::NoReference => return None,
         Verdict::NotEnoughData => Condition::Unknown,
+        // A latched alarm outlasts the traffic that set it off; without any there is nothing to show.
+        Verdict::Drift if column.excess.is_none() => Condition::Unknown,
         Verdict::Drift => Condition::Breach,
         Verdict::Ok if column.excess.is_some_and(|excess| excess < drift.resolve_threshold) => Condition::Clear,
         Verdict::Ok => Condition::Between,
@@ -46,7 +49,8 @@ fn feature_drift(report: &VersionReport, column: &ColumnReport) -> Option<Observ
         samples: column.samples,
         window: report.window,
         pending_for: drift.pending_for,
-        resolve_after: drift.resolve_after,
+        // A latched alarm has been calm for that long already when it lets go.
+        resolve_after: if drift.preset == DriftPreset::Default { Duration::ZERO } else { drift.resolve_after },
         summary: format!(
             "{what} \"{}\" of {} version {} differs from its reference: PSI is {value:.3} above what {} samples \
              explain (limit {})",

@@ -68,15 +68,15 @@ pub struct Observation {
 /// Every open alert, and the latest ended ones.
 #[derive(Debug, Default)]
 pub struct AlertBook {
-    open: BTreeMap<Subject, Open>,
-    ended: VecDeque<Alert>,
+    pub(super) open: BTreeMap<Subject, Open>,
+    pub(super) ended: VecDeque<Alert>,
 }
 
 #[derive(Debug)]
-struct Open {
-    alert: Alert,
-    breach_since: Duration,
-    clear_since: Option<Duration>,
+pub(super) struct Open {
+    pub(super) alert: Alert,
+    pub(super) breach_since: Duration,
+    pub(super) clear_since: Option<Duration>,
 }
 
 impl AlertBook {
@@ -85,14 +85,15 @@ impl AlertBook {
     /// `now` is monotonic time since any fixed start, `wall` the same moment for people. A round covers everything that
     /// is served: an open alert whose subject is not in it resolves, because its version is gone.
     pub fn absorb(&mut self, round: &[Observation], now: Duration, wall: SystemTime) -> Vec<Alert> {
-        let mut changed = Vec::new();
-        for observation in round {
-            if let Some(alert) = self.step(observation, now, wall) {
-                changed.push(alert);
-            }
-        }
+        let mut changed = self.absorb_part(round, now, wall);
         changed.extend(self.close_absent(round, wall));
         changed
+    }
+
+    /// As [`Self::absorb`], while not everything that is to be served has been loaded: what is missing from the round may
+    /// yet come, so nothing resolves by it.
+    pub fn absorb_part(&mut self, round: &[Observation], now: Duration, wall: SystemTime) -> Vec<Alert> {
+        round.iter().filter_map(|observation| self.step(observation, now, wall)).collect()
     }
 
     /// Open alerts, then ended ones, newest first.
@@ -327,6 +328,24 @@ mod tests {
         run(&mut book, &[(4, Condition::Breach)]);
         assert!(book.absorb(&[], seconds(5), SystemTime::UNIX_EPOCH).is_empty());
         assert_eq!(book.all().count(), 1);
+    }
+
+    #[test]
+    fn a_book_that_was_written_down_goes_on_with_the_same_ids() {
+        let mut book = AlertBook::default();
+        run(&mut book, &[(0, Condition::Breach), (2, Condition::Breach)]);
+        book.absorb(&[], seconds(3), SystemTime::UNIX_EPOCH);
+        run(&mut book, &[(10, Condition::Breach), (12, Condition::Breach), (13, Condition::Clear)]);
+        let rows = book.rows();
+        let mut restored = AlertBook::from_rows(&rows);
+        assert_eq!(restored.rows(), rows);
+        assert_eq!(restored.all().collect::<Vec<_>>(), book.all().collect::<Vec<_>>());
+        let id = restored.all().next().unwrap().id.clone();
+        assert!(restored.absorb_part(&[], seconds(14), SystemTime::UNIX_EPOCH).is_empty(), "it may yet be loaded");
+        let resolved = restored.absorb(&[observed(Condition::Clear)], seconds(16), SystemTime::UNIX_EPOCH);
+        assert_eq!(resolved.iter().map(|alert| &alert.id).collect::<Vec<_>>(), [&id], "clear since 13");
+        let broken = crate::store::AlertRow { body: "{".into(), ..rows[0].clone() };
+        assert_eq!(AlertBook::from_rows(&[broken]).all().count(), 0);
     }
 
     #[test]

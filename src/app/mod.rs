@@ -1,7 +1,7 @@
 //! Builds every room, owns every task, drains.
 //!
 //! ```text
-//!  control runtime:  acceptor · control loop (publisher) · judge loop · admin server · alert sinks
+//!  control runtime:  acceptor · control loop (publisher) · judge loop · state keeper · admin server · alert sinks
 //!  worker threads:   one current-thread runtime each
 //!  retirer thread:   frees what is no longer served
 //! ```
@@ -11,27 +11,33 @@
 //! Invariant: [`Running::stop`] first says "not ready", then stops accepting, then waits for what is in flight, at most
 //! for the drain time-out, and only then ends the rest.
 
+mod clock;
 mod control;
 mod judging;
+mod state;
 mod workers;
 
-use crate::admin::{Access, COMMAND_QUEUE, Command, Desk};
+use crate::admin::{Access, COMMAND_QUEUE, Command, Desk, StateView};
 use crate::alert::state::AlertBook;
 use crate::catalog::{Catalog, Publisher, Retired, retire_until_closed};
 use crate::config::Config;
 use crate::engine::{Engines, RuntimeSearch};
-use crate::judge::{Board, Judge};
+use crate::judge::{Board, Judge, JudgeIdentity};
 use crate::observe::ServerRecorder;
 use crate::registry::load::Loader;
 use crate::registry::memory;
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
+use crate::store::StateHealth;
 use crate::telemetry::Telemetry;
+use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
+use judging::Judging;
+use state::{Kept, State, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -39,6 +45,9 @@ use tokio_util::sync::CancellationToken;
 
 /// What may wait for the retirer, which is always about to take it.
 const RETIRE_QUEUE: usize = 1024;
+
+/// The name under which snapshots are kept. One process has one; replicas that share a database will each have their own.
+const REPLICA: &str = "local";
 
 /// Reads the configuration again: the settings, or every problem as text.
 pub type ConfigSource = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -100,17 +109,19 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let workers = workers::start(&gate, queues, &stop_data)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
-    let desk = Arc::new(desk(&config, &gate, &handles, commands.clone()));
-    let judge = Judge::new(publisher.catalog(), Arc::clone(&desk.board));
+    let State { health, alerts, kept } = state::open(&config.state).await;
+    let desk = Arc::new(desk(&config, &gate, &handles, commands.clone(), (alerts, health)));
+    let (judging, write) = judging(&config, &desk, started, kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
     let control = Control::new(Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started })?;
     tracing::info!(%http, %admin, workers = handles.len(), "listening");
-    let tasks = vec![
+    let mut tasks = vec![
         spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
         spawn(control.run(wishes, stop_rest.clone())),
-        spawn(judging::run(judge, Arc::clone(&desk), started, stop_rest.clone())),
+        spawn(judging.run(stop_rest.clone())),
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
+    tasks.extend(write.map(spawn));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, tasks })
 }
 
@@ -200,17 +211,35 @@ fn gate(config: &Config, catalog: Arc<Catalog>, workers: usize) -> Gate {
     Gate { catalog, recorder: ServerRecorder::new(workers), limits, draining: AtomicBool::new(false) }
 }
 
-fn desk(config: &Config, gate: &Arc<Gate>, workers: &[WorkerHandle], commands: mpsc::Sender<Command>) -> Desk {
+fn desk(
+    config: &Config,
+    gate: &Arc<Gate>,
+    workers: &[WorkerHandle],
+    commands: mpsc::Sender<Command>,
+    (alerts, health): (AlertBook, Arc<StateHealth>),
+) -> Desk {
     Desk {
         gate: Arc::clone(gate),
         connections: workers.iter().map(WorkerHandle::open_connections).collect(),
         board: Arc::new(Board::default()),
-        alerts: Mutex::new(AlertBook::default()),
+        alerts: Mutex::new(alerts),
+        state: StateView { path: config.state.path.clone(), health },
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
         access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),
         commands,
     }
+}
+
+/// The judge's loop, and the future that writes its state if state can be kept.
+fn judging(config: &Config, desk: &Arc<Desk>, started: Instant, kept: Option<Kept>) -> (Judging, Option<Write>) {
+    let clock = UnixClock::new(Instant::now(), SystemTime::now());
+    let epoch = unix(SystemTime::now()).saturating_sub(started.elapsed()).as_millis();
+    let identity = JudgeIdentity { replica: REPLICA.to_owned(), epoch: u64::try_from(epoch).unwrap_or(u64::MAX) };
+    let judge = Judge::new(Arc::clone(&desk.gate.catalog), Arc::clone(&desk.board), identity);
+    let (state, write) = kept.map(|kept| ((kept.store, kept.keeper), kept.write)).unzip();
+    let snapshot_interval = config.state.snapshot_interval;
+    (Judging { judge, desk: Arc::clone(desk), clock, state, snapshot_interval }, write)
 }
 
 /// The one place where a task starts that outlives its caller.

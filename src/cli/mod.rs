@@ -67,6 +67,9 @@ struct ServeArgs {
     /// Shared library of ONNX Runtime [default: looked for].
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<OsString>,
+    /// Directory of what outlives the process: windows, alarms, alerts [default: ./state].
+    #[arg(long, value_name = "DIR")]
+    state: Option<OsString>,
     /// Form of log lines: text or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,

@@ -81,6 +81,7 @@ fn load_config(args: &ServeArgs) -> Result<Config, String> {
         workers: args.workers.clone(),
         models: args.models.clone(),
         onnxruntime: args.onnxruntime.clone(),
+        state: args.state.clone(),
         log_format: args.log_format.clone(),
         log_level: args.log_level.clone(),
     };

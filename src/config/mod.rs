@@ -27,7 +27,9 @@
 //! | `repository.bake` | `"5m"` | 0s to 1d | how long the previous version stays loaded after a swap |
 //! | `repository.memory_budget` | 80 % of memory | 1MiB to 1024TiB | what loaded models may take together |
 //! | `engine.onnxruntime` | looked for | | shared library of ONNX Runtime |
-//! | `drift.preset` | `"default"` | `"default"` | named set of drift settings |
+//! | `state.path` | `"./state"` | | directory of the state's database, made when it is not there |
+//! | `state.snapshot_interval` | `"30s"` | 1s to 1h | time between two snapshots: what a crash may cost |
+//! | `drift.preset` | `"default"` | `"default"`, `"classic"`, `"evidently"` | which rule makes a verdict of the numbers |
 //! | `drift.window` | `"5m"` | 2s to 1d | sliding window that is compared with the reference |
 //! | `drift.min_samples` | 200 | 1 to 1000000000 | samples below which there is not enough data |
 //! | `drift.threshold` | 0.1 | 0.001 to 100 | PSI above its expectation from which a feature drifts |
@@ -35,16 +37,32 @@
 //! | `drift.pending_for` | `"2s"` | 0s to 1d | how long drift must hold before an alert fires |
 //! | `drift.resolve_after` | `"10s"` | 0s to 1d | how long it must be gone before an alert resolves |
 //! | `drift.max_features` | 512 | 1 to 65536 | elements of an input beyond which it gets aggregate statistics |
+//! | `drift.false_pages_per_month` | 0.1 | 0.0001 to 100 | pages without a cause per version and 30 days, all features together |
+//! | `drift.tolerance` | 0.01 | 0 to 1 | PSI by which traffic may differ for good |
+//! | `drift.effect_floor` | 0.02 | 0 to 1 | least PSI that is worth an alarm |
+//! | `drift.windows` | `["1m", "5m", "1h", "24h"]` | at most 6, 2s to 7d | lengths of the further windows, sliding and tumbling |
+//! | `drift.half_life` | `"1h"` | 10s to 30d | after which a row weighs half in the decayed counts |
+//! | `drift.seasonal` | false | | whether traffic is compared with the same hour of the week (UTC) |
+//! | `drift.seasonal_weeks` | 2 | 1 to 52 | weeks of traffic after which hours of the week are a reference |
+//! | `drift.seasonal_memory` | `"16MiB"` | 1MiB to 4GiB | what hours of the week may take per version; without room there are none |
+//! | `drift.learn_rows` | 10000 | 0 to 1000000000 | rows after which a version without a profile gets a reference of its own; 0 is never |
+//! | `drift.bins_exported` | `[]` | at most 64 | features whose counters are exported bin by bin |
+//! | `drift.segment.feature`, `drift.segment.header` | none | one of them | whose values drift is split by |
+//! | `drift.segment.max_values` | 16 | 1 to 64 | segments that are told apart |
 //! | `latency.p99_limit` | `"1s"` | 1us to 1h | what the 99th percentile may not exceed |
+//! | `latency.rule` | `"sequential"` | `"sequential"`, `"p99"` | requests beyond the limit against the allowed rate, or the percentile of the window |
+//! | `latency.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of requests that may exceed `p99_limit` |
 //! | `latency.window` | `"5m"` | 2s to 1d | sliding window |
 //! | `latency.min_requests` | 1000 | 1 to 1000000000 | requests below which there is not enough data |
 //! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires |
 //! | `latency.resolve_after` | `"10s"` | 0s to 1d | how long it must be kept before an alert resolves |
+//! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx) |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |
 //! | `models.<name>.drift.critical` | `[]` | | features whose drift alone makes the version drift |
 //! | `models.<name>.latency` | `[latency]` | | any key of `[latency]` |
+//! | `models.<name>.errors` | `[errors]` | | any key of `[errors]` |
 //! | `alerts.sinks[].type` | required | `"webhook"` | what the receiver speaks; the log is always one besides |
 //! | `alerts.sinks[].url` | required | http, https | where it listens; at most 16 sinks |
 //! | `alerts.sinks[].timeout` | `"5s"` | 100ms to 1m | for one attempt |
@@ -56,14 +74,16 @@
 //! A model's name has 1 to 128 letters, digits, `.`, `_` and `-`.
 //!
 //! Variables: keys of `server` are `TIDEGATE_` and the key (`TIDEGATE_HTTP`), likewise `poll_interval`, `bake`,
-//! `memory_budget` and `onnxruntime`; keys of `drift`, `latency` and `log` have the section's name before theirs
-//! (`TIDEGATE_DRIFT_WINDOW`; `preset` has none); `repository.path` is `TIDEGATE_MODELS`. `TIDEGATE_ADMIN_TOKEN` holds the token itself. `TIDEGATE_CONFIG` and `TIDEGATE_LOG` (a log filter)
+//! `memory_budget`, `onnxruntime` and `snapshot_interval`; keys of `drift`, `latency`, `errors` and `log` have the
+//! section's name before theirs (`TIDEGATE_DRIFT_WINDOW`; lists and tables have none); `repository.path` is
+//! `TIDEGATE_MODELS`, `state.path` is `TIDEGATE_STATE`. `TIDEGATE_ADMIN_TOKEN` holds the token itself. `TIDEGATE_CONFIG` and `TIDEGATE_LOG` (a log filter)
 //! are read elsewhere. An empty variable counts as not set. What Kubernetes sets for a service called `tidegate` is
 //! passed over.
 //!
 //! Invariant: a [`Config`] that was loaded keeps every limit above, and no `Debug` text of it contains a secret.
 
 mod judging;
+mod judging_settings;
 mod models;
 mod problem;
 mod read;
@@ -79,11 +99,14 @@ mod tests;
 mod tree;
 mod values;
 
+pub use judging_settings::{
+    DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
+};
 pub use problem::{ConfigProblems, Origin, Problem, ProblemKind};
 pub use secret::{Secret, WebhookUrl};
 pub use settings::{
-    AlertSettings, Config, DriftSettings, EngineChoice, EngineSettings, LatencySettings, LogFormat, LogLevel,
-    LogSettings, ModelSettings, RepositorySettings, ServerSettings, SinkKind, SinkSettings,
+    AlertSettings, Config, EngineChoice, EngineSettings, LogFormat, LogLevel, LogSettings, ModelSettings,
+    RepositorySettings, ServerSettings, SinkKind, SinkSettings, StateSettings,
 };
 pub use source::{Environment, Overrides, SourceFile, Sources};
 

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use super::judging::{self, Layer};
+use super::judging_settings::{ErrorSettings, LatencySettings};
 use super::problem::ProblemKind;
 use super::reader::Reader;
-use super::settings::{EngineChoice, LatencySettings, ModelSettings};
+use super::settings::{EngineChoice, ModelSettings};
 use super::values::{hundredths_of_a_percent, one_of};
 
 /// Longest name of a model, in bytes: half of what a file name may have, so that names derived from it fit as well.
@@ -22,13 +23,13 @@ const FULL_WEIGHT: u32 = 10_000;
 /// All models that have a section.
 pub(super) fn models(
     reader: &mut Reader<'_, '_>,
-    drift: &Layer,
-    latency: &LatencySettings,
+    for_all: (&Layer, &LatencySettings, &ErrorSettings),
 ) -> BTreeMap<String, ModelSettings> {
-    reader.named_tables(check_name, |reader| model(reader, drift, latency)).into_iter().collect()
+    reader.named_tables(check_name, |reader| model(reader, for_all)).into_iter().collect()
 }
 
-fn model(reader: &mut Reader<'_, '_>, drift: &Layer, latency: &LatencySettings) -> ModelSettings {
+fn model(reader: &mut Reader<'_, '_>, for_all: (&Layer, &LatencySettings, &ErrorSettings)) -> ModelSettings {
+    let (drift, latency, errors) = for_all;
     const ENGINES: &[(&str, EngineChoice)] =
         &[("auto", EngineChoice::Auto), ("tract", EngineChoice::Tract), ("onnxruntime", EngineChoice::OnnxRuntime)];
     ModelSettings {
@@ -36,6 +37,7 @@ fn model(reader: &mut Reader<'_, '_>, drift: &Layer, latency: &LatencySettings) 
         split: reader.table("split", split),
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),
         latency: reader.table("latency", |reader| judging::latency(reader, latency)),
+        errors: reader.table("errors", |reader| judging::errors(reader, errors)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::reader::{Located, Reader};
 use super::secret_source::secret;
 use super::settings::{
     AlertSettings, Config, EngineSettings, LogFormat, LogLevel, LogSettings, RepositorySettings, ServerSettings,
-    SinkKind, SinkSettings,
+    SinkKind, SinkSettings, StateSettings,
 };
 use super::values::{address, duration, one_of, path, size, webhook_url, whole};
 use super::{judging, models};
@@ -31,15 +31,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) fn config(reader: &mut Reader<'_, '_>) -> Config {
     let drift = reader.table("drift", |reader| judging::drift(reader, &judging::Layer::default()));
     let latency = reader.table("latency", |reader| judging::latency(reader, &Default::default()));
+    let errors = reader.table("errors", |reader| judging::errors(reader, &Default::default()));
     Config {
         server: reader.table("server", server),
         repository: reader.table("repository", repository),
         engine: reader.table("engine", |reader| EngineSettings { onnxruntime: reader.value("onnxruntime", path) }),
-        models: reader.table("models", |reader| models::models(reader, &drift, &latency)),
+        models: reader.table("models", |reader| models::models(reader, (&drift, &latency, &errors))),
+        state: reader.table("state", state),
         alerts: reader.table("alerts", alerts),
         log: reader.table("log", log),
         drift: drift.settings,
         latency,
+        errors,
     }
 }
 
@@ -113,6 +116,16 @@ fn repository(reader: &mut Reader<'_, '_>) -> RepositorySettings {
             .unwrap_or(default.poll_interval),
         bake: reader.value("bake", duration(Duration::ZERO..=DAY)).unwrap_or(default.bake),
         memory_budget: reader.value("memory_budget", size(1 << 20..=1 << 50)),
+    }
+}
+
+fn state(reader: &mut Reader<'_, '_>) -> StateSettings {
+    let default = StateSettings::default();
+    StateSettings {
+        path: reader.value("path", path).unwrap_or(default.path),
+        snapshot_interval: reader
+            .value("snapshot_interval", duration(SECOND..=HOUR))
+            .unwrap_or(default.snapshot_interval),
     }
 }
 

@@ -23,6 +23,8 @@ const TAKEN_AT_START: &[(&str, Differs)] = &[
     ("server.admin_token", |old, new| old.server.admin_token != new.server.admin_token),
     ("repository.path", |old, new| old.repository.path != new.repository.path),
     ("engine.onnxruntime", |old, new| old.engine.onnxruntime != new.engine.onnxruntime),
+    ("state.path", |old, new| old.state.path != new.state.path),
+    ("state.snapshot_interval", |old, new| old.state.snapshot_interval != new.state.snapshot_interval),
     ("log.format", |old, new| old.log.format != new.log.format),
     ("log.level", |old, new| old.log.level != new.log.level),
 ];

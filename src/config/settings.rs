@@ -5,11 +5,12 @@
 //!
 //! Invariant: what comes out of [`Config::load`] keeps every limit that is named in [the room's documentation](super).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::judging_settings::{DriftSettings, ErrorSettings, LatencySettings};
 use super::secret::{Secret, WebhookUrl};
 
 /// Every setting.
@@ -21,10 +22,14 @@ pub struct Config {
     pub repository: RepositorySettings,
     /// `[engine]`: what runs models.
     pub engine: EngineSettings,
+    /// `[state]`: what outlives the process.
+    pub state: StateSettings,
     /// `[drift]`: when a version drifts, for models that do not say otherwise.
     pub drift: DriftSettings,
     /// `[latency]`: when a version is too slow, for models that do not say otherwise.
     pub latency: LatencySettings,
+    /// `[errors]`: when a version fails too often, for models that do not say otherwise.
+    pub errors: ErrorSettings,
     /// `[models.<name>]` by name: models with settings of their own; ask [`Config::model`] for any model.
     pub models: BTreeMap<String, ModelSettings>,
     /// `[alerts]`: where alerts are sent.
@@ -77,43 +82,17 @@ pub struct EngineSettings {
     pub onnxruntime: Option<PathBuf>,
 }
 
-/// When a version drifts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DriftSettings {
-    /// Length of the sliding window that is compared with the reference. Default 5 minutes.
-    pub window: Duration,
-    /// Samples in the window below which the verdict is "not enough data". Default 200.
-    pub min_samples: u64,
-    /// A feature drifts when its PSI exceeds what is expected without drift by more than this. Default 0.1.
-    pub threshold: f64,
-    /// A firing alert can resolve once that excess is below this. Default half of `threshold`.
-    pub resolve_threshold: f64,
-    /// How long the verdict must hold before an alert fires. Default 2 s.
-    pub pending_for: Duration,
-    /// How long it must be gone before an alert resolves. Default 10 s.
-    pub resolve_after: Duration,
-    /// Inputs with more elements than this get aggregate statistics instead of one sketch per element. Default 512.
-    pub max_features: usize,
-    /// Features whose drift alone makes the version drift; given per model. Default none.
-    pub critical: BTreeSet<String>,
-}
-
-/// When a version is too slow.
+/// What outlives the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LatencySettings {
-    /// The 99th percentile over the window may not exceed this. Default 1 s.
-    pub p99_limit: Duration,
-    /// Length of the sliding window. Default 5 minutes.
-    pub window: Duration,
-    /// Requests in the window below which nothing is said. Default 1,000.
-    pub min_requests: u64,
-    /// How long the limit must be exceeded before an alert fires. Default 2 s.
-    pub pending_for: Duration,
-    /// How long it must be kept before an alert resolves. Default 10 s.
-    pub resolve_after: Duration,
+pub struct StateSettings {
+    /// Directory of the state's database; made when it is not there. Default `./state`.
+    pub path: PathBuf,
+    /// Time between two snapshots of windows and alarms: what a crash may cost. Default 30 s.
+    pub snapshot_interval: Duration,
 }
 
-/// One model's settings, complete: what the model does not say is filled in from `[drift]` and `[latency]`.
+/// One model's settings, complete: what the model does not say is filled in from `[drift]`, `[latency]` and
+/// `[errors]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSettings {
     /// What runs it. Default [`EngineChoice::Auto`].
@@ -124,6 +103,8 @@ pub struct ModelSettings {
     pub drift: DriftSettings,
     /// When it is too slow.
     pub latency: LatencySettings,
+    /// When it fails too often.
+    pub errors: ErrorSettings,
 }
 
 /// What runs a model.
@@ -211,6 +192,7 @@ impl Config {
             split: None,
             drift: self.drift.clone(),
             latency: self.latency.clone(),
+            errors: self.errors.clone(),
         })
     }
 }
@@ -267,29 +249,8 @@ impl Default for RepositorySettings {
     }
 }
 
-impl Default for DriftSettings {
+impl Default for StateSettings {
     fn default() -> Self {
-        Self {
-            window: Duration::from_secs(300),
-            min_samples: 200,
-            threshold: 0.1,
-            resolve_threshold: 0.05,
-            pending_for: Duration::from_secs(2),
-            resolve_after: Duration::from_secs(10),
-            max_features: 512,
-            critical: BTreeSet::new(),
-        }
-    }
-}
-
-impl Default for LatencySettings {
-    fn default() -> Self {
-        Self {
-            p99_limit: Duration::from_secs(1),
-            window: Duration::from_secs(300),
-            min_requests: 1_000,
-            pending_for: Duration::from_secs(2),
-            resolve_after: Duration::from_secs(10),
-        }
+        Self { path: PathBuf::from("./state"), snapshot_interval: Duration::from_secs(30) }
     }
 }

@@ -37,6 +37,9 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ("TIDEGATE_BAKE", "repository", "bake"),
     ("TIDEGATE_MEMORY_BUDGET", "repository", "memory_budget"),
     ("TIDEGATE_ONNXRUNTIME", "engine", "onnxruntime"),
+    ("TIDEGATE_STATE", "state", "path"),
+    ("TIDEGATE_SNAPSHOT_INTERVAL", "state", "snapshot_interval"),
+    ("TIDEGATE_DRIFT_PRESET", "drift", "preset"),
     ("TIDEGATE_DRIFT_WINDOW", "drift", "window"),
     ("TIDEGATE_DRIFT_MIN_SAMPLES", "drift", "min_samples"),
     ("TIDEGATE_DRIFT_THRESHOLD", "drift", "threshold"),
@@ -44,11 +47,22 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ("TIDEGATE_DRIFT_PENDING_FOR", "drift", "pending_for"),
     ("TIDEGATE_DRIFT_RESOLVE_AFTER", "drift", "resolve_after"),
     ("TIDEGATE_DRIFT_MAX_FEATURES", "drift", "max_features"),
+    ("TIDEGATE_DRIFT_FALSE_PAGES_PER_MONTH", "drift", "false_pages_per_month"),
+    ("TIDEGATE_DRIFT_TOLERANCE", "drift", "tolerance"),
+    ("TIDEGATE_DRIFT_EFFECT_FLOOR", "drift", "effect_floor"),
+    ("TIDEGATE_DRIFT_HALF_LIFE", "drift", "half_life"),
+    ("TIDEGATE_DRIFT_SEASONAL", "drift", "seasonal"),
+    ("TIDEGATE_DRIFT_SEASONAL_WEEKS", "drift", "seasonal_weeks"),
+    ("TIDEGATE_DRIFT_SEASONAL_MEMORY", "drift", "seasonal_memory"),
+    ("TIDEGATE_DRIFT_LEARN_ROWS", "drift", "learn_rows"),
     ("TIDEGATE_LATENCY_P99_LIMIT", "latency", "p99_limit"),
+    ("TIDEGATE_LATENCY_RULE", "latency", "rule"),
+    ("TIDEGATE_LATENCY_ALLOWED_RATE", "latency", "allowed_rate"),
     ("TIDEGATE_LATENCY_WINDOW", "latency", "window"),
     ("TIDEGATE_LATENCY_MIN_REQUESTS", "latency", "min_requests"),
     ("TIDEGATE_LATENCY_PENDING_FOR", "latency", "pending_for"),
     ("TIDEGATE_LATENCY_RESOLVE_AFTER", "latency", "resolve_after"),
+    ("TIDEGATE_ERRORS_ALLOWED_RATE", "errors", "allowed_rate"),
     ("TIDEGATE_LOG_FORMAT", "log", "format"),
     ("TIDEGATE_LOG_LEVEL", "log", "level"),
 ];
@@ -92,6 +106,8 @@ pub struct Overrides {
     pub models: Option<OsString>,
     /// `--onnxruntime`: `engine.onnxruntime`.
     pub onnxruntime: Option<OsString>,
+    /// `--state`: `state.path`.
+    pub state: Option<OsString>,
     /// `--log-format`: `log.format`.
     pub log_format: Option<String>,
     /// `--log-level`: `log.level`.
@@ -152,6 +168,7 @@ impl Overrides {
             ("--workers", ("server", "workers"), text(&self.workers)),
             ("--models", ("repository", "path"), self.models.clone()),
             ("--onnxruntime", ("engine", "onnxruntime"), self.onnxruntime.clone()),
+            ("--state", ("state", "path"), self.state.clone()),
             ("--log-format", ("log", "format"), text(&self.log_format)),
             ("--log-level", ("log", "level"), text(&self.log_level)),
         ];

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::problem::ProblemKind;
 use super::secret::WebhookUrl;
-use super::tree::Value;
+use super::tree::{Entry, Value};
 
 /// A value, or what is wrong with it.
 pub(super) type Parsed<T> = Result<T, ProblemKind>;
@@ -146,18 +146,39 @@ pub(super) fn webhook_url(value: &Value) -> Parsed<WebhookUrl> {
         .map_err(|found| ProblemKind::Invalid { expected: "an http:// or https:// URL with a host".to_owned(), found })
 }
 
+/// A name that is not empty.
+pub(super) fn name(value: &Value) -> Parsed<String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
+        other => Err(refused("a name", other)),
+    }
+}
+
 /// A list of names, none of them empty.
 pub(super) fn names(value: &Value) -> Parsed<Vec<String>> {
-    let expected = "an array of names, such as [\"age\", \"plan\"]";
+    list("an array of names, such as [\"age\", \"plan\"]", value, name)
+}
+
+/// A list of values of one kind.
+pub(super) fn list<T>(expected: &str, value: &Value, parse: impl Fn(&Value) -> Parsed<T>) -> Parsed<Vec<T>> {
     let Value::List(items) = value else { return Err(refused(expected, value)) };
-    let name = |item: &Value| match item {
-        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
-        other => Err(ProblemKind::Invalid {
-            expected: expected.to_owned(),
-            found: format!("{} among them", other.describe()),
-        }),
+    let item = |item: &Entry| match parse(&item.value) {
+        Err(ProblemKind::Invalid { found, .. }) => {
+            Err(ProblemKind::Invalid { expected: expected.to_owned(), found: format!("{found} among them") })
+        }
+        other => other,
     };
-    items.iter().map(|item| name(&item.value)).collect()
+    items.iter().map(item).collect()
+}
+
+/// Yes or no.
+pub(super) fn flag(value: &Value) -> Parsed<bool> {
+    let given = match value {
+        Value::Boolean(flag) => Some(*flag),
+        Value::Untyped(text) => text.to_str().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    given.ok_or_else(|| refused("true or false", value))
 }
 
 /// Reads numbers with units, each smaller than the one before.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a reader sees the reports of one tick, never a mixture of two.
 
+use super::answers::AnswerReport;
+use super::latch::Finding;
+use super::measure::Measure;
 use crate::detect::{Distances, LatencyJudgement, Verdict};
 use crate::observe::Side;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Board(RwLock<Arc<Vec<VersionReport>>>);
 
-/// What one version looks like over its window.
+/// What one version looks like over its windows.
 #[derive(Clone, Debug)]
 pub struct VersionReport {
     /// The model.
@@ -23,35 +26,81 @@ pub struct VersionReport {
     pub arm: &'static str,
     /// Length of the drift window.
     pub window: Duration,
+    /// By how much more it may cover.
+    pub resolution: Duration,
     /// Rows in the window.
     pub samples: u64,
     /// Whether the version as a whole drifts.
     pub verdict: Verdict,
     /// Why there is no reference, if there is none.
     pub no_reference: Option<String>,
+    /// The windows of [`ColumnReport::windows`], in their order.
+    pub windows: Vec<WindowInfo>,
+    /// The last complete block of each length.
+    pub blocks: Vec<Arc<BlockReport>>,
     /// Every input and output column.
     pub columns: Vec<ColumnReport>,
     /// Latency over its own window.
     pub latency: LatencyJudgement,
+    /// Rates of slow, failed and refused requests over the same window.
+    pub answers: AnswerReport,
     /// When its alerts fire and resolve.
     pub settings: Arc<crate::config::ModelSettings>,
 }
 
-/// One column over the window.
+/// A window besides the primary one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowInfo {
+    /// The latest traffic.
+    Sliding {
+        /// Length as it was asked for.
+        length: Duration,
+        /// By how much more it may cover.
+        resolution: Duration,
+    },
+    /// All traffic since the version was first loaded.
+    SinceDeploy,
+    /// All traffic, fading.
+    Decayed {
+        /// After how long a row weighs half.
+        half_life: Duration,
+    },
+}
+
+/// A block of time that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockReport {
+    /// Length, to which it is aligned.
+    pub length: Duration,
+    /// Start, unix time.
+    pub start: Duration,
+    /// Every column, in their order.
+    pub columns: Vec<Measure>,
+}
+
+/// One column over the windows.
 #[derive(Clone, Debug)]
 pub struct ColumnReport {
     /// The feature's or output's name.
     pub name: String,
     /// Input or output.
     pub side: Side,
-    /// Values in the window.
+    /// Values in the primary window.
     pub samples: u64,
-    /// The distances, when there are enough data and a reference.
+    /// The distances over it, when there are enough data and a reference.
     pub distances: Option<Distances>,
-    /// PSI minus what is expected of it without drift.
+    /// PSI minus what is expected of it without drift; against the season where there is one.
     pub excess: Option<f64>,
+    /// The primary window against the same hour of the week, where that is known.
+    pub season: Option<Measure>,
+    /// The other windows, see [`VersionReport::windows`].
+    pub windows: Vec<Measure>,
+    /// Kolmogorov-Smirnov and Wasserstein distances since deploy, which are counted finely enough.
+    pub since_deploy: Option<Distances>,
     /// The verdict.
     pub verdict: Verdict,
+    /// What set the alarm off, while it is on.
+    pub finding: Option<Finding>,
     /// Whether its drift alone is drift of the version.
     pub critical: bool,
 }

@@ -1,51 +1,134 @@
 //! Reads the counters, asks the detectors, hands the verdicts on.
 //!
-//! Every second each loaded version's shards are summed, its windows move, and every column is compared with its
-//! reference. The judge knows neither alert rules nor rollouts: it says what is, and others decide what to do about it.
+//! ```text
+//!  every 250 ms  glance: evidence counters ─▶ alarms            (nothing else is read)
+//!  every second  look:   all counters ─▶ windows ─▶ distances ─▶ verdicts ─▶ board, alert rules
+//!  every 30 s    windows and alarms ─▶ bytes ─▶ state store
+//! ```
+//! The judge knows neither alert rules nor rollouts: it says what is, and others decide what to do about it. Nor does it
+//! know a disk: it takes and gives snapshots as bytes, and whoever drives it fetches and keeps them.
 //!
 //! Invariant: judging never waits for serving and serving never for judging; they meet in counters alone.
 
+mod alarm;
+mod answers;
 mod board;
-mod watch;
+mod column;
+mod latch;
+mod measure;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod version;
 
-pub use board::{Board, ColumnReport, VersionReport};
+pub use answers::{AnswerReport, RateReport};
+pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
+pub use latch::{Finding, Latch};
+pub use measure::{GroupDistances, Measure};
+pub use version::{Look, VersionWatch};
 
-use crate::catalog::{Catalog, Entry, Snapshot};
-use crate::observe::Totals;
+use crate::catalog::{Catalog, Entry, Model, Snapshot};
+use crate::store::{SnapshotKey, SnapshotRow};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use watch::Watch;
 
 /// Watches every loaded version.
 #[derive(Debug)]
 pub struct Judge {
     catalog: Arc<Catalog>,
     board: Arc<Board>,
+    identity: JudgeIdentity,
     /// By the identity of the loaded version: one loaded anew is watched anew.
-    watches: HashMap<u64, Watch>,
+    watches: HashMap<u64, Watched>,
+    /// The last snapshots of versions that are no longer loaded.
+    departed: Vec<SnapshotRow>,
+}
+
+/// Who judges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JudgeIdentity {
+    /// The replica's name.
+    pub replica: String,
+    /// The start of the process, unix milliseconds.
+    pub epoch: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    key: SnapshotKey,
+    watch: VersionWatch,
+}
+
+/// A loaded version that is not watched yet.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Under which key its snapshot would have been kept.
+    pub key: SnapshotKey,
+    entry: Arc<Entry>,
+    model: Arc<Model>,
 }
 
 impl Judge {
     /// A judge of what is live; its reports go to `board`.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, board: Arc<Board>) -> Self {
-        Self { catalog, board, watches: HashMap::new() }
+    pub fn new(catalog: Arc<Catalog>, board: Arc<Board>, identity: JudgeIdentity) -> Self {
+        Self { catalog, board, identity, watches: HashMap::new(), departed: Vec::new() }
     }
 
-    /// Looks once. `now` is monotonic time since any fixed start.
-    pub fn tick(&mut self, now: Duration) -> Arc<Vec<VersionReport>> {
+    /// Versions that were loaded since the last call of [`Self::watch`] for them.
+    #[must_use]
+    pub fn newcomers(&self) -> Vec<Newcomer> {
         let snapshot = self.catalog.snapshot();
-        self.forget_unloaded(&snapshot);
+        let all = loaded(&snapshot);
+        all.into_iter()
+            .filter(|(_, model)| !self.watches.contains_key(&model.identity))
+            .map(|(entry, model)| Newcomer {
+                key: snapshot::key_of(model, &self.identity.replica),
+                entry: Arc::clone(entry),
+                model: Arc::clone(model),
+            })
+            .collect()
+    }
+
+    /// Watches a version from `at` on, going on where its snapshot left off if there is one.
+    pub fn watch(&mut self, newcomer: Newcomer, snapshot: Option<&[u8]>, at: Duration) {
+        let Newcomer { key, entry, model } = newcomer;
+        let mut watch = VersionWatch::new(model.recorder.columns(), &entry.settings);
+        let (name, version) = (&key.model, key.version);
+        match snapshot.map(|bytes| watch.restore(bytes, at)) {
+            Some(Ok(())) => tracing::info!(model = name, version, "windows and alarms go on from their snapshot"),
+            Some(Err(error)) => tracing::warn!(model = name, version, %error, "the snapshot cannot be read"),
+            None => {}
+        }
+        if watch.lacks_seasons() {
+            tracing::warn!(model = name, version, "hours of the week need more than drift.seasonal_memory: left out");
+        }
+        self.watches.insert(model.identity, Watched { key, watch });
+    }
+
+    /// Looks at the alarms alone. `at` is monotonic unix time. Answers whether one went off.
+    pub fn glance(&mut self, at: Duration) -> bool {
+        let snapshot = self.catalog.snapshot();
+        let mut is_raised = false;
+        for (_, model) in loaded(&snapshot) {
+            if let Some(watched) = self.watches.get_mut(&model.identity) {
+                is_raised |= watched.watch.glance(at, &model.recorder.totals());
+            }
+        }
+        is_raised
+    }
+
+    /// Looks at everything that is watched, and posts the reports. `at` is monotonic unix time.
+    pub fn look(&mut self, at: Duration) -> Arc<Vec<VersionReport>> {
+        let snapshot = self.catalog.snapshot();
+        self.forget_unloaded(&snapshot, at);
         let mut reports = Vec::new();
-        let mut entries: Vec<&Arc<Entry>> = snapshot.models.values().collect();
-        entries.sort_by(|left, right| left.name.cmp(&right.name));
-        for entry in entries {
-            for model in entry.loaded.values() {
-                let watch =
-                    self.watches.entry(model.identity).or_insert_with(|| Watch::new(&model.recorder, &entry.settings));
-                let totals: Totals = model.recorder.totals();
-                reports.push(watch.look(entry, model, &totals, now));
+        for (entry, model) in loaded(&snapshot) {
+            if let Some(watched) = self.watches.get_mut(&model.identity) {
+                let totals = model.recorder.totals();
+                watched.watch.follow(&entry.settings, &totals);
+                reports.push(report(entry, model, watched.watch.look(at, model.recorder.columns(), &totals)));
             }
         }
         let reports = Arc::new(reports);
@@ -53,9 +136,53 @@ impl Judge {
         reports
     }
 
-    fn forget_unloaded(&mut self, snapshot: &Snapshot) {
-        let loaded: Vec<u64> =
-            snapshot.models.values().flat_map(|entry| entry.loaded.values()).map(|model| model.identity).collect();
-        self.watches.retain(|identity, _| loaded.contains(identity));
+    /// Snapshots of everything that is watched, as of `at`.
+    #[must_use]
+    pub fn snapshots(&self, at: Duration) -> Vec<SnapshotRow> {
+        self.watches.values().map(|watched| self.snapshot(watched, at)).collect()
+    }
+
+    /// The last snapshots of versions that are no longer loaded, once.
+    pub fn take_departed(&mut self) -> Vec<SnapshotRow> {
+        std::mem::take(&mut self.departed)
+    }
+
+    fn snapshot(&self, watched: &Watched, at: Duration) -> SnapshotRow {
+        SnapshotRow { key: watched.key.clone(), epoch: self.identity.epoch, at, blob: watched.watch.encode() }
+    }
+
+    fn forget_unloaded(&mut self, snapshot: &Snapshot, at: Duration) {
+        let here: Vec<u64> = loaded(snapshot).iter().map(|(_, model)| model.identity).collect();
+        let (kept, gone): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.watches).into_iter().partition(|(identity, _)| here.contains(identity));
+        self.watches = kept;
+        let gone: Vec<SnapshotRow> = gone.values().map(|watched| self.snapshot(watched, at)).collect();
+        self.departed.extend(gone);
+    }
+}
+
+/// Every loaded version, models by name.
+fn loaded(snapshot: &Snapshot) -> Vec<(&Arc<Entry>, &Arc<Model>)> {
+    let mut entries: Vec<&Arc<Entry>> = snapshot.models.values().collect();
+    entries.sort_by(|left, right| left.name.cmp(&right.name));
+    entries.into_iter().flat_map(|entry| entry.loaded.values().map(move |model| (entry, model))).collect()
+}
+
+fn report(entry: &Entry, model: &Model, look: Look) -> VersionReport {
+    VersionReport {
+        model: model.name.clone(),
+        version: model.version,
+        arm: entry.arm_of(model.version).map_or("none", |arm| arm.role.as_str()),
+        window: look.window,
+        resolution: look.resolution,
+        samples: look.samples,
+        verdict: look.verdict,
+        no_reference: model.profile.as_ref().err().cloned(),
+        windows: look.windows,
+        blocks: look.blocks,
+        columns: look.columns,
+        latency: look.answers.latency,
+        answers: look.answers,
+        settings: Arc::clone(&entry.settings),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  worker 0 ─▶ shard 0 ─┐
-//!  worker 1 ─▶ shard 1 ─┴─▶ Totals (a sum) ─▶ Window (newest minus older) ─▶ judge
+//!  worker 1 ─▶ shard 1 ─┴─▶ Totals (a sum) ─▶ Windows (newest minus older) ─▶ judge
 //! ```
 //! A worker writes its own shard; whoever wants to know sums the shards. Counters only grow, so every window is a
 //! difference of two readings, and nothing has to be reset while it is written.
@@ -10,18 +10,30 @@
 //! Invariant: recording takes no lock, allocates nothing after a shard's first use, and never waits.
 
 mod answers;
+mod blocks;
+mod cells;
+pub mod codec;
 mod columns;
 mod counter;
+mod decay;
 mod reading;
 mod recorder;
+mod ring;
+mod seasons;
 mod server;
 #[cfg(test)]
 mod tests;
 mod window;
+mod windows;
+mod windows_codec;
+#[cfg(test)]
+mod windows_tests;
 
 pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 pub use columns::{RecordedColumn, STATISTICS, Side};
 pub use reading::ReadingPlan;
 pub use recorder::{Recorder, RowStatistics, Totals};
+pub use seasons::{HOURS, hour_of_week, hours_between};
 pub use server::{InFlight, ServerRecorder};
 pub use window::Window;
+pub use windows::{BlockCounts, WindowCounts, WindowSettings, Windows};

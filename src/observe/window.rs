@@ -1,49 +1,27 @@
-//! A sliding window over counters that only grow.
+//! A sliding window over a row of counters that only grow.
 //!
-//! The window is made of slices: each holds what was counted while it was the newest. When one is older than the window
-//! it is added to the base, and what the window covers is the newest reading minus the base. So sliding costs one
-//! addition per counter and slice, and the window never sees a reset.
+//! What a reading has more than the one before it falls into the newest slice, and the window is the sum of its slices:
+//! it slides without ever resetting a counter. The resolution is one slice, a twentieth of the window but no less than a
+//! second: a 5 m window covers between 5:00 and 5:15.
 //!
-//! The resolution is one slice, a twentieth of the window but no less than a second: a 5 m window covers between 5:00
-//! and 5:15. Slices hold fine bins, not coarse groups: 72 counters of 4 bytes × 21 slices are 6 KB per column, and the
-//! Kolmogorov-Smirnov and Wasserstein distances are then as fine over the window as since the start.
+//! This one stands alone and is used for durations and answers; the windows over columns share one reading, see
+//! [`Windows`](super::Windows).
 //!
-//! Nothing counted, nothing kept: a slice is made by the first count that falls into it, so that the windows of a version
-//! without traffic are two readings, and rolling them is one comparison.
-//!
-//! Invariant: base + slices = the reading at the last roll, counter by counter.
+//! Invariant: what the window counts was counted within its length and one slice.
 
-use std::collections::VecDeque;
+use super::codec::{Malformed, Reader, Writer};
+use super::ring::Ring;
 use std::time::Duration;
 
 /// Slices per window.
-const SLICES: u32 = 20;
-/// The thinnest slice: the judge looks once a second.
-const THINNEST_SLICE: Duration = Duration::from_secs(1);
+pub(super) const SLICES: u32 = 20;
 
 /// A trailing window over a row of counters. Sums are carried as wrapping integers.
 #[derive(Debug)]
 pub struct Window {
-    length: Duration,
-    slice_width: Duration,
+    ring: Ring<u16>,
     /// The newest reading.
-    newest: Reading,
-    /// The reading at the start of the window.
-    base: Reading,
-    slices: VecDeque<Slice>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Reading {
     counts: Vec<u64>,
-    sums: Vec<u64>,
-}
-
-#[derive(Debug)]
-struct Slice {
-    /// Which slice since the start of time: its start divided by the slice width.
-    index: u128,
-    counts: Vec<u32>,
     sums: Vec<u64>,
 }
 
@@ -51,73 +29,67 @@ impl Window {
     /// An empty window over counters and wrapping sums that stand at these readings now.
     #[must_use]
     pub fn new(length: Duration, counts: Vec<u64>, sums: Vec<u64>) -> Self {
-        let reading = Reading { counts, sums };
-        let slice_width = (length / SLICES).max(THINNEST_SLICE);
-        Self { length, slice_width, newest: reading.clone(), base: reading, slices: VecDeque::new() }
+        Self { ring: Ring::new(length, SLICES, counts.len(), sums.len()), counts, sums }
     }
 
     /// The window's length, as it was asked for.
     #[must_use]
     pub fn length(&self) -> Duration {
-        self.length
+        self.ring.length()
     }
 
-    /// Takes in a reading made at `now`, monotonic time since any fixed start. Readings come in order of time.
+    /// Takes in a reading made at `now`, monotonic time since any fixed start. Readings come in order of time; one that
+    /// does not counts as made at the time of the latest.
     pub fn roll(&mut self, now: Duration, counts: &[u64], sums: &[u64]) {
-        let width = self.slice_width.as_nanos().max(1);
-        let index = now.as_nanos() / width;
-        if self.newest.counts != counts || self.newest.sums != sums {
-            self.add_to_slice(index, counts, sums);
+        if self.counts != counts || self.sums != sums {
+            self.ring.add(now, &difference(counts, &self.counts), &difference(sums, &self.sums));
+            self.counts.copy_from_slice(counts);
+            self.sums.copy_from_slice(sums);
         }
-        let covered = self.length.as_nanos().div_ceil(width);
-        while self.slices.front().is_some_and(|slice| slice.index + covered < index) {
-            self.expire_oldest();
-        }
+        self.ring.forget(now);
     }
 
     /// What each counter gained within the window.
     #[must_use]
     pub fn counts(&self) -> Vec<u64> {
-        difference(&self.newest.counts, &self.base.counts)
+        self.ring.counts()
     }
 
     /// What each wrapping sum gained within the window.
     #[must_use]
     pub fn sums(&self) -> Vec<u64> {
-        difference(&self.newest.sums, &self.base.sums)
+        self.ring.sums()
     }
 
-    fn add_to_slice(&mut self, index: u128, counts: &[u64], sums: &[u64]) {
-        if self.slices.back().is_none_or(|slice| slice.index != index) {
-            let slice = Slice { index, counts: vec![0; counts.len()], sums: vec![0; sums.len()] };
-            self.slices.push_back(slice);
-        }
-        if let Some(slice) = self.slices.back_mut() {
-            for ((cell, newest), &count) in slice.counts.iter_mut().zip(&mut self.newest.counts).zip(counts) {
-                // A slice of 2^32 rows would take hours at any rate a process can serve.
-                *cell = cell.saturating_add(u32::try_from(count.wrapping_sub(*newest)).unwrap_or(u32::MAX));
-                *newest = count;
-            }
-            for ((cell, newest), &sum) in slice.sums.iter_mut().zip(&mut self.newest.sums).zip(sums) {
-                *cell = cell.wrapping_add(sum.wrapping_sub(*newest));
-                *newest = sum;
-            }
-        }
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn resident_bytes(&self) -> usize {
+        size_of::<Self>() + self.ring.resident_bytes() + size_of_val(&*self.counts) + size_of_val(&*self.sums)
     }
 
-    fn expire_oldest(&mut self) {
-        let Some(slice) = self.slices.pop_front() else { return };
-        for (base, &count) in self.base.counts.iter_mut().zip(&slice.counts) {
-            *base = base.wrapping_add(u64::from(count));
+    /// Writes what the window covers.
+    pub fn encode(&self, writer: &mut Writer) {
+        writer.time(self.ring.length());
+        self.ring.encode(writer);
+    }
+
+    /// Takes over what a window covered that counted the same and was written before `now`; what has aged out since is
+    /// forgotten. A window of another length keeps what it has.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are not such a window's; this one is then as it was.
+    pub fn restore(&mut self, reader: &mut Reader<'_>, now: Duration) -> Result<(), Malformed> {
+        if reader.time()? == self.ring.length() {
+            self.ring.restore(reader)?;
+            self.ring.drop_future(now);
+            self.ring.forget(now);
         }
-        for (base, &sum) in self.base.sums.iter_mut().zip(&slice.sums) {
-            *base = base.wrapping_add(sum);
-        }
+        Ok(())
     }
 }
 
-fn difference(newest: &[u64], base: &[u64]) -> Vec<u64> {
-    newest.iter().zip(base).map(|(newest, base)| newest.wrapping_sub(*base)).collect()
+fn difference(newest: &[u64], before: &[u64]) -> Vec<u64> {
+    newest.iter().zip(before).map(|(newest, before)| newest.wrapping_sub(*before)).collect()
 }
 
 #[cfg(test)]
@@ -128,10 +100,41 @@ mod tests {
     fn a_window_in_which_nothing_is_counted_keeps_no_slices() {
         let mut window = Window::new(Duration::from_secs(60), vec![7; 1000], vec![1; 4]);
         (0..500).for_each(|second| window.roll(Duration::from_secs(second), &[7; 1000], &[1; 4]));
-        assert!(window.slices.is_empty());
+        assert_eq!(window.ring.slices(), 0);
         window.roll(Duration::from_secs(500), &[8; 1000], &[1; 4]);
-        assert_eq!((window.slices.len(), window.counts()), (1, vec![1; 1000]));
+        assert_eq!((window.ring.slices(), window.counts()), (1, vec![1; 1000]));
         (501..600).for_each(|second| window.roll(Duration::from_secs(second), &[8; 1000], &[1; 4]));
-        assert_eq!((window.slices.len(), window.counts()), (0, vec![0; 1000]));
+        assert_eq!((window.ring.slices(), window.counts()), (0, vec![0; 1000]));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_loses_nothing_and_does_not_panic() {
+        let mut window = Window::new(Duration::from_secs(20), vec![0], Vec::new());
+        window.roll(Duration::from_secs(1_000), &[5], &[]);
+        window.roll(Duration::from_secs(10), &[8], &[]);
+        window.roll(Duration::ZERO, &[9], &[]);
+        assert_eq!(window.counts(), [9]);
+        window.roll(Duration::from_secs(1_030), &[10], &[]);
+        assert_eq!(window.counts(), [1]);
+    }
+
+    #[test]
+    fn a_window_read_back_after_downtime_has_forgotten_what_aged_out() {
+        let mut window = Window::new(Duration::from_secs(20), vec![0], vec![0]);
+        for second in 0..=20 {
+            window.roll(Duration::from_secs(second), &[second + 1], &[second.wrapping_neg()]);
+        }
+        let mut writer = Writer::default();
+        window.encode(&mut writer);
+        let bytes = writer.finish();
+        let restored = |length: u64, now: u64| {
+            let mut window = Window::new(Duration::from_secs(length), vec![0], vec![0]);
+            window.restore(&mut Reader::new(&bytes), Duration::from_secs(now)).unwrap();
+            (window.counts(), window.sums())
+        };
+        assert_eq!(restored(20, 20), (window.counts(), window.sums()));
+        assert_eq!(restored(20, 30).0, [11]);
+        assert_eq!(restored(20, 1_000).0, [0]);
+        assert_eq!(restored(40, 20).0, [0], "another length starts anew");
     }
 }

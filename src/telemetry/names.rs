@@ -88,6 +88,11 @@ pub const DATA_QUALITY: Metric = counter(
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
 /// What a bounded queue had to drop.
 pub const DROPPED: Metric = counter("tidegate_dropped_total", "Items dropped because a bounded queue was full.");
+/// Whether state outlives the process.
+pub const STATE_PERSISTENT: Metric = gauge(
+    "tidegate_state_persistent",
+    "1 while windows and alerts are written to the state database, 0 while they are not.",
+);
 /// Constant 1 with the build as labels.
 pub const BUILD_INFO: Metric = gauge("tidegate_build_info", "1, with the version of tidegate as a label.");
 
@@ -109,5 +114,6 @@ pub const ALL: &[Metric] = &[
     DATA_QUALITY,
     ALERT_STATE,
     DROPPED,
+    STATE_PERSISTENT,
     BUILD_INFO,
 ];

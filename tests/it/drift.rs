@@ -136,6 +136,7 @@ async fn drift_of_half_of_the_features_or_of_a_critical_one_is_drift_of_the_vers
         *config = Config {
             server: config.server.clone(),
             repository: config.repository.clone(),
+            state: config.state.clone(),
             ..settings(
                 "[drift]\nwindow = \"3s\"\npending_for = \"0s\"\n[models.churn.drift]\ncritical = [\"order_value\"]",
             )

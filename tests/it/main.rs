@@ -18,6 +18,7 @@ mod profiles;
 mod reference_values;
 mod retrain;
 mod split;
+mod state;
 mod support;
 mod swap;
 mod tidy;

@@ -95,8 +95,12 @@ memory_budget = 2147483648
 [engine]
 onnxruntime = "/opt/libonnxruntime.so"
 
+[state]
+path = "/var/lib/tidegate"
+snapshot_interval = "5s"
+
 [drift]
-preset = "default"
+preset = "classic"
 window = "10s"
 min_samples = 50
 threshold = 0.2
@@ -104,19 +108,36 @@ resolve_threshold = 0.15
 pending_for = "0s"
 resolve_after = "5s"
 max_features = 64
+false_pages_per_month = 1
+tolerance = 0.0
+effect_floor = 0.05
+windows = ["30s", "7d"]
+half_life = "10m"
+seasonal = true
+seasonal_weeks = 4
+seasonal_memory = "1MiB"
+learn_rows = 0
+bins_exported = ["age"]
+segment = { feature = "plan", max_values = 3 }
 
 [latency]
 p99_limit = "500us"
+rule = "p99"
+allowed_rate = 0.05
 window = "1m"
 min_requests = 10
 pending_for = "1s"
 resolve_after = "2s"
+
+[errors]
+allowed_rate = 0.001
 
 [models.churn]
 engine = "tract"
 split = { "1" = 90, "2" = 9.99, "10" = 0.01 }
 drift = { threshold = 0.5, critical = ["age", "plan"] }
 latency = { p99_limit = "5ms" }
+errors = { allowed_rate = 0.25 }
 
 [[alerts.sinks]]
 type = "webhook"
@@ -164,12 +185,13 @@ fn every_setting_of_repository_state_and_engine_is_read() {
     };
     assert_eq!(config.repository, repository);
     assert_eq!(config.engine.onnxruntime.as_deref(), Some(Path::new("/opt/libonnxruntime.so")));
+    let state = StateSettings { path: "/var/lib/tidegate".into(), snapshot_interval: Duration::from_secs(5) };
+    assert_eq!(config.state, state);
 }
 
-#[test]
-fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
-    let config = Given::file(FULL).load().unwrap();
-    let drift = DriftSettings {
+fn full_drift() -> DriftSettings {
+    DriftSettings {
+        preset: DriftPreset::Classic,
         window: Duration::from_secs(10),
         min_samples: 50,
         threshold: 0.2,
@@ -177,23 +199,53 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         pending_for: Duration::ZERO,
         resolve_after: Duration::from_secs(5),
         max_features: 64,
+        false_pages_per_month: 1.0,
+        tolerance: 0.0,
+        effect_floor: 0.05,
+        windows: vec![Duration::from_secs(30), Duration::from_secs(7 * 86_400)],
+        half_life: Duration::from_secs(600),
+        seasonal: true,
+        seasonal_weeks: 4,
+        seasonal_memory: 1 << 20,
+        learn_rows: 0,
+        bins_exported: vec!["age".into()],
+        segment: Some(SegmentSettings { by: SegmentSource::Feature("plan".into()), max_values: 3 }),
         critical: [].into(),
-    };
+    }
+}
+
+#[test]
+fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
+    let config = Given::file(FULL).load().unwrap();
+    let drift = full_drift();
     let latency = LatencySettings {
         p99_limit: Duration::from_micros(500),
+        rule: LatencyRuleChoice::P99,
+        allowed_rate: 0.05,
         window: Duration::from_secs(60),
         min_requests: 10,
         pending_for: Duration::from_secs(1),
         resolve_after: Duration::from_secs(2),
     };
+    let errors = ErrorSettings { allowed_rate: 0.001 };
     let churn = ModelSettings {
         engine: EngineChoice::Tract,
         split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
         latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
+        errors: ErrorSettings { allowed_rate: 0.25 },
     };
-    let other = ModelSettings { engine: EngineChoice::Auto, split: None, drift, latency };
+    let other = ModelSettings { engine: EngineChoice::Auto, split: None, drift, latency, errors };
     assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
+}
+
+#[test]
+fn a_model_can_be_split_by_something_else_or_keep_what_all_are_split_by() {
+    let text = "drift.segment.header = \"x-tenant\"\n[models.churn.drift]\nsegment.feature = \"plan\"\n[models.a]";
+    let config = Given::file(text).load().unwrap();
+    let segment = |by| Some(SegmentSettings { by, max_values: 16 });
+    assert_eq!(config.model("churn").drift.segment, segment(SegmentSource::Feature("plan".into())));
+    assert_eq!(config.model("a").drift.segment, segment(SegmentSource::Header("x-tenant".into())));
 }
 
 #[test]
@@ -236,12 +288,14 @@ fn every_flag_reaches_its_setting() {
         workers: text("3"),
         models: Some("m".into()),
         onnxruntime: Some("o".into()),
+        state: Some("s".into()),
         log_format: text("json"),
         log_level: text("trace"),
     };
     let config = Given::default().overrides(overrides).load().unwrap();
     assert_eq!((config.server.http.port(), config.server.admin.port(), config.server.workers), (1, 2, Some(3)));
     assert_eq!((config.repository.path, config.engine.onnxruntime), ("m".into(), Some("o".into())));
+    assert_eq!(config.state.path, Path::new("s"));
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Json, "trace"));
 }
 
@@ -250,6 +304,8 @@ fn a_variable_may_be_a_number_and_one_that_is_empty_is_not_set() {
     let given =
         [("TIDEGATE_DRIFT_THRESHOLD", "0.3"), ("TIDEGATE_MAX_BODY", "2048"), ("TIDEGATE_HTTP", ""), ("TIDEGATE_X", "")];
     let config = Given::default().variables(&given).load().unwrap();
+    let seasonal = Given::default().variables(&[("TIDEGATE_DRIFT_SEASONAL", "true")]).load().unwrap();
+    assert!(seasonal.drift.seasonal && !config.drift.seasonal);
     assert_eq!(config.drift.threshold.to_bits(), 0.3_f64.to_bits());
     assert_eq!((config.server.max_body, config.server.http.port()), (2_048, 8_000));
 }
@@ -277,6 +333,8 @@ fn a_reload_names_what_only_a_restart_changes() {
         "server.admin_token",
         "repository.path",
         "engine.onnxruntime",
+        "state.path",
+        "state.snapshot_interval",
         "log.format",
         "log.level",
     ];

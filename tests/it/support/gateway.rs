@@ -18,6 +18,8 @@ pub(crate) struct Gateway {
     pub(crate) client: Client,
     /// What a reload reads.
     pub(crate) next_config: Arc<Mutex<Result<Config, String>>>,
+    /// Where it keeps its state, unless a test says otherwise.
+    _state: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -29,6 +31,8 @@ impl Gateway {
         config.server.workers = Some(2);
         config.repository.path = repository.path().to_owned();
         config.repository.poll_interval = Duration::from_millis(100);
+        let state = tempfile::tempdir().unwrap();
+        config.state.path = state.path().to_owned();
         adjust(&mut config);
         for model in ["breast-cancer", "churn", "diabetes", "digits"] {
             let settings = config.model(model);
@@ -39,7 +43,7 @@ impl Gateway {
         let running = app::start(config, Arc::new(move || source.lock().unwrap().clone())).await.unwrap();
         let client = Client::new(running.http(), running.admin());
         client.wait_until_ready().await;
-        Self { running, repository, client, next_config }
+        Self { running, repository, client, next_config, _state: state }
     }
 
     /// Stops it; everything in flight must be finished.

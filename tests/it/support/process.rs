@@ -9,6 +9,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,13 @@ pub(crate) struct Process {
     pub(crate) client: Client,
 }
 
-/// A command with an empty environment.
+/// A command with an empty environment, but for a directory of its own for what outlives it.
 pub(crate) fn command(arguments: &[&str]) -> Command {
+    static COMMANDS: AtomicUsize = AtomicUsize::new(0);
+    let state = format!("state-{}-{}", std::process::id(), COMMANDS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new(BINARY);
     command.env_clear().args(arguments).stdin(Stdio::null());
+    command.env("TIDEGATE_STATE", Path::new(env!("CARGO_TARGET_TMPDIR")).join(state));
     command
 }
 

@@ -1,0 +1,174 @@
+//! What `/drift` shows: distances and verdicts of every version, over every window.
+//!
+//! Shapes are promises: fields are added, never renamed or removed.
+//!
+//! Invariant: nothing that is not finite is written; a distance that does not exist is null.
+
+use crate::detect::Distances;
+use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
+use crate::observe::Side;
+use serde_json::{Map, Value, json};
+use std::time::{Duration, SystemTime};
+
+const DAY: u64 = 86_400;
+
+/// `GET /api/v1/models/{m}/drift`.
+pub(super) fn drift(name: &str, reports: &[VersionReport]) -> Value {
+    let versions: Vec<Value> = reports.iter().filter(|report| report.model == name).map(version).collect();
+    json!({ "model": name, "versions": versions })
+}
+
+fn version(report: &VersionReport) -> Value {
+    let of_side = |side: Side| -> Vec<Value> {
+        let columns = report.columns.iter().enumerate().filter(|(_, column)| column.side == side);
+        columns.map(|(index, shown)| column(report, index, shown)).collect()
+    };
+    json!({
+        "version": report.version.to_string(),
+        "arm": report.arm,
+        "window": humantime::format_duration(report.window).to_string().replace(' ', ""),
+        "samples": report.samples,
+        "verdict": report.verdict,
+        "reason": report.no_reference,
+        "windows": windows(report),
+        "slow": rate(&report.answers.slow),
+        "failed": rate(&report.answers.failed),
+        "refused": rate(&report.answers.refused),
+        "features": of_side(Side::Input),
+        "outputs": of_side(Side::Output),
+    })
+}
+
+/// What each window covers, by the name that columns use for it.
+fn windows(report: &VersionReport) -> Value {
+    let sliding = |length: Duration, resolution: Duration| json!({ "length_seconds": length.as_secs_f64(), "resolution_seconds": resolution.as_secs_f64() });
+    let mut shown = Map::new();
+    shown.insert(length_name(report.window), sliding(report.window, report.resolution));
+    for window in &report.windows {
+        let view = match *window {
+            WindowInfo::Sliding { length, resolution } => sliding(length, resolution),
+            WindowInfo::SinceDeploy => json!({}),
+            WindowInfo::Decayed { half_life } => json!({ "half_life_seconds": half_life.as_secs_f64() }),
+        };
+        shown.insert(name(window), view);
+    }
+    Value::Object(shown)
+}
+
+fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value {
+    let distances = column.distances;
+    json!({
+        "name": column.name,
+        "samples": column.samples,
+        "psi": distances.map(|distances| distances.psi),
+        "ks": distances.and_then(|distances| distances.ks),
+        "js": distances.map(|distances| distances.js),
+        "wasserstein": distances.and_then(|distances| distances.wasserstein),
+        "tv": distances.map(|distances| distances.tv),
+        "psi_excess": column.excess,
+        "verdict": column.verdict,
+        "alarm_since": column.finding.map(|finding| rfc3339(finding.at)),
+        "season": column.season.as_ref().map(measure),
+        "windows": column_windows(report, column),
+        "tumbling": tumbling(&report.blocks, index),
+    })
+}
+
+fn column_windows(report: &VersionReport, column: &ColumnReport) -> Value {
+    let mut shown = Map::new();
+    for (window, measured) in report.windows.iter().zip(&column.windows) {
+        let mut view = measure(measured);
+        if *window == WindowInfo::SinceDeploy {
+            along_the_line(&mut view, column.since_deploy.as_ref());
+        }
+        shown.insert(name(window), view);
+    }
+    let mut primary = json!({
+        "samples": column.samples,
+        "psi": column.distances.map(|distances| distances.psi),
+        "js": column.distances.map(|distances| distances.js),
+        "tv": column.distances.map(|distances| distances.tv),
+        "psi_excess": column.excess,
+    });
+    along_the_line(&mut primary, column.distances.as_ref());
+    shown.insert(length_name(report.window), primary);
+    Value::Object(shown)
+}
+
+/// The distances that need fine bins.
+fn along_the_line(view: &mut Value, distances: Option<&Distances>) {
+    view["ks"] = json!(distances.and_then(|distances| distances.ks));
+    view["wasserstein"] = json!(distances.and_then(|distances| distances.wasserstein));
+}
+
+fn tumbling(blocks: &[std::sync::Arc<BlockReport>], index: usize) -> Value {
+    let mut shown = Map::new();
+    for block in blocks {
+        if let Some(measured) = block.columns.get(index) {
+            let mut view = measure(measured);
+            view["start"] = json!(rfc3339(block.start));
+            shown.insert(length_name(block.length), view);
+        }
+    }
+    Value::Object(shown)
+}
+
+fn measure(measured: &Measure) -> Value {
+    let distances = measured.distances;
+    json!({
+        "samples": measured.samples,
+        "psi": distances.map(|distances| distances.psi),
+        "js": distances.map(|distances| distances.js),
+        "tv": distances.map(|distances| distances.tv),
+        "psi_excess": distances.map(|distances| distances.excess),
+    })
+}
+
+fn rate(rate: &RateReport) -> Value {
+    json!({
+        "events": rate.events,
+        "trials": rate.trials,
+        "allowed": rate.allowed,
+        "alarm_since": rate.finding.map(|finding| rfc3339(finding.at)),
+    })
+}
+
+fn name(window: &WindowInfo) -> String {
+    match window {
+        WindowInfo::Sliding { length, .. } => length_name(*length),
+        WindowInfo::SinceDeploy => "since_deploy".to_owned(),
+        WindowInfo::Decayed { .. } => "decayed".to_owned(),
+    }
+}
+
+/// `1m`, `5m`, `1h`, `24h`, `7d`: a single day is 24 hours, as people say.
+fn length_name(length: Duration) -> String {
+    let seconds = length.as_secs();
+    if length.subsec_nanos() == 0 && seconds == DAY {
+        "24h".to_owned()
+    } else if length.subsec_nanos() == 0 && seconds > DAY && seconds.is_multiple_of(DAY) {
+        format!("{}d", seconds / DAY)
+    } else {
+        humantime::format_duration(length).to_string().replace(' ', "")
+    }
+}
+
+fn rfc3339(unix: Duration) -> String {
+    // Beyond the year 9999 there is no such text; nothing is measured there.
+    let latest = Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + unix.min(latest)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_named_as_people_write_them() {
+        let lengths = [2, 60, 300, 5_400, 3_600, 86_400, 172_800, 604_800, 90_000];
+        let names = lengths.map(|seconds| length_name(Duration::from_secs(seconds)));
+        assert_eq!(names, ["2s", "1m", "5m", "1h30m", "1h", "24h", "2d", "7d", "1day1h"]);
+        assert_eq!(length_name(Duration::from_millis(2_500)), "2s500ms");
+        assert_eq!(rfc3339(Duration::MAX), "9999-12-31T23:59:59.000Z");
+    }
+}

@@ -1,0 +1,110 @@
+//! One column under watch: its alarm, and its distances over every window.
+//!
+//! Invariant: a column without a reference has counts of rows and nothing else.
+
+use super::alarm::{ColumnAlarm, Measured};
+use super::board::ColumnReport;
+use super::measure::{Measure, measure, measure_weights, reference_groups};
+use crate::config::DriftSettings;
+use crate::detect::{Distances, DriftRule, judge_column};
+use crate::observe::{RecordedColumn, WindowCounts, Windows};
+use crate::sketch::{Live, Reference, SUMS};
+use std::time::Duration;
+
+/// What is kept of a column between two looks, besides its windows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ColumnWatch {
+    pub(super) alarm: ColumnAlarm,
+}
+
+/// What the windows say at one moment, for all columns.
+pub(super) struct Seen<'a> {
+    pub(super) at: Duration,
+    pub(super) windows: &'a Windows,
+    pub(super) primary: WindowCounts,
+    pub(super) sliding: Vec<WindowCounts>,
+    /// Group counts of the hour of the week, if they are known.
+    pub(super) season: Option<Vec<u64>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(at: Duration, windows: &'a Windows) -> Self {
+        let (primary, sliding) = (windows.primary(), windows.sliding().collect());
+        Self { at, windows, primary, sliding, season: windows.season() }
+    }
+}
+
+impl ColumnWatch {
+    /// Looks at column `index`, which is `column`.
+    pub(super) fn look(
+        &mut self,
+        (index, column): (usize, &RecordedColumn),
+        seen: &Seen<'_>,
+        settings: &DriftSettings,
+    ) -> ColumnReport {
+        let plan = seen.windows.plan();
+        let (counters, groups) = (plan.column(index), plan.column_groups(index));
+        let rule = DriftRule { threshold: settings.threshold, min_samples: settings.min_samples };
+        let live = live(&seen.primary.counts[counters], &seen.primary.sums[plan.column_sums(index)]);
+        let judged = judge_column(column.reference.as_ref(), &live, &rule);
+        let expected = column.reference.as_ref().map(reference_groups);
+        let expected = expected.as_deref();
+        let season = season(column.reference.as_ref(), seen, index).map(|season| {
+            let live = plan.group_column(index, &seen.primary.counts);
+            measure(Some(&season), &live)
+        });
+        let by_season = season.and_then(|season| season.distances).map(|distances| distances.excess);
+        let excess = by_season.or(judged.excess);
+        let measured = Measured { has_reference: has_rows(column), samples: judged.samples, excess };
+        let mut windows: Vec<Measure> = Vec::with_capacity(seen.sliding.len() + 2);
+        windows.extend(seen.sliding.iter().map(|window| measure(expected, &window.counts[groups.clone()])));
+        windows.push(measure(expected, &plan.group_column(index, seen.windows.since_deploy().0)));
+        windows.push(measure_weights(expected, &seen.windows.decayed().1[groups]));
+        ColumnReport {
+            name: column.name.clone(),
+            side: column.side,
+            samples: judged.samples,
+            distances: judged.distances,
+            excess,
+            season,
+            windows,
+            since_deploy: self::since_deploy(column.reference.as_ref(), seen, index),
+            verdict: self.alarm.look(seen.at, &measured, settings),
+            finding: self.alarm.finding(),
+            critical: column.critical || settings.critical.contains(&column.name),
+        }
+    }
+}
+
+/// A reference without rows is none.
+fn has_rows(column: &RecordedColumn) -> bool {
+    column.reference.as_ref().is_some_and(|reference| reference.counts.iter().any(|&count| count > 0))
+}
+
+/// What traffic of the window's hours of the week looks like, by group: as the profile says, else as was learned.
+fn season(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) -> Option<Vec<u64>> {
+    let counts = reference.and_then(|reference| profile_season(reference, &seen.windows.hours()));
+    counts.or_else(|| {
+        reference?;
+        Some(seen.season.as_ref()?[seen.windows.plan().column_groups(index)].to_vec())
+    })
+}
+
+/// The group counts of a profile that has them, mixed by the shares of these hours.
+fn profile_season(_reference: &Reference, _hours: &[(usize, f64)]) -> Option<Vec<u64>> {
+    None
+}
+
+fn since_deploy(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) -> Option<Distances> {
+    let (counts, sums) = seen.windows.since_deploy();
+    let plan = seen.windows.plan();
+    Distances::between(reference?, &live(&counts[plan.column(index)], &sums[plan.column_sums(index)]))
+}
+
+fn live<'a>(counts: &'a [u64], sums: &[u64]) -> Live<'a> {
+    let mut live_sums = [0_i64; SUMS];
+    for (live, &sum) in live_sums.iter_mut().zip(sums) {
+        *live = sum.cast_signed();
+    }
+    Live { counts, sums: live_sums }
+}

@@ -1,0 +1,248 @@
+//! A version's watch from the first row on: verdicts, all windows, and life after a restart.
+
+use super::*;
+use crate::config::{Config, ModelSettings};
+use crate::detect::Verdict;
+use crate::observe::{RecordedColumn, Side, Totals};
+use crate::sketch::Reference;
+use std::time::Duration;
+
+const GROUPS: usize = 10;
+/// Monday, 21 September 2026, 14:13:20 UTC.
+const START: u64 = 1_790_000_000;
+
+fn settings() -> Arc<ModelSettings> {
+    let mut settings = Config::default().model("m");
+    settings.drift.resolve_after = Duration::from_secs(5);
+    Arc::new(settings)
+}
+
+/// One column per side: ten groups of one counter each, equally likely.
+fn columns() -> Vec<RecordedColumn> {
+    let reference = Reference {
+        counts: vec![1_000; GROUPS],
+        groups: (0..GROUPS as u8).collect(),
+        group_count: GROUPS,
+        ordered: Some(0..GROUPS),
+        positions: (1..GROUPS).map(|edge| edge as f64 / 3.0 - 1.5).collect(),
+        sums: None,
+    };
+    let column = |index: usize, side, reference| RecordedColumn {
+        name: format!("column {index}"),
+        side,
+        slots: index * GROUPS..(index + 1) * GROUPS,
+        sums: index * 4..index * 4 + 4,
+        reference,
+        order: None,
+        critical: false,
+    };
+    vec![column(0, Side::Input, Some(reference)), column(1, Side::Output, None)]
+}
+
+/// Traffic of a version, a second at a time.
+struct Traffic {
+    columns: Vec<RecordedColumn>,
+    totals: Totals,
+    now: u64,
+}
+
+impl Traffic {
+    fn new(now: u64) -> Self {
+        let totals = Totals { slots: vec![0; 2 * GROUPS], sums: vec![0; 8], ..Totals::default() };
+        Self { columns: columns(), totals, now }
+    }
+
+    fn at(&self) -> Duration {
+        Duration::from_secs(self.now)
+    }
+
+    /// A second of a hundred rows, of which `extra` more than its share fall into the first group.
+    fn second(&mut self, watch: &mut VersionWatch, extra: u64) -> Look {
+        self.now += 1;
+        for slot in 0..2 * GROUPS {
+            let share = if slot % GROUPS == 0 { 10 + extra } else { 10 - extra / 9 };
+            self.totals.slots[slot] += share;
+        }
+        self.totals.rows += 100;
+        watch.look(self.at(), &self.columns, &self.totals)
+    }
+
+    fn quiet_seconds(&mut self, watch: &mut VersionWatch, seconds: u64) -> Look {
+        self.now += seconds;
+        watch.look(self.at(), &self.columns, &self.totals)
+    }
+}
+
+fn samples(look: &Look, column: usize) -> Vec<u64> {
+    look.columns[column].windows.iter().map(|measure| measure.samples).collect()
+}
+
+#[test]
+fn nothing_served_is_not_enough_data() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    let look = traffic.quiet_seconds(&mut watch, 1);
+    assert_eq!((look.verdict, look.samples), (Verdict::NotEnoughData, 0));
+    assert_eq!(look.columns[0].verdict, Verdict::NotEnoughData);
+    assert_eq!(look.columns[1].verdict, Verdict::NoReference);
+    assert!(look.columns[0].windows.iter().all(|measure| *measure == Measure::default()));
+}
+
+#[test]
+fn every_window_counts_what_it_covers() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    let mut look = traffic.second(&mut watch, 0);
+    for _ in 1..400 {
+        look = traffic.second(&mut watch, 0);
+    }
+    let lengths: Vec<u64> = look
+        .windows
+        .iter()
+        .filter_map(|window| match window {
+            WindowInfo::Sliding { length, .. } => Some(length.as_secs()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lengths, [60, 3_600, 86_400]);
+    let [minute, hour, day, deploy, decayed] = samples(&look, 0)[..] else { panic!("{look:?}") };
+    assert!((6_000..=6_500).contains(&minute), "{minute}");
+    assert_eq!((hour, day, deploy), (40_000, 40_000, 40_000));
+    assert!((38_000..40_000).contains(&decayed), "{decayed}");
+    assert!((30_000..=31_500).contains(&look.samples), "{}", look.samples);
+    assert_eq!(samples(&look, 1)[1..4], [40_000; 3], "a column without a reference counts its values");
+    let blocks: Vec<(u64, u64)> =
+        look.blocks.iter().map(|block| (block.length.as_secs(), block.columns[0].samples)).collect();
+    // From 14:13:21 to 14:20:00: the last minute is over and so are the last five, the hour and the day are not.
+    assert_eq!(blocks, [(60, 6_000), (300, 30_000), (3_600, 0), (86_400, 0)]);
+    assert!(look.columns[0].since_deploy.is_some_and(|distances| distances.ks == Some(0.0)));
+}
+
+#[test]
+fn a_shift_drifts_until_the_window_has_been_calm_for_long_enough() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    (0..10).for_each(|_| assert_ne!(traffic.second(&mut watch, 0).verdict, Verdict::Drift));
+    let look = (0..20).map(|_| traffic.second(&mut watch, 72)).last().unwrap();
+    assert_eq!((look.verdict, look.columns[0].verdict), (Verdict::Drift, Verdict::Drift));
+    let finding = look.columns[0].finding.unwrap();
+    assert!(finding.value > finding.threshold && finding.at < Duration::from_secs(START + 20), "{finding:?}");
+    let (minute, deploy) = (look.columns[0].windows[0], look.columns[0].windows[3]);
+    assert!(minute.distances.is_some_and(|distances| distances.psi > 0.1 && distances.excess > 0.1));
+    assert_eq!(minute.distances, deploy.distances, "both have seen everything so far");
+    let mut calm = 0;
+    while traffic.second(&mut watch, 0).columns[0].verdict == Verdict::Drift {
+        calm += 1;
+        assert!(calm < 400, "it never lets go");
+    }
+    assert!(calm > 60, "the shift was still in the window after {calm} s");
+    assert_eq!(traffic.second(&mut watch, 0).columns[0].finding, None);
+}
+
+#[test]
+fn windows_and_alarms_go_on_after_a_restart() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    (0..10).for_each(|_| drop(traffic.second(&mut watch, 0)));
+    let before = (0..30).map(|_| traffic.second(&mut watch, 72)).last().unwrap();
+    let bytes = watch.encode();
+    let mut later = Traffic::new(traffic.now + 5);
+    let mut watch = VersionWatch::new(&columns(), &settings());
+    watch.restore(&bytes, later.at()).unwrap();
+    let look = later.quiet_seconds(&mut watch, 1);
+    assert_eq!((look.samples, look.verdict), (before.samples, Verdict::Drift));
+    assert_eq!(look.columns[0].finding, before.columns[0].finding, "it is the same incident");
+    assert_eq!(look.columns[0].windows[3], before.columns[0].windows[3]);
+    let look = later.second(&mut watch, 72);
+    assert_eq!(samples(&look, 0)[3], samples(&before, 0)[3] + 100);
+    let look = later.quiet_seconds(&mut watch, 86_400 * 2);
+    assert_eq!(samples(&look, 0), [0, 0, 0, 4_100, 0]);
+    assert_eq!(look.columns[0].verdict, Verdict::Drift, "no traffic is no good news");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_is_refused_and_one_of_the_future_is_read_as_far_as_it_is_known() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    traffic.second(&mut watch, 0);
+    let bytes = watch.encode();
+    for length in [0, 1, 2, bytes.len() / 2, bytes.len() - 1] {
+        let mut anew = VersionWatch::new(&columns(), &settings());
+        let outcome = anew.restore(&bytes[..length], traffic.at());
+        assert_eq!(outcome.is_ok(), length == 1, "{length}");
+        Traffic::new(traffic.now).second(&mut anew, 0);
+    }
+    let mut with_more = bytes.clone();
+    with_more.extend_from_slice(&[99, 3, 1, 2, 3]);
+    let mut anew = VersionWatch::new(&columns(), &settings());
+    anew.restore(&with_more, traffic.at()).unwrap();
+    assert_eq!(anew.encode(), bytes);
+}
+
+#[test]
+fn other_settings_take_effect_without_losing_what_was_counted() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    (0..10).for_each(|_| drop(traffic.second(&mut watch, 0)));
+    let mut changed = (*settings()).clone();
+    changed.drift.windows = vec![Duration::from_secs(3_600), Duration::from_secs(7_200)];
+    watch.follow(&Arc::new(changed), &traffic.totals);
+    let look = traffic.second(&mut watch, 0);
+    assert_eq!(samples(&look, 0)[..3], [1_100, 100, 1_100], "an hour stays, two hours begin, all is all");
+    assert_eq!((look.samples, look.blocks.len()), (1_100, 2));
+}
+
+/// Traffic of another hour of the week is no drift once that hour is known, and drift within an hour still is.
+#[test]
+fn a_known_hour_of_the_week_is_what_traffic_is_compared_with() {
+    let mut seasonal = (*settings()).clone();
+    (seasonal.drift.seasonal, seasonal.drift.seasonal_weeks) = (true, 1);
+    let mut watch = VersionWatch::new(&columns(), &Arc::new(seasonal));
+    // On the hour.
+    let mut traffic = Traffic::new(START - START % 3_600);
+    let mut minute = |watch: &mut VersionWatch, shift: u64| {
+        traffic.now += 59;
+        traffic.second(watch, shift)
+    };
+    let (week, mut drifted) = (168 * 60, 0);
+    for passed in 0..week {
+        let look = minute(&mut watch, if passed / 60 % 2 == 0 { 0 } else { 72 });
+        drifted += u32::from(look.verdict == Verdict::Drift);
+    }
+    assert!(drifted > 1_000, "while it learns, every second hour drifts");
+    (0..10).for_each(|_| drop(minute(&mut watch, 0)));
+    for passed in 10..240 {
+        let look = minute(&mut watch, if passed / 60 % 2 == 0 { 0 } else { 72 });
+        assert_eq!(look.verdict, Verdict::Ok, "minute {passed}");
+        assert!(look.columns[0].season.is_some_and(|season| season.samples == look.columns[0].samples));
+    }
+    let look = (0..5).map(|_| minute(&mut watch, 72)).last().unwrap();
+    assert_eq!(look.verdict, Verdict::Drift, "what is usual in one hour is not in another");
+}
+
+#[test]
+fn a_feature_of_64_bins_leaves_room_for_its_alarm_in_10_kib() {
+    const FEATURES: usize = 100;
+    const SLOTS: usize = 69;
+    let of_64_bins = |index: usize| RecordedColumn {
+        slots: index * SLOTS..(index + 1) * SLOTS,
+        sums: index * 4..index * 4 + 4,
+        reference: Some(Reference {
+            counts: vec![100; SLOTS],
+            groups: (0..SLOTS).map(|slot| (slot * 14 / SLOTS) as u8).collect(),
+            group_count: 14,
+            ..Reference::default()
+        }),
+        ..columns()[0].clone()
+    };
+    let columns: Vec<RecordedColumn> = (0..FEATURES).map(of_64_bins).collect();
+    let mut watch = VersionWatch::new(&columns, &settings());
+    let empty = watch.resident_bytes();
+    let mut totals = Totals { slots: vec![0; FEATURES * SLOTS], sums: vec![0; FEATURES * 4], ..Totals::default() };
+    let mut at = Duration::from_secs(START);
+    // As many looks as fill every slice of every window: of a day, an hour, five minutes, a minute.
+    let steps = [(7_200, 13), (300, 13), (15, 21), (5, 13)];
+    for step in steps.into_iter().flat_map(|(step, looks)| std::iter::repeat_n(step, looks)) {
+        at += Duration::from_secs(step);
+        totals.slots.iter_mut().for_each(|count| *count += 17 * step);
+        totals.rows += 17 * SLOTS as u64 * step;
+        watch.look(at, &columns, &totals);
+    }
+    let per_feature = watch.resident_bytes() / FEATURES;
+    assert!(per_feature > empty / FEATURES + 4_000, "{per_feature}, of which {empty} for all when empty");
+    assert!(per_feature + 2_560 <= 10_240, "{per_feature} bytes, without the alarm");
+}

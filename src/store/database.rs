@@ -1,0 +1,122 @@
+//! Opens the database, or a new one in place of a damaged one.
+//!
+//! Damage is looked for once, when the file is opened (`PRAGMA quick_check`): a database that is found damaged while it
+//! is written to says so with every write, and the next start puts it aside.
+//!
+//! Invariant: a file that was put aside is never written to or deleted.
+
+use super::{StoreError, migrations};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row, SqlitePool};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The database's file in the state directory.
+const FILE: &str = "tidegate.db";
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One for the writer, one for whoever reads meanwhile.
+const CONNECTIONS: u32 = 2;
+
+/// SQLite's result codes of a damaged file and of one that is no database.
+/// <https://www.sqlite.org/rescode.html>
+const DAMAGED: [u8; 2] = [11, 26];
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database in `directory`, which is made if it is not there. `unix` is the time now.
+    ///
+    /// # Errors
+    /// When there is no place to write, and when the database is of a newer release. A damaged one is put aside.
+    pub async fn open(directory: &Path, unix: Duration) -> Result<Self, StoreError> {
+        let failed = |cause| StoreError::Directory { path: directory.to_owned(), cause };
+        tokio::fs::create_dir_all(directory).await.map_err(failed)?;
+        let path = directory.join(FILE);
+        match Self::open_file(&path, unix).await {
+            Err(StoreError::Database(error)) if is_damage(&error) => {
+                let aside = put_aside(&path, unix).await?;
+                tracing::error!(
+                    cause = %error,
+                    aside = %aside.display(),
+                    "the state database is damaged; it is put aside and a new one is begun"
+                );
+                Self::open_file(&path, unix).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open_file(path: &Path, unix: Duration) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT)
+            // Whoever waits says so; statements in the log help nobody.
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
+        let store = Self { pool };
+        match store.check_and_migrate(unix).await {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn check_and_migrate(&self, unix: Duration) -> Result<(), StoreError> {
+        let found: String = sqlx::query("PRAGMA quick_check(1)").fetch_one(&self.pool).await?.try_get(0)?;
+        if found != "ok" {
+            return Err(StoreError::Database(sqlx::Error::Protocol(format!("{DAMAGE}: {found}"))));
+        }
+        migrations::migrate(&self.pool, unix).await
+    }
+
+    /// Writes what is still in the log into the file and closes it.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+}
+
+/// How the outcome of a check is told apart from other errors.
+const DAMAGE: &str = "quick_check found damage";
+
+fn is_damage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(text) => text.starts_with(DAMAGE),
+        // The low byte of an extended code is the primary one.
+        sqlx::Error::Database(error) => {
+            let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
+            DAMAGED.contains(&(code as u8))
+        }
+        _ => false,
+    }
+}
+
+/// Renames a database and what belongs to it; answers its new name.
+async fn put_aside(path: &Path, unix: Duration) -> Result<PathBuf, StoreError> {
+    let aside = |ending: &str| {
+        let name = format!("{FILE}.corrupt-{}{ending}", unix.as_secs());
+        (path.with_file_name(format!("{FILE}{ending}")), path.with_file_name(name))
+    };
+    for ending in ["", "-wal", "-shm"] {
+        let (from, to) = aside(ending);
+        match tokio::fs::rename(&from, &to).await {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::PutAside { path: from, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(aside("").1)
+}

@@ -1,0 +1,74 @@
+//! The one who writes: jobs come in on a bounded queue and are done one after the other.
+//!
+//! Whoever hands in a job never waits for a disk. What does not fit into the queue is dropped and counted: the next
+//! snapshot holds everything that the dropped one did.
+//!
+//! Invariant: a write that fails or hangs costs that write and a log line, nothing else.
+
+use super::{AlertRow, SnapshotRow, StateHealth, Store, StoreError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Jobs that may wait.
+const QUEUE: usize = 8;
+
+/// How long a write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What there is to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Snapshots of versions.
+    Snapshots(Vec<SnapshotRow>),
+    /// All alerts there are.
+    Alerts(Vec<AlertRow>),
+}
+
+/// The near end of the queue.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    jobs: mpsc::Sender<Job>,
+    health: Arc<StateHealth>,
+}
+
+impl Keeper {
+    /// Hands a job in, or drops and counts it when the queue is full.
+    pub fn hand_in(&self, job: Job) {
+        if self.jobs.try_send(job).is_err() {
+            self.health.note_dropped();
+        }
+    }
+
+    /// Hands a last job in, with patience: what a process writes before it ends.
+    pub async fn hand_in_last(&self, job: Job) {
+        if self.jobs.send_timeout(job, PATIENCE).await.is_err() {
+            self.health.note_dropped();
+        }
+    }
+}
+
+/// Both ends of the queue: the near one, and the future that writes until every near end is gone, and then closes the
+/// store.
+pub fn keep(store: Store, health: Arc<StateHealth>) -> (Keeper, impl Future<Output = ()> + Send + 'static) {
+    let (jobs, mut waiting) = mpsc::channel(QUEUE);
+    let started = Instant::now();
+    let keeper = Keeper { jobs, health: Arc::clone(&health) };
+    let write = async move {
+        while let Some(job) = waiting.recv().await {
+            let written = tokio::time::timeout(PATIENCE, do_job(&store, &job)).await;
+            let outcome = written.unwrap_or(Err(StoreError::Late(PATIENCE)));
+            health.note(&outcome, started.elapsed());
+        }
+        // A disk that hangs must not keep the process from ending.
+        let _ = tokio::time::timeout(PATIENCE, store.close()).await;
+    };
+    (keeper, write)
+}
+
+async fn do_job(store: &Store, job: &Job) -> Result<(), StoreError> {
+    match job {
+        Job::Snapshots(rows) => store.save_snapshots(rows).await,
+        Job::Alerts(rows) => store.save_alerts(rows).await,
+    }
+}

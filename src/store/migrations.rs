@@ -1,0 +1,59 @@
+//! The schema, one step after the other.
+//!
+//! Steps are never changed once released, only added: a database of any release can then be brought to this one's.
+//!
+//! Invariant: a step and the row that says it was applied are one transaction.
+
+use super::StoreError;
+use sqlx::{Row, SqlitePool};
+use std::time::Duration;
+
+/// The steps, from schema 1 on; each is a list of statements.
+const STEPS: &[&[&str]] = &[&[
+    "CREATE TABLE monitor_snapshots (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        profile_hash INTEGER NOT NULL,
+        replica TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        blob BLOB NOT NULL,
+        PRIMARY KEY (model, version, profile_hash, replica)
+    ) STRICT",
+    "CREATE TABLE alerts (
+        id TEXT PRIMARY KEY,
+        open INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT",
+]];
+
+/// The schema of this release.
+pub(super) fn newest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// Brings a database to the schema of this release. `unix` is the time now.
+pub(super) async fn migrate(pool: &SqlitePool, unix: Duration) -> Result<(), StoreError> {
+    let table =
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
+    sqlx::query(table).execute(pool).await?;
+    let found: i64 =
+        sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version").fetch_one(pool).await?.try_get(0)?;
+    if found > newest() {
+        return Err(StoreError::NewerSchema { found, known: newest() });
+    }
+    for (version, statements) in (1_i64..).zip(STEPS).filter(|(version, _)| *version > found) {
+        let mut transaction = pool.begin().await?;
+        for statement in *statements {
+            sqlx::query(*statement).execute(&mut *transaction).await?;
+        }
+        sqlx::query("INSERT INTO schema_version (version, applied_at) VALUES (?, ?)")
+            .bind(version)
+            .bind(i64::try_from(unix.as_secs()).unwrap_or(i64::MAX))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}

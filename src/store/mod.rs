@@ -1,0 +1,74 @@
+//! What outlives the process: a SQLite database in the state directory.
+//!
+//! Windows and alarms are written as snapshots, so that a restart neither forgets what was measured nor begins the
+//! search for a change anew; alerts, so that an incident keeps its id. The room stores rows and knows nothing of what
+//! they mean; others decide what to write and when.
+//!
+//! One file, one writer: SQLite in WAL mode, where readers never wait, a crash of the process loses nothing that was
+//! committed, and one of the machine at most the last commits. Rows of a shared database were considered: they come with
+//! replicas, behind the same calls.
+//!
+//! # Tables
+//! | table | one row per | |
+//! |---|---|---|
+//! | `schema_version` | migration that was applied | its number and when |
+//! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
+//! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
+//!
+//! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
+//! is renamed aside (`tidegate.db.corrupt-<unix time>`) and a new one begun: losing a month of windows is bad, not
+//! serving is worse.
+//!
+//! Invariant: no error here ends the process; every call either did its work or says why not.
+
+mod alerts;
+mod database;
+mod health;
+mod keeper;
+mod migrations;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub use alerts::AlertRow;
+pub use database::Store;
+pub use health::StateHealth;
+pub use keeper::{Job, Keeper, keep};
+pub use snapshots::{SnapshotKey, SnapshotRow};
+
+use std::path::PathBuf;
+
+/// Why the store did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory is not there and cannot be made, or is none.
+    #[error("cannot make the state directory {path}: {cause}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A damaged database could not be put aside.
+    #[error("cannot put the damaged database {path} aside: {cause}")]
+    PutAside {
+        /// The database.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The database was written by a newer release.
+    #[error("the state database has schema {found}, this release knows up to {known}")]
+    NewerSchema {
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// What SQLite says.
+    #[error("the state database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database did not answer in time: a disk that hangs.
+    #[error("the state database did not answer within {0:?}")]
+    Late(std::time::Duration),
+}
