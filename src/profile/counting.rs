@@ -242,7 +242,8 @@ impl StringCounter {
     /// A counter of the most frequent strings that were surveyed.
     pub(super) fn new(survey: &StringSurvey, options: &ProfileOptions) -> Self {
         let strings = survey.most_frequent(MAX_BINS).into_iter().map(|(string, _)| string);
-        let position: HashMap<String, usize> = strings.enumerate().map(|(position, string)| (string, position)).collect();
+        let position: HashMap<String, usize> =
+            strings.enumerate().map(|(position, string)| (string, position)).collect();
         let bins = position.len();
         Self {
             position,

@@ -76,7 +76,13 @@ fn learn_column(learned: &LearnedColumn) -> Result<Column, ProfileError> {
     };
     if is_text {
         let missing = counts[texts.missing()];
-        return Ok(Column { kind: Kind::String, missing, other: rows - missing, categories: Some(Vec::new()), ..column });
+        return Ok(Column {
+            kind: Kind::String,
+            missing,
+            other: rows - missing,
+            categories: Some(Vec::new()),
+            ..column
+        });
     }
     let column = Column {
         missing: counts[floats::MISSING],
@@ -160,11 +166,7 @@ fn merge(finite: &[u64]) -> Vec<Bin> {
     }
     while bins.len() > LEARNED_BINS {
         let joint = |pair: usize| {
-            if bins[pair].alone || bins[pair + 1].alone {
-                u64::MAX
-            } else {
-                bins[pair].count + bins[pair + 1].count
-            }
+            if bins[pair].alone || bins[pair + 1].alone { u64::MAX } else { bins[pair].count + bins[pair + 1].count }
         };
         let Some(lightest) = (0..bins.len() - 1).min_by_key(|&pair| joint(pair)) else { break };
         let above = bins.remove(lightest + 1);

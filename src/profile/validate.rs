@@ -38,7 +38,11 @@ fn validate_head(profile: &Profile) -> Result<(), ProfileError> {
         return wrong("format", "1 or 2", "0".to_owned());
     }
     if profile.frozen_from_traffic != (profile.source == Source::Live) {
-        return wrong("frozen_from_traffic", "true exactly if the source is live", profile.frozen_from_traffic.to_string());
+        return wrong(
+            "frozen_from_traffic",
+            "true exactly if the source is live",
+            profile.frozen_from_traffic.to_string(),
+        );
     }
     match &profile.created {
         Some(created) if !is_rfc_3339(created) => wrong("created", "a time in RFC 3339", format!("{created:?}")),
@@ -57,7 +61,8 @@ fn is_rfc_3339(text: &str) -> bool {
     };
     let fraction = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
     let (fraction, zone) = rest.split_at(fraction);
-    let fraction_fits = fraction.is_empty() || fraction.len() > 1 && fraction.iter().filter(|b| **b == b'.').count() == 1;
+    let fraction_fits =
+        fraction.is_empty() || fraction.len() > 1 && fraction.iter().filter(|b| **b == b'.').count() == 1;
     let zone_fits = zone == b"Z" || matches(b"+00:00", zone) || matches(b"-00:00", zone);
     matches(form, time) && fraction_fits && zone_fits
 }

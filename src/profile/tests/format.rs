@@ -49,7 +49,11 @@ fn violations(schema: &Value, root: &Value, value: &Value, path: &str, found: &m
             "maxItems" if list.is_some_and(|list| list.len() > number(says)) => wrong("maxItems"),
             "required" => {
                 let absent = |name: &Value| object.is_some_and(|object| !object.contains_key(name.as_str().unwrap()));
-                says.as_array().unwrap().iter().filter(|name| absent(name)).for_each(|name| wrong(&format!("no {name}")));
+                says.as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|name| absent(name))
+                    .for_each(|name| wrong(&format!("no {name}")));
             }
             "additionalProperties" => {
                 let known = &schema["properties"];
@@ -112,7 +116,9 @@ fn every_written_profile_is_as_the_schema_says() {
     }
     let spoilt = br#"{"format": 3, "rows": -1, "inputs": [{"name": "", "kin": 1}]}"#;
     let found = violations_of(spoilt).join("\n");
-    for part in ["/format: enum", "/rows: minimum", "no \"outputs\"", "/inputs/0: unknown kin", "/inputs/0/name: minLength"] {
+    for part in
+        ["/format: enum", "/rows: minimum", "no \"outputs\"", "/inputs/0: unknown kin", "/inputs/0/name: minLength"]
+    {
         assert!(found.contains(part), "{part} is not in {found}");
     }
 }
@@ -121,9 +127,8 @@ fn every_written_profile_is_as_the_schema_says() {
 fn the_schema_knows_every_field_and_no_other() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
-    let documents = [full(), learned(), reduced()].map(|profile| -> Value {
-        serde_json::from_slice(&profile.to_json().unwrap()).unwrap()
-    });
+    let documents = [full(), learned(), reduced()]
+        .map(|profile| -> Value { serde_json::from_slice(&profile.to_json().unwrap()).unwrap() });
     let head: std::collections::BTreeSet<String> = documents.iter().flat_map(names).collect();
     assert_eq!(head, names(&schema["properties"]));
     let columns = documents.iter().flat_map(|document| {
@@ -186,7 +191,10 @@ fn a_profile_that_covers_part_of_a_tensor_does_not_fit() {
     );
     let mut partial = reduced();
     partial.inputs.pop();
-    assert!(matches!(partial.check(&signature(DataType::Fp32, 784)), Err(ProfileError::IncompleteTensor { found: 3, .. })));
+    assert!(matches!(
+        partial.check(&signature(DataType::Fp32, 784)),
+        Err(ProfileError::IncompleteTensor { found: 3, .. })
+    ));
     let mut mixed = reduced();
     mixed.inputs.push(Column { name: "a".to_owned(), ..profile.inputs[0].clone() });
     assert!(matches!(mixed.check(&signature(DataType::Fp32, 1)), Err(ProfileError::IncompleteTensor { found: 5, .. })));

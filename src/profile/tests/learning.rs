@@ -66,7 +66,8 @@ fn estimates_are_close_and_bins_at_most_as_many_as_are_allowed() {
 
 #[test]
 fn columns_with_more_rows_than_were_counted_are_taken_as_they_are() {
-    let column = |rows| LearnedColumn { spec: spec("a", DataType::Fp32), counts: log_linear(&vec![1.5; rows]), critical: false };
+    let column =
+        |rows| LearnedColumn { spec: spec("a", DataType::Fp32), counts: log_linear(&vec![1.5; rows]), critical: false };
     assert_eq!(learn(&[column(12)], 10).unwrap().rows, 12);
     assert_eq!(learn(&[column(12)], 20).unwrap().rows, 20);
 }

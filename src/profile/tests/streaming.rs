@@ -133,7 +133,8 @@ fn strings_that_do_not_fit_are_listed_if_frequent_and_counted_exactly() {
 #[test]
 fn rows_by_hour_of_the_week_are_counted_in_the_groups_of_the_column() {
     assert_eq!([0, 3600, -1, 4 * 86_400].map(hour_of_week), [72, 73, 71, 0]);
-    let values: Vec<f64> = (0..33_600).map(|row| f64::from(row % 168) + if row % 5 == 0 { f64::NAN } else { 0.0 }).collect();
+    let values: Vec<f64> =
+        (0..33_600).map(|row| f64::from(row % 168) + if row % 5 == 0 { f64::NAN } else { 0.0 }).collect();
     let hours: Vec<u8> = (0..33_600_u32).map(|row| (row % 168) as u8).collect();
     let options = ProfileOptions { hours: true, ..ProfileOptions::default() };
     let column = twice(DataType::Fp32, &values, &hours, options);
