@@ -13,10 +13,10 @@
 //! Invariant: values are put on the tensor's grid before anything is derived from them, so that a reference value and
 //! the same live value are in the same bin.
 
-use super::counting::{NumberCounter, StringCounter};
+use super::counting::{Counter, NumberCounter, ProfileCounter, StringCounter};
 use super::edges::Grid;
 use super::survey::{NumberSurvey, StringSurvey, column_budget};
-use super::{Column, Profile, ProfileError, Source, Statistic};
+use super::{Profile, ProfileError, Source, Statistic};
 use crate::sketch::MAX_BINS;
 use crate::tensor::DataType;
 use std::collections::BTreeSet;
@@ -71,7 +71,7 @@ pub struct ColumnSpec {
 
 /// A column of the builder that handed it out, and of the counter that the builder became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ColumnKey(usize);
+pub struct ColumnKey(pub(super) usize);
 
 /// Takes in the values of the first reading, and makes a [`Profile`] of them if they fit into memory.
 #[derive(Debug, Default)]
@@ -80,24 +80,10 @@ pub struct ProfileBuilder {
     columns: Vec<(ColumnSpec, Survey)>,
 }
 
-/// Takes in the same values again and makes a [`Profile`] of them.
-#[derive(Debug)]
-pub struct ProfileCounter {
-    options: ProfileOptions,
-    rows: u64,
-    columns: Vec<(ColumnSpec, Counter)>,
-}
-
 #[derive(Debug)]
 enum Survey {
     Numbers(NumberSurvey),
     Strings(StringSurvey),
-}
-
-#[derive(Debug)]
-enum Counter {
-    Numbers(NumberCounter),
-    Strings(StringCounter),
 }
 
 impl Default for ProfileOptions {
@@ -249,83 +235,7 @@ impl ProfileBuilder {
             };
             counters.push((spec, counter));
         }
-        Ok(ProfileCounter { options, rows, columns: counters })
-    }
-}
-
-impl ProfileCounter {
-    /// Takes in more numbers of a column, as in the first reading. `hours` are their hours of the week, as
-    /// [`hour_of_week`](super::hour_of_week) has them, one for each; none where times are not known.
-    ///
-    /// # Errors
-    /// [`ProfileError::WrongValues`] for a column of strings.
-    pub fn absorb_numbers(
-        &mut self,
-        column: ColumnKey,
-        numbers: impl IntoIterator<Item = f64>,
-        hours: &[u8],
-    ) -> Result<(), ProfileError> {
-        match &mut self.columns[column.0] {
-            (_, Counter::Numbers(counter)) => {
-                for (row, number) in numbers.into_iter().enumerate() {
-                    counter.push(number, hours.get(row).copied());
-                }
-                Ok(())
-            }
-            (spec, Counter::Strings(_)) => Err(wrong_values(spec, "strings", "numbers")),
-        }
-    }
-
-    /// Takes in more strings of a column, as in the first reading; `hours` as for numbers.
-    ///
-    /// # Errors
-    /// [`ProfileError::WrongValues`] for a column of numbers.
-    pub fn absorb_strings<'a>(
-        &mut self,
-        column: ColumnKey,
-        strings: impl IntoIterator<Item = Option<&'a [u8]>>,
-        hours: &[u8],
-    ) -> Result<(), ProfileError> {
-        match &mut self.columns[column.0] {
-            (_, Counter::Strings(counter)) => {
-                for (row, string) in strings.into_iter().enumerate() {
-                    counter.push(string, hours.get(row).copied());
-                }
-                Ok(())
-            }
-            (spec, Counter::Numbers(_)) => Err(wrong_values(spec, "numbers", "strings")),
-        }
-    }
-
-    /// Makes the profile.
-    ///
-    /// # Errors
-    /// [`ProfileError::DataChanged`] when the second reading had other values than the first, and equal names.
-    pub fn finish(self) -> Result<Profile, ProfileError> {
-        let Self { options, rows, columns } = self;
-        let mut profile =
-            Profile { rows, source: options.source, created: options.created.clone(), ..Profile::default() };
-        for (spec, counter) in columns {
-            let found = match &counter {
-                Counter::Numbers(counter) => counter.rows(),
-                Counter::Strings(counter) => counter.rows(),
-            };
-            if found != rows {
-                let (expected, found) = (format!("{rows} values"), format!("{found} values"));
-                return Err(ProfileError::DataChanged { column: spec.name, expected, found });
-            }
-            let side = match spec.side {
-                Side::Input => &mut profile.inputs,
-                Side::Output => &mut profile.outputs,
-            };
-            let column = empty_column(spec, rows, &options);
-            side.push(match counter {
-                Counter::Numbers(counter) => counter.finish(column)?,
-                Counter::Strings(counter) => counter.finish(column),
-            });
-        }
-        profile.validate()?;
-        Ok(profile)
+        Ok(ProfileCounter::new(options, rows, counters))
     }
 }
 
@@ -338,23 +248,11 @@ impl Survey {
     }
 }
 
-fn empty_column(spec: ColumnSpec, rows: u64, options: &ProfileOptions) -> Column {
-    Column {
-        critical: options.critical.contains(&spec.name),
-        tensor: spec.tensor,
-        index: spec.index,
-        name: spec.name,
-        statistic: spec.statistic,
-        rows,
-        ..Column::default()
-    }
-}
-
 fn check_rows(spec: &ColumnSpec, expected: u64, found: u64) -> Result<(), ProfileError> {
     let unequal = || ProfileError::UnequalColumns { column: spec.name.clone(), expected, found };
     if expected == found { Ok(()) } else { Err(unequal()) }
 }
 
-fn wrong_values(spec: &ColumnSpec, expected: &'static str, found: &'static str) -> ProfileError {
+pub(super) fn wrong_values(spec: &ColumnSpec, expected: &'static str, found: &'static str) -> ProfileError {
     ProfileError::WrongValues { column: spec.name.clone(), expected, found }
 }

@@ -37,8 +37,9 @@ mod survey;
 mod tests;
 mod validate;
 
-pub use builder::{ColumnKey, ColumnSpec, ProfileBuilder, ProfileCounter, ProfileOptions, Side};
+pub use builder::{ColumnKey, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
 pub use column::{Category, Column, Kind, Statistic};
+pub use counting::ProfileCounter;
 pub use error::ProfileError;
 pub use groups::{Groups, ordered_groups, unordered_groups};
 pub use learn::{LEARNED_BINS, LearnedColumn, learn};

@@ -1,33 +1,29 @@
-//! Counts of one column on edges that are already chosen.
+//! Numbers, counted on edges that are already chosen.
 //!
-//! The same counter takes in the values of a second reading and the distinct values that a first reading kept, so that
-//! a profile is the same whichever way it was made. Candidates for atoms get bins of their own; those that turn out to
-//! have 1 % of the mass or less give their edges up at the end, which only adds counters up.
+//! Candidates for atoms get bins of their own; those that turn out to have 1 % of the mass or less give their edges up
+//! at the end, which only adds counters up.
 //!
 //! A model may answer a row a little differently the second time. Values beyond the edges that the first reading chose
 //! therefore widen the outermost bins instead of being an error.
 //!
 //! Invariant: every value is counted once, and counts are those of the final edges.
 
-use super::builder::{ColumnSpec, MAX_CODES, MAX_DISCRETE, ProfileOptions};
-use super::edges::{Grid, atom_edges, is_atom, quantile_edges, rising};
-use super::moments::{Moments, scale_of};
-use super::seasons::HourCounts;
-use super::survey::{NumberSurvey, StringSurvey};
-use super::{Category, Column, Kind, ProfileError};
-use crate::sketch::MAX_BINS;
+use super::{SPECIALS, set_hours};
+use crate::profile::builder::{ColumnSpec, MAX_CODES, MAX_DISCRETE, ProfileOptions};
+use crate::profile::edges::{Grid, atom_edges, is_atom, quantile_edges, rising};
+use crate::profile::moments::{Moments, scale_of};
+use crate::profile::seasons::HourCounts;
+use crate::profile::survey::NumberSurvey;
+use crate::profile::{Column, Kind, ProfileError};
 use crate::tensor::DataType;
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
-/// Counters after those of the bins or categories: missing, negative and positive infinite, other.
-const SPECIALS: usize = 4;
 /// Values whose moments are computed together.
 const PIECE: usize = 1024;
 
 /// Counts of numbers.
 #[derive(Debug)]
-pub(super) struct NumberCounter {
+pub(in crate::profile) struct NumberCounter {
     grid: Grid,
     kind: Kind,
     /// All edges, those of the candidates too.
@@ -49,19 +45,9 @@ pub(super) struct NumberCounter {
     strays: u64,
 }
 
-/// Counts of strings.
-#[derive(Debug)]
-pub(super) struct StringCounter {
-    position: HashMap<String, usize>,
-    counts: Vec<u64>,
-    specials: [u64; SPECIALS],
-    distinct: Option<u64>,
-    hours: Option<HourCounts>,
-}
-
 impl NumberCounter {
     /// A counter on edges that suit what was surveyed.
-    pub(super) fn new(survey: &NumberSurvey, spec: &ColumnSpec, options: &ProfileOptions) -> Self {
+    pub(in crate::profile) fn new(survey: &NumberSurvey, spec: &ColumnSpec, options: &ProfileOptions) -> Self {
         let (grid, distinct) = (survey.grid(), survey.weighted());
         let kind = kind_of(survey, &distinct, spec, options);
         let mut candidates = Vec::new();
@@ -100,7 +86,7 @@ impl NumberCounter {
     }
 
     /// Takes in all that an exact survey kept.
-    pub(super) fn replay(&mut self, survey: &NumberSurvey) {
+    pub(in crate::profile) fn replay(&mut self, survey: &NumberSurvey) {
         for &(value, count) in survey.weighted().iter() {
             self.add_finite(value, count);
         }
@@ -108,7 +94,7 @@ impl NumberCounter {
     }
 
     /// Takes in a number and, where these are kept, its hour of the week.
-    pub(super) fn push(&mut self, number: f64, hour: Option<u8>) {
+    pub(in crate::profile) fn push(&mut self, number: f64, hour: Option<u8>) {
         let number = self.grid.round(number);
         let bins = self.counts.len();
         let special = if number.is_nan() {
@@ -133,12 +119,12 @@ impl NumberCounter {
     }
 
     /// Values that were taken in.
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::profile) fn rows(&self) -> u64 {
         self.counts.iter().chain(&self.specials).sum::<u64>() + self.strays
     }
 
     /// The column.
-    pub(super) fn finish(mut self, column: Column) -> Result<Column, ProfileError> {
+    pub(in crate::profile) fn finish(mut self, column: Column) -> Result<Column, ProfileError> {
         if self.strays > 0 {
             let (expected, found) = ("no finite values".to_owned(), format!("{} finite values", self.strays));
             return Err(ProfileError::DataChanged { column: column.name, expected, found });
@@ -238,65 +224,6 @@ impl NumberCounter {
     }
 }
 
-impl StringCounter {
-    /// A counter of the most frequent strings that were surveyed.
-    pub(super) fn new(survey: &StringSurvey, options: &ProfileOptions) -> Self {
-        let strings = survey.most_frequent(MAX_BINS).into_iter().map(|(string, _)| string);
-        let position: HashMap<String, usize> =
-            strings.enumerate().map(|(position, string)| (string, position)).collect();
-        let bins = position.len();
-        Self {
-            position,
-            counts: vec![0; bins],
-            specials: [0; SPECIALS],
-            distinct: survey.distinct(),
-            hours: options.hours.then(|| HourCounts::new(bins + SPECIALS)),
-        }
-    }
-
-    /// Takes in all that an exact survey kept.
-    pub(super) fn replay(&mut self, survey: &StringSurvey) {
-        for (string, count) in survey.most_frequent(MAX_BINS) {
-            self.counts[self.position[&string]] = count;
-        }
-        self.specials[0] = survey.missing();
-        self.specials[3] = survey.rows() - survey.missing() - self.counts.iter().sum::<u64>();
-    }
-
-    /// Takes in a string, or none, and, where these are kept, its hour of the week.
-    pub(super) fn push(&mut self, string: Option<&[u8]>, hour: Option<u8>) {
-        let bins = self.counts.len();
-        let listed = |string: &[u8]| self.position.get(std::str::from_utf8(string).ok()?).copied();
-        let slot = string.map_or(bins, |string| listed(string).unwrap_or(bins + 3));
-        match self.counts.get_mut(slot) {
-            Some(count) => *count += 1,
-            None => self.specials[slot - bins] += 1,
-        }
-        if let (Some(hours), Some(hour)) = (&mut self.hours, hour) {
-            hours.add(hour, slot);
-        }
-    }
-
-    /// Values that were taken in.
-    pub(super) fn rows(&self) -> u64 {
-        self.counts.iter().chain(&self.specials).sum()
-    }
-
-    /// The column.
-    pub(super) fn finish(self, column: Column) -> Column {
-        let [missing, _, _, other] = self.specials;
-        let mut listed: Vec<(String, usize)> = self.position.into_iter().collect();
-        listed.sort_by(|a, b| self.counts[b.1].cmp(&self.counts[a.1]).then_with(|| a.0.cmp(&b.0)));
-        let mut bin_of = vec![0; self.counts.len()];
-        listed.iter().enumerate().for_each(|(bin, (_, counted))| bin_of[*counted] = bin);
-        let category = |(value, counted): (String, usize)| Category { value, count: self.counts[counted] };
-        let categories = Some(listed.into_iter().map(category).collect());
-        let mut column = Column { kind: Kind::String, missing, other, categories, distinct: self.distinct, ..column };
-        set_hours(&mut column, self.hours.as_ref(), &bin_of);
-        column
-    }
-}
-
 fn kind_of(survey: &NumberSurvey, distinct: &[(f64, u64)], spec: &ColumnSpec, options: &ProfileOptions) -> Kind {
     let is = |value: f64, other: f64| value.total_cmp(&other).is_eq();
     let known = survey.is_exact() && !distinct.is_empty();
@@ -317,20 +244,4 @@ fn most_frequent(distinct: &[(f64, u64)]) -> impl Iterator<Item = f64> {
     let mut codes = distinct.to_vec();
     codes.sort_by_key(|&(_, count)| Reverse(count));
     codes.into_iter().take(MAX_CODES).map(|(code, _)| code)
-}
-
-/// Puts counters by hour into the column, whose other counters are final.
-fn set_hours(column: &mut Column, hours: Option<&HourCounts>, bin_of: &[usize]) {
-    let Some(hours) = hours else { return };
-    let (groups, slots) = (column.groups(), column.slots());
-    let specials = [slots.missing(), slots.negative_infinite(), slots.positive_infinite()];
-    let group_of = |counted: usize| {
-        let slot = match counted.checked_sub(bin_of.len()) {
-            None => slots.bin(bin_of[counted]),
-            // Only columns without an order have other values, and those have a slot for the unseen.
-            Some(special) => specials.get(special).copied().or(slots.unseen()).unwrap_or(slots.missing()),
-        };
-        usize::from(groups.of_slot[slot])
-    };
-    column.hour_of_week = Some(hours.by_group(group_of, groups.count));
 }
