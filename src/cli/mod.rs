@@ -81,11 +81,26 @@ struct ServeArgs {
 #[derive(Debug, Args)]
 struct ProfileArgs {
     /// The version's directory, which holds model.onnx.
-    #[arg(long, value_name = "VERSION_DIR")]
-    model: PathBuf,
-    /// Rows of training data as CSV; the header line names the features.
-    #[arg(long, value_name = "CSV")]
-    data: PathBuf,
+    #[arg(long, value_name = "VERSION_DIR", required_unless_present = "schema")]
+    model: Option<PathBuf>,
+    /// Rows of training data as CSV, whose header line names the features, or as Parquet. May be larger than memory and
+    /// is then read twice.
+    #[arg(long, value_name = "FILE", required_unless_present = "schema")]
+    data: Option<PathBuf>,
+    /// Format of the data [default: parquet if the name ends so, else csv].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<profile::Format>,
+    /// Names of the features in the model's order; columns that differ are refused [default: those of the profile.json
+    /// that is there, else the header's].
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    features: Vec<String>,
+    /// Columns that are no features, such as labels.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    ignore: Vec<String>,
+    /// Column of the rows' times, which is no feature: RFC 3339, seconds since 1970, or Parquet's timestamps. Keeps
+    /// counts by hour of the week, for traffic that follows it.
+    #[arg(long, value_name = "NAME")]
+    time: Option<String>,
     /// Number columns that are codes of categories, without an order.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     categorical: Vec<String>,
@@ -101,6 +116,9 @@ struct ProfileArgs {
     /// Shared library of ONNX Runtime [default: looked for].
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
+    /// Print the JSON Schema of profile.json instead.
+    #[arg(long, conflicts_with_all = ["model", "data"])]
+    schema: bool,
 }
 
 #[derive(Debug, Args)]

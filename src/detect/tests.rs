@@ -1,5 +1,7 @@
 //! Distances and verdicts against values worked out by hand, and their properties.
 
+mod degenerate;
+
 use super::*;
 use crate::profile::{Column, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
 use crate::sketch::{Live, Reference, SUMS, log_linear::nanoseconds};

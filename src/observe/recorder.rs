@@ -146,7 +146,7 @@ impl Shard {
                         }
                     }
                 }
-                _ => of_column.for_each(|&value| self.count(column, f64::from(value))),
+                layout => of_column.for_each(|&value| self.slots.add(column.first_slot + layout.slot_f32(value), 1)),
             }
         }
     }

@@ -5,6 +5,7 @@
 //!
 //! Invariant: [`Column::reference`] has as many counters as [`Column::layout`] has slots.
 
+use super::edges::Grid;
 use super::{Groups, ProfileError, ordered_groups, unordered_groups};
 use crate::sketch::{BinLayout, CategoryLayout, ColumnLayout, FixedPoint, Reference, Slots};
 use crate::tensor::DataType;
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a column's values are binned and compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Numbers on quantile bins, with an atom for each value that has more than 1 % of the mass.
+    #[default]
     Numeric,
     /// Whole numbers, few of them: an atom each.
     Discrete,
@@ -51,8 +53,8 @@ pub struct Category {
     pub count: u64,
 }
 
-/// One column of the reference data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One column of the reference data. The null rate is `missing` over `rows`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// The tensor's name.
@@ -74,7 +76,8 @@ pub struct Column {
     pub negative_infinite: u64,
     /// Rows with positive infinity, or the highest finite number of the tensor's type.
     pub positive_infinite: u64,
-    /// Lowest finite value; null if there is none, and for strings.
+    /// Lowest finite value; null if there is none, and for strings. This and the next three are estimates in a column
+    /// that was learned from traffic, see [`learn`](super::learn).
     pub minimum: Option<f64>,
     /// Highest finite value; null likewise.
     pub maximum: Option<f64>,
@@ -82,6 +85,10 @@ pub struct Column {
     pub mean: Option<f64>,
     /// Population standard deviation of the finite values; null likewise.
     pub std: Option<f64>,
+    /// How many distinct finite values or strings there were; null when there were more than 1,024, or when nobody
+    /// counted. Not in format 1.
+    #[serde(default)]
+    pub distinct: Option<u64>,
     /// Edges of the bins, rising; the last is the next number after the maximum. Empty for strings and for columns
     /// without a finite value.
     pub edges: Vec<f64>,
@@ -100,6 +107,10 @@ pub struct Column {
     /// Whether drift of this column alone is drift of the version.
     #[serde(default)]
     pub critical: bool,
+    /// For each of the 168 hours of the week from Monday 00:00 UTC, the rows in each coarse group, in the order of
+    /// [`Column::groups`]; only where the rows had times. Not in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour_of_week: Option<Vec<Vec<u64>>>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -148,7 +159,7 @@ impl Column {
         let layout = if self.kind == Kind::String {
             let categories = self.categories.iter().flatten().map(|category| category.value.as_bytes());
             CategoryLayout::try_new(categories).map(ColumnLayout::Strings)
-        } else if self.statistic.is_none() && is_single_precision(datatype) {
+        } else if Grid::of(datatype, self.statistic.is_some()) == Grid::Single {
             BinLayout::try_new(&self.edges, categorical, self.fixed_point()).map(ColumnLayout::F32)
         } else {
             BinLayout::try_new(&self.edges, categorical, self.fixed_point()).map(ColumnLayout::F64)
@@ -184,7 +195,29 @@ impl Column {
             ordered: self.kind.is_ordered().then(|| slots.finite()),
             positions: self.positions(),
             sums: self.reference_sums(),
+            seasons: self.hour_of_week.clone(),
+            distinct: self.distinct_values(),
+            rows: self.rows,
+            categorical: !self.kind.is_ordered(),
+            std: self.std,
         }
+    }
+
+    /// Missing values among the rows, 0 to 1; 0 without rows.
+    #[must_use]
+    pub fn null_rate(&self) -> f64 {
+        if self.rows == 0 { 0.0 } else { self.missing as f64 / self.rows as f64 }
+    }
+
+    /// How many distinct finite values or strings the column has, as far as it says so: by `distinct`, or because every
+    /// bin with values holds a single one, as it may be in a profile of format 1. None for many and for unknown.
+    #[must_use]
+    pub fn distinct_values(&self) -> Option<u64> {
+        let counts = self.bin_counts();
+        let used = || (0..counts.len()).filter(|&bin| counts[bin] > 0);
+        let single = |bin: usize| self.kind == Kind::String || self.is_atom(bin);
+        let told = || (self.other == 0 && used().all(single)).then(|| used().count() as u64);
+        self.distinct.or_else(told)
     }
 
     /// The coarse group of every slot.
@@ -238,8 +271,4 @@ impl Column {
         let (first_count, last_count) = (*self.counts.first()?, *self.counts.last()?);
         Some([0, sum(first, first_count), sum(last, last_count), 0])
     }
-}
-
-fn is_single_precision(datatype: DataType) -> bool {
-    matches!(datatype, DataType::Fp32 | DataType::Fp16 | DataType::Bf16)
 }

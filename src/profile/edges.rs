@@ -4,10 +4,17 @@
 //! made of; values with more than 1 % of the mass ("atoms") would make several of those edges equal and get bins of
 //! their own instead. Two occurrences are needed for an atom, so that in fifty rows not every value is one.
 //!
-//! Invariant: edges rise strictly, enclose all values, make at most [`MAX_BINS`] bins and, for quantile edges, no more
-//! bins than there are values.
+//! Values come as distinct numbers with their counts, exact or as a summary of ranks has them: where an edge lies is a
+//! choice, and only what is then counted between edges has to be exact.
+//!
+//! Invariant: edges rise strictly, enclose all values, make at most [`MAX_BINS`] bins and, for quantile edges of exact
+//! counts, no more bins than there are values.
 
 use crate::sketch::MAX_BINS;
+use crate::tensor::DataType;
+
+/// The most values that can each have more than 1 % of the mass.
+const MOST_ATOMS: usize = 99;
 
 /// The numbers a tensor can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +26,14 @@ pub(super) enum Grid {
 }
 
 impl Grid {
+    /// The grid that a column is searched on: see [`Column::layout`](super::Column::layout).
+    pub(super) fn of(datatype: DataType, derived: bool) -> Self {
+        match datatype {
+            DataType::Fp32 | DataType::Fp16 | DataType::Bf16 if !derived => Self::Single,
+            _ => Self::Double,
+        }
+    }
+
     /// The value on the grid; both zeros as one.
     pub(super) fn round(self, value: f64) -> f64 {
         let rounded = match self {
@@ -43,18 +58,16 @@ impl Grid {
             Self::Double => value.next_up(),
         }
     }
+
+    /// The number before a value on the grid.
+    pub(super) fn next_down(self, value: f64) -> f64 {
+        -self.next_up(-value)
+    }
 }
 
-/// Distinct values, lowest first, and how often each occurs.
-pub(super) fn distinct(sorted: &[f64]) -> Vec<(f64, u64)> {
-    let mut distinct: Vec<(f64, u64)> = Vec::new();
-    for &value in sorted {
-        match distinct.last_mut() {
-            Some((last, count)) if *last >= value => *count += 1,
-            _ => distinct.push((value, 1)),
-        }
-    }
-    distinct
+/// Whether a value that occurs `count` times among `total` has more than 1 % of the mass.
+pub(super) fn is_atom(count: u64, total: u64) -> bool {
+    count > 1 && u128::from(count) * 100 > u128::from(total)
 }
 
 /// Edges that make an atom of each of these values.
@@ -62,29 +75,36 @@ pub(super) fn atom_edges(values: impl IntoIterator<Item = f64>, grid: Grid) -> V
     rising(values.into_iter().flat_map(|value| [value, grid.next_up(value)]).collect())
 }
 
-/// Edges of atoms and of quantile bins between them, about `bins` in all.
-pub(super) fn quantile_edges(sorted: &[f64], bins: usize, grid: Grid) -> Vec<f64> {
-    let (Some(&minimum), Some(&maximum)) = (sorted.first(), sorted.last()) else { return Vec::new() };
-    let is_atom = |count: u64| count > 1 && u128::from(count) * 100 > sorted.len() as u128;
-    let (atoms, others): (Vec<_>, Vec<_>) = distinct(sorted).into_iter().partition(|&(_, count)| is_atom(count));
-    let rest: Vec<f64> =
-        others.into_iter().flat_map(|(value, count)| std::iter::repeat_n(value, count as usize)).collect();
-    // Each atom adds two edges wherever it falls; there are fewer than 100 of them.
-    let parts = bins.saturating_sub(atoms.len()).max(1).min(MAX_BINS - 2 * atoms.len()).min(rest.len());
-    let mut edges = vec![minimum, grid.next_up(maximum)];
-    edges.extend(atoms.iter().flat_map(|&(value, _)| [value, grid.next_up(value)]));
-    edges.extend((1..parts).map(|part| rest[part * rest.len() / parts]));
-    rising(edges)
+/// Inner edges of quantile bins, which make `bins` in all together with the atoms, whose own edges are not among them.
+/// `distinct` are the values, lowest first, with their counts; room is left for the edges of `candidates` atoms.
+pub(super) fn quantile_edges(distinct: &[(f64, u64)], bins: usize, candidates: usize) -> Vec<f64> {
+    let total = total(distinct);
+    let (atoms, rest): (Vec<_>, Vec<_>) = distinct.iter().copied().partition(|&(_, count)| is_atom(count, total));
+    let rows = rest.iter().map(|(_, count)| u128::from(*count)).sum::<u128>();
+    // Each atom adds two edges wherever it falls.
+    let most = MAX_BINS.saturating_sub(2 * candidates.min(MOST_ATOMS));
+    let parts = (bins.saturating_sub(atoms.len()).max(1).min(most) as u128).min(rows);
+    let mut edges = Vec::new();
+    let (mut part, mut below) = (1, 0_u128);
+    for (value, count) in rest {
+        below += u128::from(count);
+        // The value at position part · rows / parts, counted from 0.
+        while part < parts && part * rows / parts < below {
+            edges.push(value);
+            part += 1;
+        }
+    }
+    edges
 }
 
-/// How many of the sorted values lie in each bin.
-pub(super) fn counts_between(edges: &[f64], sorted: &[f64]) -> Vec<u64> {
-    let below = |edge: f64| sorted.partition_point(|&value| value < edge);
-    edges.windows(2).map(|pair| (below(pair[1]) - below(pair[0])) as u64).collect()
-}
-
-fn rising(mut edges: Vec<f64>) -> Vec<f64> {
+/// Edges in rising order, each once.
+pub(super) fn rising(mut edges: Vec<f64>) -> Vec<f64> {
     edges.sort_by(f64::total_cmp);
     edges.dedup_by(|next, previous| *next <= *previous);
     edges
+}
+
+/// How many values there are.
+pub(super) fn total(distinct: &[(f64, u64)]) -> u64 {
+    distinct.iter().map(|(_, count)| count).sum()
 }

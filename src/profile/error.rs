@@ -150,6 +150,51 @@ pub enum ProfileError {
         /// Values of this one.
         found: u64,
     },
+    /// More distinct values than fit into memory, or counts by hour, which one reading cannot give.
+    #[error("the values have to be read a second time")]
+    SecondReadingNeeded,
+    /// The second reading differs from the first.
+    #[error("column \"{column}\" changed between two readings: {expected}, then {found}")]
+    DataChanged {
+        /// The column.
+        column: String,
+        /// What the first reading had.
+        expected: String,
+        /// What the second one had.
+        found: String,
+    },
+    /// A tensor needs a column for each value of a row, or one for each statistic of it.
+    #[error("{side} \"{tensor}\" has {found} columns in the profile; expected {expected}")]
+    IncompleteTensor {
+        /// `input` or `output`.
+        side: &'static str,
+        /// The tensor.
+        tensor: String,
+        /// What was expected, as text.
+        expected: String,
+        /// Columns that came.
+        found: usize,
+    },
+    /// Counters to learn from that are not those of a column without a reference.
+    #[error("column \"{column}\" has {found} counters; expected {expected}")]
+    WrongCounters {
+        /// The column.
+        column: String,
+        /// Counters of a column without a reference.
+        expected: usize,
+        /// Counters that came.
+        found: usize,
+    },
+    /// A profile's own field contradicts another one.
+    #[error("{field} is {found}, expected {expected}")]
+    InconsistentProfile {
+        /// The field.
+        field: &'static str,
+        /// What was expected of it.
+        expected: String,
+        /// What came.
+        found: String,
+    },
     /// An option outside its range.
     #[error("{found} fine bins were asked for; expected 2 to {limit}")]
     BinsOutOfRange {

@@ -7,45 +7,84 @@
 //! # `profile.json`
 //! | field | meaning |
 //! |---|---|
-//! | `format` | 1; a higher number is refused |
+//! | `format` | 2; 1 is read too, a higher number is refused |
 //! | `rows` | rows the profile was built from |
-//! | `inputs`, `outputs` | lists of columns |
+//! | `source` | where they came from: `csv`, `parquet`, or `live` for traffic |
+//! | `created` | when, in RFC 3339, if whoever made it said so |
+//! | `frozen_from_traffic` | true for a profile that a gateway learned from its own traffic, else absent |
+//! | `inputs`, `outputs` | lists of columns: of each tensor one for every value of a row, or its four statistics |
 //!
 //! A column is described by [`Column`], field by field. Numbers are written so that they read back exactly; there is no
 //! NaN and no infinity anywhere. Unknown fields are refused, so that a misspelt optional field does not go unnoticed.
+//! [`SCHEMA`] says the same as a JSON Schema. Format 1 had no `source`, `created`, `frozen_from_traffic`, `distinct` and
+//! `hour_of_week`.
 //!
 //! Invariant: a [`Profile`] that came from [`Profile::from_json`] or a [`ProfileBuilder`] is consistent: counts fit
 //! edges, edges rise and enclose the values, all rows are accounted for, names are unique.
 
 mod builder;
 mod column;
+mod counting;
 mod edges;
 mod error;
+mod fit;
 mod groups;
+mod learn;
 mod moments;
+mod seasons;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod validate;
 
 pub use builder::{ColumnKey, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
 pub use column::{Category, Column, Kind, Statistic};
+pub use counting::ProfileCounter;
 pub use error::ProfileError;
 pub use groups::{Groups, ordered_groups, unordered_groups};
+pub use learn::{LEARNED_BINS, LearnedColumn, learn};
+pub use seasons::{HOURS, hour_of_week};
+pub use survey::{COLUMN_BYTES, DISTINCT_LIMIT, MEMORY_BYTES};
 
-use crate::tensor::{DataType, Signature, TensorSpec};
-use serde::Deserialize;
+use crate::tensor::Signature;
+use serde::{Deserialize, Serialize};
 
 /// The format that this release writes, and the highest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// The format as a JSON Schema (draft 2020-12).
+pub const SCHEMA: &str = include_str!("schema.json");
+
+/// Where the rows of a profile came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A CSV file, or whatever format 1 was made from.
+    #[default]
+    Csv,
+    /// A Parquet file.
+    Parquet,
+    /// A gateway's own traffic.
+    Live,
+}
 
 /// A reference profile.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Version of the format; 1.
+    /// Version of the format; 2, also after format 1 was read.
     pub format: u32,
     /// Rows the profile was built from.
     pub rows: u64,
+    /// Where they came from.
+    #[serde(default)]
+    pub source: Source,
+    /// When the profile was made, in RFC 3339.
+    #[serde(default)]
+    pub created: Option<String>,
+    /// Whether the profile was learned from traffic that nobody vouched for.
+    #[serde(default)]
+    pub frozen_from_traffic: bool,
     /// Columns of the model's inputs.
     pub inputs: Vec<Column>,
     /// Columns of the model's outputs.
@@ -68,8 +107,9 @@ impl Profile {
         if format > FORMAT {
             return Err(ProfileError::NewerFormat { found: format });
         }
-        let profile: Self = serde_json::from_slice(text).map_err(ProfileError::Json)?;
+        let mut profile: Self = serde_json::from_slice(text).map_err(ProfileError::Json)?;
         profile.validate()?;
+        profile.format = FORMAT;
         Ok(profile)
     }
 
@@ -79,7 +119,7 @@ impl Profile {
     /// [`ProfileError`] when the profile, whose fields are public, is not consistent.
     pub fn to_json(&self) -> Result<Vec<u8>, ProfileError> {
         self.validate()?;
-        let mut text = format!("{{\"format\": {}, \"rows\": {}", self.format, self.rows).into_bytes();
+        let mut text = self.head()?.into_bytes();
         for (side, columns) in [("inputs", &self.inputs), ("outputs", &self.outputs)] {
             text.extend_from_slice(format!(",\n\"{side}\": [").as_bytes());
             for (index, column) in columns.iter().enumerate() {
@@ -92,14 +132,14 @@ impl Profile {
         Ok(text)
     }
 
-    /// Whether the profile describes a model of this signature: its tensors exist, each column lies within a row, kinds
-    /// fit datatypes and edges are exact in the tensor's precision.
+    /// Whether the profile describes a model of this signature: its tensors are those of the model and each has all its
+    /// columns, kinds fit datatypes and edges are exact in the tensor's precision.
     ///
     /// # Errors
-    /// The first column that does not fit, with what was expected and found.
+    /// The first column or tensor that does not fit, with what was expected and found.
     pub fn check(&self, signature: &Signature) -> Result<(), ProfileError> {
-        check_side(&self.inputs, &signature.inputs, &signature.describe_inputs())?;
-        check_side(&self.outputs, &signature.outputs, &signature.describe_outputs())
+        fit::check_side("input", &self.inputs, &signature.inputs, &signature.describe_inputs())?;
+        fit::check_side("output", &self.outputs, &signature.outputs, &signature.describe_outputs())
     }
 
     /// Whether the profile is consistent in itself.
@@ -109,36 +149,34 @@ impl Profile {
     pub fn validate(&self) -> Result<(), ProfileError> {
         validate::validate(self)
     }
+
+    /// The fields before the columns.
+    fn head(&self) -> Result<String, ProfileError> {
+        let source = serde_json::to_string(&self.source).map_err(ProfileError::Json)?;
+        let mut head = format!("{{\"format\": {FORMAT}, \"rows\": {}, \"source\": {source}", self.rows);
+        if let Some(created) = &self.created {
+            let created = serde_json::to_string(created).map_err(ProfileError::Json)?;
+            head.push_str(", \"created\": ");
+            head.push_str(&created);
+        }
+        if self.frozen_from_traffic {
+            head.push_str(", \"frozen_from_traffic\": true");
+        }
+        Ok(head)
+    }
 }
 
-fn check_side(columns: &[Column], specs: &[TensorSpec], described: &str) -> Result<(), ProfileError> {
-    for column in columns {
-        let Some(spec) = specs.iter().find(|spec| spec.name == column.tensor) else {
-            return Err(ProfileError::UnknownTensor {
-                column: column.name.clone(),
-                tensor: column.tensor.clone(),
-                expected: described.to_owned(),
-            });
-        };
-        // Of a tensor with free inner dimensions the model does not say how wide a row is.
-        let width = if column.statistic.is_some() { Some(1) } else { spec.row_width() };
-        if let Some(width) = width.filter(|&width| column.index >= width) {
-            return Err(ProfileError::IndexOutOfRow {
-                column: column.name.clone(),
-                tensor: column.tensor.clone(),
-                expected: width,
-                found: column.index,
-            });
+impl Default for Profile {
+    /// A profile without rows and columns.
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            rows: 0,
+            source: Source::default(),
+            created: None,
+            frozen_from_traffic: false,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
         }
-        if (column.kind == Kind::String) != (spec.datatype == DataType::Bytes) {
-            return Err(ProfileError::KindMismatch {
-                column: column.name.clone(),
-                kind: column.kind,
-                tensor: column.tensor.clone(),
-                datatype: spec.datatype,
-            });
-        }
-        column.layout(spec.datatype)?;
     }
-    Ok(())
 }

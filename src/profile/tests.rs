@@ -1,8 +1,12 @@
 //! Profiles from values and from text: degenerate columns first, then what is refused.
 
+mod format;
+mod learning;
+mod streaming;
+
 use super::*;
 use crate::sketch::ColumnLayout;
-use crate::tensor::Dimension;
+use crate::tensor::{DataType, Dimension, TensorSpec};
 use proptest::prelude::*;
 
 fn spec(name: &str, datatype: DataType) -> ColumnSpec {
@@ -33,12 +37,23 @@ fn spread(count: u32) -> Vec<f64> {
 }
 
 fn profile_of(column: Column) -> Profile {
-    Profile { format: 1, rows: column.rows, inputs: vec![column], outputs: Vec::new() }
+    Profile { rows: column.rows, inputs: vec![column], ..Profile::default() }
 }
 
 fn signature(datatype: DataType, width: usize) -> Signature {
     let shape = vec![Dimension::Free("N".into()), Dimension::Fixed(width)];
     Signature { inputs: vec![TensorSpec { name: "x".into(), datatype, shape }], outputs: Vec::new() }
+}
+
+/// A tensor as its four statistics.
+fn reduced() -> Profile {
+    let mut builder = ProfileBuilder::default();
+    for statistic in [Statistic::Norm, Statistic::Mean, Statistic::Zeros, Statistic::Nonfinite] {
+        let column = ColumnSpec { statistic: Some(statistic), ..spec(&format!("x.{statistic}"), DataType::Fp32) };
+        let key = builder.add_column(column);
+        builder.absorb_numbers(key, [0.1, 0.2, 0.3]).unwrap();
+    }
+    builder.finish().unwrap()
 }
 
 /// The counters that live values of the reference itself give.
@@ -213,8 +228,8 @@ fn a_truncated_or_newer_or_misspelt_profile_is_refused() {
     for end in 0..text.len() - 1 {
         assert!(matches!(Profile::from_json(&text[..end]), Err(ProfileError::Json(_))), "cut at {end}");
     }
-    let newer = Profile::from_json(br#"{"format": 2, "tables": {}}"#).unwrap_err();
-    assert_eq!(newer.to_string(), "profile format 2 is newer than 1, the newest that is read here");
+    let newer = Profile::from_json(br#"{"format": 3, "tables": {}}"#).unwrap_err();
+    assert_eq!(newer.to_string(), "profile format 3 is newer than 2, the newest that is read here");
     let misspelt = String::from_utf8(text).unwrap().replace("\"critical\"", "\"critcal\"");
     assert!(matches!(Profile::from_json(misspelt.as_bytes()), Err(ProfileError::Json(_))));
 }
@@ -279,11 +294,7 @@ fn a_profile_is_checked_against_the_model() {
 
 #[test]
 fn a_derived_column_is_searched_in_double_precision() {
-    let mut builder = ProfileBuilder::default();
-    let norm = ColumnSpec { statistic: Some(Statistic::Norm), ..spec("x norm", DataType::Fp32) };
-    let key = builder.add_column(norm);
-    builder.absorb_numbers(key, [0.1, 0.2, 0.3]).unwrap();
-    let profile = builder.finish().unwrap();
+    let profile = reduced();
     assert!(matches!(profile.inputs[0].layout(DataType::Fp32), Ok(ColumnLayout::F64(_))));
     assert!(profile.check(&signature(DataType::Fp32, 784)).is_ok());
 }

@@ -6,7 +6,7 @@
 //! Invariant: of a profile that passes, layouts, groups and distances can be computed without a division by zero or an
 //! index out of range.
 
-use super::{Column, FORMAT, Kind, Profile, ProfileError};
+use super::{Column, FORMAT, HOURS, Kind, Profile, ProfileError, Source};
 use crate::sketch::{BinLayout, CategoryLayout, FixedPoint};
 use std::collections::HashSet;
 
@@ -14,6 +14,7 @@ pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
     if profile.format > FORMAT {
         return Err(ProfileError::NewerFormat { found: profile.format });
     }
+    validate_head(profile)?;
     for columns in [&profile.inputs, &profile.outputs] {
         let (mut names, mut places) = (HashSet::new(), HashSet::new());
         for column in columns {
@@ -27,6 +28,43 @@ pub(super) fn validate(profile: &Profile) -> Result<(), ProfileError> {
         }
     }
     Ok(())
+}
+
+fn validate_head(profile: &Profile) -> Result<(), ProfileError> {
+    let wrong = |field, expected: &str, found: String| {
+        Err(ProfileError::InconsistentProfile { field, expected: expected.to_owned(), found })
+    };
+    if profile.format == 0 {
+        return wrong("format", "1 or 2", "0".to_owned());
+    }
+    if profile.frozen_from_traffic != (profile.source == Source::Live) {
+        return wrong(
+            "frozen_from_traffic",
+            "true exactly if the source is live",
+            profile.frozen_from_traffic.to_string(),
+        );
+    }
+    match &profile.created {
+        Some(created) if !is_rfc_3339(created) => wrong("created", "a time in RFC 3339", format!("{created:?}")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a text has the form of a time as RFC 3339 has it; whether that day existed is not asked.
+fn is_rfc_3339(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let form = b"0000-00-00T00:00:00";
+    let Some((time, rest)) = bytes.split_at_checked(form.len()) else { return false };
+    let matches = |form: &[u8], text: &[u8]| {
+        let fits = |(form, byte): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { form == byte };
+        form.len() == text.len() && form.iter().zip(text).all(fits)
+    };
+    let fraction = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    let (fraction, zone) = rest.split_at(fraction);
+    let fraction_fits =
+        fraction.is_empty() || fraction.len() > 1 && fraction.iter().filter(|b| **b == b'.').count() == 1;
+    let zone_fits = zone == b"Z" || matches(b"+00:00", zone) || matches(b"-00:00", zone);
+    matches(form, time) && fraction_fits && zone_fits
 }
 
 fn validate_column(column: &Column, profile_rows: u64) -> Result<(), ProfileError> {
@@ -44,7 +82,36 @@ fn validate_column(column: &Column, profile_rows: u64) -> Result<(), ProfileErro
     if column.other > 0 && column.kind.is_ordered() {
         return Err(inconsistent(column, "other", format!("0 for a {} column", column.kind), column.other));
     }
-    validate_rows(column)
+    validate_distinct(column)?;
+    validate_rows(column)?;
+    validate_hours(column)
+}
+
+fn validate_distinct(column: &Column) -> Result<(), ProfileError> {
+    let present = column.rows - column.missing.min(column.rows);
+    match column.distinct {
+        Some(found) if found > present => Err(inconsistent(column, "distinct", format!("at most {present}"), found)),
+        _ => Ok(()),
+    }
+}
+
+/// Counters by hour add up to no more than those of all hours: not every row needs a time.
+fn validate_hours(column: &Column) -> Result<(), ProfileError> {
+    let Some(hours) = &column.hour_of_week else { return Ok(()) };
+    let reference = column.reference();
+    if hours.len() != HOURS || hours.iter().any(|groups| groups.len() != reference.group_count) {
+        let expected = format!("{HOURS} lists of {} counts", reference.group_count);
+        return Err(inconsistent(column, "hour_of_week", expected, "other lengths"));
+    }
+    for group in 0..reference.group_count {
+        let sum = hours.iter().map(|groups| u128::from(groups[group])).sum::<u128>();
+        let slots = reference.groups.iter().zip(&reference.counts).filter(|(of, _)| usize::from(**of) == group);
+        let expected = slots.map(|(_, count)| u128::from(*count)).sum::<u128>();
+        if sum > expected {
+            return Err(inconsistent(column, "hour_of_week", format!("at most {expected} in group {group}"), sum));
+        }
+    }
+    Ok(())
 }
 
 fn validate_rows(column: &Column) -> Result<(), ProfileError> {

@@ -39,6 +39,7 @@ impl ColumnLayout {
     pub fn slot_f32(&self, value: f32) -> usize {
         match self {
             Self::F32(bins) => bins.slot(value),
+            Self::LogLinear if value.abs() >= f32::MAX => floats::slot(f64::INFINITY.copysign(f64::from(value))),
             _ => self.slot_f64(f64::from(value)),
         }
     }

@@ -26,6 +26,17 @@ pub struct Reference {
     pub positions: Vec<f64>,
     /// The reference's own sums, if it kept them.
     pub sums: Option<[i64; SUMS]>,
+    /// For each of the 168 hours of the week from Monday 00:00 UTC, the rows in each coarse group, if the reference's
+    /// rows had times.
+    pub seasons: Option<Vec<Vec<u64>>>,
+    /// How many distinct finite values or strings the reference has; none for many and for unknown.
+    pub distinct: Option<u64>,
+    /// Rows of the reference.
+    pub rows: u64,
+    /// Whether values have no order: codes and strings.
+    pub categorical: bool,
+    /// Population standard deviation of the reference's finite values, if it has any.
+    pub std: Option<f64>,
 }
 
 impl Reference {

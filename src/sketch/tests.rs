@@ -167,6 +167,8 @@ fn a_value_of_the_wrong_type_is_counted_as_missing() {
     assert_eq!(numbers.slot_bytes(b"a"), numbers.slot_missing());
     assert_eq!(numbers.slot_f64(1e300), numbers.slot_f32(f32::INFINITY));
     assert_eq!(ColumnLayout::LogLinear.slot_f32(0.0), log_linear::floats::ZERO);
+    let extremes = [f32::MIN, f32::MAX, f32::INFINITY].map(|value| ColumnLayout::LogLinear.slot_f32(value));
+    assert_eq!(extremes, [1026, 1027, 1027]);
 }
 
 proptest! {

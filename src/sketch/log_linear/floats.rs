@@ -20,9 +20,9 @@ pub const ZERO: usize = BINS_PER_SIGN;
 pub const FINITE: usize = 2 * BINS_PER_SIGN + 1;
 /// NaN, or a value that was not there.
 pub const MISSING: usize = FINITE;
-/// Negative infinity.
+/// Negative infinity, or the lowest finite number, as on the edges of a reference.
 pub const NEGATIVE_INFINITE: usize = FINITE + 1;
-/// Positive infinity.
+/// Positive infinity, or the highest finite number.
 pub const POSITIVE_INFINITE: usize = FINITE + 2;
 /// How many slots there are: 1,028.
 pub const COUNT: usize = FINITE + 3;
@@ -33,7 +33,7 @@ pub const COUNT: usize = FINITE + 3;
 pub fn slot(value: f64) -> usize {
     if value.is_nan() {
         MISSING
-    } else if value.is_infinite() {
+    } else if value.abs() >= f64::MAX {
         if value > 0.0 { POSITIVE_INFINITE } else { NEGATIVE_INFINITE }
     } else if value.abs() < f64::from_bits(1) {
         ZERO
@@ -62,6 +62,6 @@ pub fn bounds(slot: usize) -> Option<(f64, f64)> {
 fn magnitudes(bin: usize) -> (f64, f64) {
     let start = |bin: usize| f64::from_bits((FIRST_BITS + bin as u64) << BITS_DROPPED);
     let lowest = if bin == 0 { f64::from_bits(1) } else { start(bin) };
-    let highest = if bin + 1 == BINS_PER_SIGN { f64::MAX } else { start(bin + 1).next_down() };
+    let highest = if bin + 1 == BINS_PER_SIGN { f64::MAX.next_down() } else { start(bin + 1).next_down() };
     (lowest, highest)
 }
