@@ -9,13 +9,16 @@
 //! computed is `None`, and too little data is a verdict of its own.
 
 mod distances;
+mod kolmogorov;
 mod latency;
+mod special;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod wasserstein;
 
 pub use distances::{Distances, expected_psi, group_counts, jensen_shannon, kolmogorov_smirnov, psi, total_variation};
+pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
 pub use verdict::{ColumnVerdict, DriftRule, FeatureVerdict, Verdict, judge_column, judge_version};
 pub use wasserstein::{Binned, wasserstein};
