@@ -8,7 +8,9 @@
 //! Invariant: no function answers NaN or infinity, and none panics on counters of any size or sum: what cannot be
 //! computed is `None`, and too little data is a verdict of its own.
 
+mod chi_square;
 mod distances;
+mod intervals;
 mod kolmogorov;
 mod latency;
 mod special;
@@ -17,8 +19,12 @@ mod tests;
 mod verdict;
 mod wasserstein;
 
-pub use distances::{Distances, expected_psi, group_counts, jensen_shannon, kolmogorov_smirnov, psi, total_variation};
+pub use chi_square::{TestResult, chi_square_fit, chi_square_two_sample, two_proportions};
+pub use distances::{
+    Distances, expected_psi, group_counts, hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi, total_variation,
+};
+pub use intervals::{Interval, Intervals, chi_square_effect, psi_interval, total_variation_interval};
 pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
 pub use verdict::{ColumnVerdict, DriftRule, FeatureVerdict, Verdict, judge_column, judge_version};
-pub use wasserstein::{Binned, wasserstein};
+pub use wasserstein::{Binned, Transport, wasserstein};

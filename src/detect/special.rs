@@ -45,3 +45,8 @@ pub(super) fn chi_square_sf(statistic: f64, degrees: u64) -> f64 {
 pub(super) fn normal_sf(z: f64) -> f64 {
     Normal::standard().sf(z)
 }
+
+/// Density of a standard normal variable.
+pub(super) fn normal_density(z: f64) -> f64 {
+    (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt()
+}

@@ -184,6 +184,9 @@ impl Column {
             ordered: self.kind.is_ordered().then(|| slots.finite()),
             positions: self.positions(),
             sums: self.reference_sums(),
+            rows: self.rows,
+            distinct: self.distinct(),
+            categorical: !self.kind.is_ordered(),
         }
     }
 
@@ -209,6 +212,14 @@ impl Column {
             (Some(categories), Kind::String) => categories.iter().map(|category| category.count).collect(),
             _ => self.counts.clone(),
         }
+    }
+
+    /// How many different values there are, if no bin with values in it is wider than one.
+    fn distinct(&self) -> Option<u64> {
+        let counts = self.bin_counts();
+        let used = || counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, _)| bin);
+        let counted_singly = self.other == 0 && (self.kind == Kind::String || used().all(|bin| self.is_atom(bin)));
+        counted_singly.then(|| used().count() as u64)
     }
 
     /// Whether a bin is one number wide, in FP32 or in FP64.

@@ -23,6 +23,12 @@ pub struct Reference {
     pub positions: Vec<f64>,
     /// The reference's own sums, if it kept them.
     pub sums: Option<[i64; SUMS]>,
+    /// Rows that the counters add up to.
+    pub rows: u64,
+    /// How many different values the reference has, if that is known because each has a counter of its own.
+    pub distinct: Option<u64>,
+    /// Whether the values are categories: strings, or numbers that are codes.
+    pub categorical: bool,
 }
 
 /// The counters of a window.

@@ -2,17 +2,17 @@
 //!
 //! Source: Birnbaum & Tingey (1951): the sum over j of d / (d + j/n) times the probability of j of n at d + j/n. All
 //! terms are positive, and binomial probabilities come from Loader, "Fast and Accurate Computation of Binomial
-//! Probabilities" (2000), so that the far tail keeps its relative precision. From a thousand values on the terms are a
+//! Probabilities" (2000), so that the far tail keeps its relative precision. From a few hundred values on the terms are a
 //! smooth bell of j that vanishes at both ends, for which a sum over every h-th of them, times h, is the sum over all to
 //! more digits than a float has: the time does not grow with n.
 //!
-//! Invariant: none of its own; the caller sees to it that d is within 0 and 1 and, from a thousand values on, n·d² is at
+//! Invariant: none of its own; the caller sees to it that d is within 0 and 1 and, from 256 values on, n·d² is at
 //! least 2.2.
 
 use crate::detect::special::{deviance, stirling_error};
 
 /// Terms that are summed at most.
-const TERMS: u64 = 1024;
+const TERMS: u64 = 256;
 /// n·d² at which the law is below the smallest normal number.
 const VANISHED: f64 = 370.0;
 
