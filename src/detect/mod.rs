@@ -10,9 +10,11 @@
 
 mod chi_square;
 mod distances;
+mod evidently;
 mod intervals;
 mod kolmogorov;
 mod latency;
+mod rule;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -26,5 +28,6 @@ pub use distances::{
 pub use intervals::{Interval, Intervals, chi_square_effect, psi_interval, total_variation_interval};
 pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
-pub use verdict::{ColumnVerdict, DriftRule, FeatureVerdict, Verdict, judge_column, judge_version};
+pub use rule::{Outcome, Rule, Test};
+pub use verdict::{ColumnVerdict, FeatureVerdict, Verdict, judge_column, judge_version, judge_version_by_share};
 pub use wasserstein::{Binned, Transport, wasserstein};

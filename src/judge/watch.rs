@@ -5,7 +5,7 @@
 use super::board::{ColumnReport, VersionReport};
 use crate::catalog::{Entry, Model};
 use crate::config::ModelSettings;
-use crate::detect::{DriftRule, FeatureVerdict, LatencyRule, judge_column, judge_latency, judge_version};
+use crate::detect::{FeatureVerdict, LatencyRule, Rule, judge_column, judge_latency, judge_version};
 use crate::observe::{Phase, ReadingPlan, RecordedColumn, Recorder, Side, Totals, Window};
 use crate::sketch::{Live, SUMS};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Watch {
         self.latency.roll(now, totals.answers.durations(Phase::Total), &[]);
         let (counts, sums) = (self.values.counts(), self.values.sums());
         let drift = &entry.settings.drift;
-        let rule = DriftRule { threshold: drift.threshold, min_samples: drift.min_samples };
+        let rule = Rule::Excess { threshold: drift.threshold, min_samples: drift.min_samples };
         let columns: Vec<ColumnReport> = model
             .recorder
             .columns()
@@ -93,7 +93,7 @@ fn report_column(
     column: &RecordedColumn,
     critical: bool,
     (counts, sums): (&[u64], &[u64]),
-    rule: &DriftRule,
+    rule: &Rule,
 ) -> ColumnReport {
     let mut live_sums = [0_i64; SUMS];
     for (live, &sum) in live_sums.iter_mut().zip(&sums[column.sums.clone()]) {

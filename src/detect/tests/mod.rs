@@ -94,7 +94,7 @@ fn deviation(values: &[f64]) -> f64 {
 fn verdict(reference: &[f64], live: &[f64]) -> ColumnVerdict {
     let column = column(reference, 64);
     let (counts, sums) = record(&column, live);
-    judge_column(Some(&column.reference()), &Live { counts: &counts, sums }, &DriftRule::default())
+    judge_column(Some(&column.reference()), &Live { counts: &counts, sums }, &Rule::default())
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn a_column_needs_rows_and_a_reference_for_a_verdict() {
     assert_eq!(verdict(&reference, &[]).verdict, Verdict::NotEnoughData);
     assert_eq!(verdict(&[], &normal(14, 500)).verdict, Verdict::NoReference);
     let live = Live { counts: &[500, 1], sums: [0; SUMS] };
-    assert_eq!(judge_column(None, &live, &DriftRule::default()).verdict, Verdict::NoReference);
-    let of_another_layout = judge_column(Some(&column(&reference, 64).reference()), &live, &DriftRule::default());
+    assert_eq!(judge_column(None, &live, &Rule::default()).verdict, Verdict::NoReference);
+    let of_another_layout = judge_column(Some(&column(&reference, 64).reference()), &live, &Rule::default());
     assert_eq!(of_another_layout.verdict, Verdict::NotEnoughData);
 }
 
@@ -322,7 +322,7 @@ proptest! {
     ) {
         let reference: Reference = column(&values, 16).reference();
         let counts = &counts[..reference.counts.len()];
-        let answer = judge_column(Some(&reference), &Live { counts, sums }, &DriftRule::default());
+        let answer = judge_column(Some(&reference), &Live { counts, sums }, &Rule::default());
         if let Some(found) = answer.distances {
             let Distances { psi, ks, js, wasserstein, wasserstein_error, tv, hellinger, l_infinity } = found;
             let always = [psi, js, tv, hellinger, l_infinity].map(Some);
