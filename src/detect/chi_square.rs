@@ -7,7 +7,7 @@
 //! Invariant: statistics are finite and not negative, p-values within 0 and 1.
 
 use super::distances::rows;
-use super::special::{chi_square_sf, normal_sf};
+use super::special::{chi_square_p_value, normal_sf};
 
 /// A statistic and how likely one as large is without drift.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,5 +75,5 @@ fn test(reference: &[u64], live: &[u64], term: impl Fn(f64, f64) -> f64) -> Opti
     });
     // Infinite for a value that the reference does not have.
     let statistic = if statistic.is_finite() { statistic.max(0.0) } else { f64::MAX };
-    Some(TestResult { statistic, p_value: chi_square_sf(statistic, categories.saturating_sub(1)) })
+    Some(TestResult { statistic, p_value: chi_square_p_value(statistic, categories.saturating_sub(1)) })
 }

@@ -125,8 +125,9 @@ pub fn l_infinity(reference: &[u64], live: &[u64]) -> Option<f64> {
 }
 
 /// Kolmogorov-Smirnov statistic of counters in the order of their values: the largest difference of the cumulative
-/// proportions at the edges between them. At most the largest proportion of a counter below the statistic of the values
-/// themselves. None if either side is empty.
+/// proportions at the edges between them. Between the edges a and b of a bin, F − G is at most F(b) − G(a), so that the
+/// statistic of the values themselves is larger by at most the mass that a bin has on both sides, and by nothing in a
+/// bin of one number. None if either side is empty.
 #[must_use]
 pub fn kolmogorov_smirnov(reference: &[u64], live: &[u64]) -> Option<f64> {
     let both_have_rows = rows(reference) > 0 && rows(live) > 0;

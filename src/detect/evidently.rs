@@ -19,7 +19,7 @@
 //! Invariant: the choice depends on the counters alone.
 
 use super::distances::rows;
-use super::rule::{Outcome, LEVEL, Test};
+use super::rule::{LEVEL, Outcome, Test};
 use super::{Distances, TestResult, chi_square_fit, jensen_shannon, ks_p_value, two_proportions};
 use crate::sketch::{Live, Reference, Slots};
 

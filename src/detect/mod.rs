@@ -18,16 +18,19 @@ mod rule;
 mod special;
 #[cfg(test)]
 mod tests;
+pub mod two_arm;
 mod verdict;
 mod wasserstein;
 
 pub use chi_square::{TestResult, chi_square_fit, chi_square_two_sample, two_proportions};
 pub use distances::{
-    Distances, expected_psi, group_counts, hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi, total_variation,
+    Distances, expected_psi, group_counts, hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi,
+    total_variation,
 };
 pub use intervals::{Interval, Intervals, chi_square_effect, psi_interval, total_variation_interval};
 pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
 pub use rule::{Outcome, Rule, Test};
+pub use special::chi_square_p_value;
 pub use verdict::{ColumnVerdict, FeatureVerdict, Verdict, judge_column, judge_version, judge_version_by_share};
 pub use wasserstein::{Binned, Transport, wasserstein};

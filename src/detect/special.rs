@@ -34,7 +34,8 @@ pub(super) fn deviance(x: f64, m: f64) -> f64 {
 }
 
 /// Probability that a chi-square variable with `degrees` degrees of freedom is at least `statistic`; 1 with none.
-pub(super) fn chi_square_sf(statistic: f64, degrees: u64) -> f64 {
+#[must_use]
+pub fn chi_square_p_value(statistic: f64, degrees: u64) -> f64 {
     if degrees == 0 || statistic <= 0.0 {
         return 1.0;
     }

@@ -231,7 +231,10 @@ fn the_preset_says_what_evidently_says() {
         let counts = by_method.entry(name_of(outcome.test)).or_default();
         *counts = (counts.0 + u32::from(agrees), counts.1 + 1);
     }
-    println!("same verdict as Evidently: {same} of {compared} ({} data sets, {other_test} by another test)", cases.len());
+    println!(
+        "same verdict as Evidently: {same} of {compared} ({} data sets, {other_test} by another test)",
+        cases.len()
+    );
     for (method, (same, compared)) in &by_method {
         println!("  {method}: {same} of {compared}");
     }

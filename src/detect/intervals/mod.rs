@@ -167,6 +167,6 @@ impl Pair {
             let middle = (p * self.reference + q * self.live) / (self.reference + self.live);
             (sum + (p - q).powi(2) / middle, groups + 1)
         });
-        super::special::chi_square_sf(statistic * pooled, groups.saturating_sub(1)) < 0.025
+        super::special::chi_square_p_value(statistic * pooled, groups.saturating_sub(1)) < 0.025
     }
 }

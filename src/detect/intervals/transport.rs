@@ -85,7 +85,8 @@ impl<'a> Line<'a> {
             _ if interval == last => Some(3),
             _ => None,
         };
-        let mean = sum.and_then(|sum| Some(FixedPoint::deviations(side.sums?[sum]) / side.counts[interval].max(1) as f64));
+        let mean =
+            sum.and_then(|sum| Some(FixedPoint::deviations(side.sums?[sum]) / side.counts[interval].max(1) as f64));
         match (bounds, mean) {
             ((Some(start), Some(end)), None) => (f64::midpoint(start, end), (end - start).powi(2) / 12.0),
             ((Some(start), Some(end)), Some(mean)) => {

@@ -63,7 +63,13 @@ impl Bins {
         let law = Normal::new(shift, factor).unwrap();
         let below = |group: usize| {
             let bin = (0..BINS).find(|bin| bin * GROUPS / BINS >= group).unwrap_or(BINS);
-            if group == 0 { 0.0 } else if bin == BINS { 1.0 } else { law.cdf(self.edges[bin]) }
+            if group == 0 {
+                0.0
+            } else if bin == BINS {
+                1.0
+            } else {
+                law.cdf(self.edges[bin])
+            }
         };
         (0..GROUPS).map(|group| ((below(group + 1) - below(group)) * 1e15).round() as u64).collect()
     }
@@ -126,7 +132,8 @@ fn coverage(change: Change, (reference_rows, live_rows): (usize, usize), draws: 
 }
 
 fn print_line(change: Change, rows: (usize, usize), coverage: &[f64; 8]) {
-    let cells: Vec<String> = NAMES.iter().zip(coverage).map(|(name, held)| format!("{name} {:.1} %", 100.0 * held)).collect();
+    let cells: Vec<String> =
+        NAMES.iter().zip(coverage).map(|(name, held)| format!("{name} {:.1} %", 100.0 * held)).collect();
     println!("coverage, N = {}, n = {}, shift {} sd x {}: {}", rows.0, rows.1, change.0, change.1, cells.join(", "));
 }
 

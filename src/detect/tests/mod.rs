@@ -1,6 +1,7 @@
 //! Distances and verdicts against values worked out by hand, and their properties.
 
 mod coverage;
+mod two_arm;
 
 use super::*;
 use crate::profile::{Column, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
