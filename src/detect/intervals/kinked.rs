@@ -12,8 +12,7 @@
 //! Invariant: 0 ≤ low ≤ high ≤ 1.
 
 use super::{Interval, Pair, QUANTILE};
-use crate::detect::kolmogorov::kstwo_sf;
-use crate::detect::special::{normal_density, normal_sf};
+use crate::detect::special::normal_density;
 
 /// Beyond so many standard errors from zero nothing is folded.
 const UNFOLDED: f64 = 5.0;
@@ -53,7 +52,7 @@ pub(super) fn kolmogorov_smirnov(pair: &Pair) -> Interval {
     let edges = edges(pair);
     let differences: Vec<f64> = edges.iter().map(|(p, q)| p - q).collect();
     let largest = differences.iter().fold(0.0, |largest: f64, difference| largest.max(difference.abs()));
-    let (highest, lowest) = extremes(&averaged(&differences, differences.len() / 10));
+    let (highest, lowest) = extremes(&sums_around(&differences, differences.len() / 10));
     let candidate = |index: usize, sign: f64| {
         let (p, q) = edges[index];
         Candidate { size: (sign * (p - q)).max(0.0), variance: pair.variance(p, q) }
@@ -69,9 +68,11 @@ pub(super) fn kolmogorov_smirnov(pair: &Pair) -> Interval {
     around(top.size - bias, top.variance.sqrt(), rejects_equality(pair, largest))
 }
 
-/// Whether the test of Kolmogorov and Smirnov rejects equality at 2.5 %.
+/// Whether the test of Kolmogorov and Smirnov rejects equality at 2.5 %. Stephens' form (1970) of the critical value,
+/// which is within 1 % of the exact one from five rows on and costs nothing.
 pub(super) fn rejects_equality(pair: &Pair, largest: f64) -> bool {
-    kstwo_sf(largest, (1.0 / pair.noise()).round().max(1.0) as u64) < 0.025
+    let root = (1.0 / pair.noise()).sqrt();
+    largest * (root + 0.12 + 0.11 / root) > 1.4802
 }
 
 /// The cumulative proportions at all edges but the last, after which nothing comes.
@@ -94,7 +95,11 @@ pub(super) fn folding_bias(difference: f64, error: f64) -> f64 {
     if t.is_nan() || t >= UNFOLDED {
         return 0.0;
     }
-    2.0 * error * (normal_density(t) - t * normal_sf(t))
+    // Φ(−t) / φ(t) to 1e-7: Abramowitz & Stegun 26.2.17. This is computed for every edge of every column.
+    let k = 1.0 / (1.0 + 0.231_641_9 * t);
+    let coefficients = [1.330_274_429, -1.821_255_978, 1.781_477_937, -0.356_563_782, 0.319_381_53];
+    let ratio = coefficients.iter().fold(0.0, |sum, coefficient| sum * k + coefficient) * k;
+    2.0 * error * normal_density(t) * (1.0 - t * ratio).max(0.0)
 }
 
 /// How much the larger of two sizes is above the larger of the true ones on average.
@@ -114,13 +119,17 @@ fn around(center: f64, error: f64, differs: bool) -> Interval {
     Interval::within(low, center + QUANTILE * error, 1.0)
 }
 
-/// Differences averaged over `reach` edges to either side; beyond the ends they are zero.
-fn averaged(differences: &[f64], reach: usize) -> Vec<f64> {
-    let window = |index: usize| {
-        let to = (index + reach + 1).min(differences.len());
-        differences[index.saturating_sub(reach)..to].iter().sum()
-    };
-    (0..differences.len()).map(window).collect()
+/// Sums of the differences over `reach` edges to either side, which have their extremes where the averages have them;
+/// beyond the ends the differences are zero.
+fn sums_around(differences: &[f64], reach: usize) -> Vec<f64> {
+    let mut sum: f64 = differences.iter().take(reach).sum();
+    let at = |index: Option<usize>| index.and_then(|index| differences.get(index)).copied().unwrap_or(0.0);
+    (0..differences.len())
+        .map(|index| {
+            sum += at(Some(index + reach)) - at(index.checked_sub(reach + 1));
+            sum
+        })
+        .collect()
 }
 
 /// Where the largest and the smallest are; 0 without any.

@@ -160,13 +160,15 @@ impl Pair {
         p * (1.0 - p).max(0.0) / self.reference + q * (1.0 - q).max(0.0) / self.live
     }
 
-    /// Whether Pearson's test on the two samples rejects that they are of one population, at 2.5 %.
+    /// Whether Pearson's test on the two samples rejects that they are of one population, at 2.5 %. The critical value is
+    /// Wilson and Hilferty's (1931), within 1 % of the exact one.
     fn differs(&self) -> bool {
-        let pooled = 1.0 / self.noise();
-        let (statistic, groups) = self.used().fold((0.0, 0_u64), |(sum, groups), (p, q)| {
+        let (statistic, groups) = self.used().fold((0.0, 0.0), |(sum, groups), (p, q)| {
             let middle = (p * self.reference + q * self.live) / (self.reference + self.live);
-            (sum + (p - q).powi(2) / middle, groups + 1)
+            (sum + (p - q).powi(2) / middle, groups + 1.0)
         });
-        super::special::chi_square_p_value(statistic * pooled, groups.saturating_sub(1)) < 0.025
+        let degrees: f64 = groups - 1.0;
+        let spread = 2.0 / (9.0 * degrees);
+        degrees > 0.0 && statistic / self.noise() > degrees * (1.0 - spread + 1.959_964 * spread.sqrt()).powi(3)
     }
 }

@@ -120,7 +120,9 @@ fn interval(pair: &Pair, shape: &Shape, most: f64) -> Interval {
     let offset = 2.0 * (groups - 1.0).max(0.0) * unit * unit / per_distance - per_distance / 8.0;
     let root = (distance - bias + offset + per_distance / 4.0).max(0.0).sqrt();
     let reach = QUANTILE * per_distance.sqrt() / 2.0;
-    Interval::within((root - reach).max(0.0).powi(2) - offset, (root + reach).powi(2) - offset, most)
+    // Samples that are more alike than chance makes them are no proof of equality.
+    let high = ((root + reach).powi(2) - offset).max(reach * reach);
+    Interval::within((root - reach).max(0.0).powi(2) - offset, high, most)
 }
 
 /// Mean and mean square of slopes under one side's proportions.

@@ -1,6 +1,8 @@
 //! Distances and verdicts against values worked out by hand, and their properties.
 
 mod coverage;
+mod rules;
+mod totality;
 mod two_arm;
 
 use super::*;
