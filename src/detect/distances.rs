@@ -11,7 +11,7 @@ use super::{Binned, wasserstein};
 use crate::sketch::{Live, Reference};
 
 /// Least proportion of a group in PSI, so that an empty group does not make it infinite.
-const FLOOR: f64 = 1e-4;
+pub(super) const FLOOR: f64 = 1e-4;
 
 /// How far a column is from its reference.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +24,14 @@ pub struct Distances {
     pub js: f64,
     /// First Wasserstein distance in the reference's standard deviations; none without an order, finite values or spread.
     pub wasserstein: Option<f64>,
+    /// How far binning can have moved that distance; none also where that is unknown, see [`Transport::error`].
+    pub wasserstein_error: Option<f64>,
     /// Total variation over the coarse groups: half the L1 distance, at most 1.
     pub tv: f64,
+    /// Hellinger distance over the coarse groups, at most 1.
+    pub hellinger: f64,
+    /// Largest difference of the proportions of a coarse group, at most 1.
+    pub l_infinity: f64,
 }
 
 impl Distances {
@@ -37,20 +43,23 @@ impl Distances {
         }
         let expected = group_counts(&reference.counts, &reference.groups, reference.group_count);
         let found = group_counts(live.counts, &reference.groups, reference.group_count);
-        let (mut ks, mut distance) = (None, None);
+        let (mut ks, mut transport) = (None, None);
         if let Some(slots) = reference.ordered.clone()
             && let (Some(expected), Some(found)) = (reference.counts.get(slots.clone()), live.counts.get(slots))
         {
             ks = kolmogorov_smirnov(expected, found);
             let expected = Binned { counts: expected, sums: reference.sums };
-            distance = wasserstein(&reference.positions, expected, Binned { counts: found, sums: Some(live.sums) });
+            transport = wasserstein(&reference.positions, expected, Binned { counts: found, sums: Some(live.sums) });
         }
         Some(Self {
             psi: psi(&expected, &found)?,
             ks,
             js: jensen_shannon(&expected, &found)?,
-            wasserstein: distance,
+            wasserstein: transport.map(|transport| transport.distance),
+            wasserstein_error: transport.and_then(|transport| transport.error),
             tv: total_variation(&expected, &found)?,
+            hellinger: hellinger(&expected, &found)?,
+            l_infinity: l_infinity(&expected, &found)?,
         })
     }
 }
@@ -98,13 +107,31 @@ pub fn total_variation(reference: &[u64], live: &[u64]) -> Option<f64> {
     sum_over(reference, live, |p, q| (p - q).abs() / 2.0)
 }
 
+/// Hellinger distance: the square root of half of Σ (√p − √q)², which is that of 1 − Σ √(p·q) without its cancellation
+/// near equality. None if either side is empty.
+#[must_use]
+pub fn hellinger(reference: &[u64], live: &[u64]) -> Option<f64> {
+    Some((sum_over(reference, live, |p, q| (p.sqrt() - q.sqrt()).powi(2))? / 2.0).sqrt())
+}
+
+/// Largest absolute difference of the proportions. None if either side is empty.
+#[must_use]
+pub fn l_infinity(reference: &[u64], live: &[u64]) -> Option<f64> {
+    let (reference_rows, live_rows) = (rows(reference) as f64, rows(live) as f64);
+    (reference_rows > 0.0 && live_rows > 0.0).then(|| {
+        let pairs = reference.iter().zip(live);
+        pairs.map(|(&p, &q)| (p as f64 / reference_rows - q as f64 / live_rows).abs()).fold(0.0, f64::max)
+    })
+}
+
 /// Kolmogorov-Smirnov statistic of counters in the order of their values: the largest difference of the cumulative
-/// proportions at the edges between them. At most the largest proportion of a counter below the statistic of the values
-/// themselves. None if either side is empty.
+/// proportions at the edges between them. Between the edges a and b of a bin, F − G is at most F(b) − G(a), so that the
+/// statistic of the values themselves is larger by at most the mass that a bin has on both sides, and by nothing in a
+/// bin of one number. None if either side is empty.
 #[must_use]
 pub fn kolmogorov_smirnov(reference: &[u64], live: &[u64]) -> Option<f64> {
     let both_have_rows = rows(reference) > 0 && rows(live) > 0;
-    both_have_rows.then(|| cumulative_differences(reference, live).map(f64::abs).fold(0.0, f64::max))
+    both_have_rows.then(|| cumulative(reference, live).map(|(p, q)| (p - q).abs()).fold(0.0, f64::max))
 }
 
 /// What PSI is expected to be without drift, from chance alone: (B − 1)(1/n + 1/N) for B groups in use, n live and N
@@ -122,14 +149,14 @@ pub(super) fn rows(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
 }
 
-/// Difference of the cumulative proportions after each counter. Counters are added up as integers, so that the last
-/// difference is exactly zero: a remainder of rounding would look like a crossing of the distributions.
-pub(super) fn cumulative_differences(reference: &[u64], live: &[u64]) -> impl Iterator<Item = f64> {
+/// The cumulative proportions of both sides after each counter. Counters are added up as integers, so that both end at
+/// exactly 1: a remainder of rounding would look like a crossing of the distributions.
+pub(super) fn cumulative(reference: &[u64], live: &[u64]) -> impl Iterator<Item = (f64, f64)> {
     let (reference_rows, live_rows) = (rows(reference) as f64, rows(live) as f64);
     let (mut p, mut q) = (0_u64, 0_u64);
     reference.iter().zip(live).map(move |(&more_p, &more_q)| {
         (p, q) = (p.saturating_add(more_p), q.saturating_add(more_q));
-        p as f64 / reference_rows - q as f64 / live_rows
+        (p as f64 / reference_rows, q as f64 / live_rows)
     })
 }
 

@@ -9,14 +9,29 @@
 //! computed is `None`, and too little data is a verdict of its own.
 
 pub mod alarm;
+mod chi_square;
 mod distances;
+mod evidently;
+mod intervals;
+mod kolmogorov;
 mod latency;
+mod rule;
+mod special;
 #[cfg(test)]
 mod tests;
+pub mod two_arm;
 mod verdict;
 mod wasserstein;
 
-pub use distances::{Distances, expected_psi, group_counts, jensen_shannon, kolmogorov_smirnov, psi, total_variation};
+pub use chi_square::{TestResult, chi_square_fit, chi_square_two_sample, two_proportions};
+pub use distances::{
+    Distances, expected_psi, group_counts, hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi,
+    total_variation,
+};
+pub use intervals::{Interval, Intervals, chi_square_effect, psi_interval, total_variation_interval};
+pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
-pub use verdict::{ColumnVerdict, DriftRule, FeatureVerdict, Verdict, judge_column, judge_version};
-pub use wasserstein::{Binned, wasserstein};
+pub use rule::{Outcome, Rule, Test};
+pub use special::chi_square_p_value;
+pub use verdict::{ColumnVerdict, FeatureVerdict, Verdict, judge_column, judge_version, judge_version_by_share};
+pub use wasserstein::{Binned, Transport, wasserstein};

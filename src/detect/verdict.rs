@@ -1,14 +1,15 @@
 //! Verdicts on columns and versions.
 //!
-//! A fixed threshold on PSI is blind to the number of rows: with few of them chance alone exceeds it. What is judged is
-//! therefore PSI minus its expectation without drift. "Not enough data" is an answer of its own, and neither a pass nor
-//! a fail: columns without one are left out of a version's count, and a version of which fewer than half of the columns
-//! could be judged has no verdict either.
+//! A fixed threshold on PSI is blind to the number of rows: with few of them chance alone exceeds it. What is judged
+//! unless another [`Rule`] is chosen is therefore PSI minus its expectation without drift. "Not enough data" is an answer
+//! of its own, and neither a pass nor a fail: columns without one are left out of a version's count, and a version of
+//! which fewer than half of the columns could be judged has no verdict either.
 //!
 //! Invariant: a verdict depends on the counters and the rule alone.
 
 use super::distances::rows;
-use super::{Distances, expected_psi, group_counts};
+use super::rule::excess_psi;
+use super::{Distances, Outcome, Rule};
 use crate::sketch::{Live, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -26,15 +27,6 @@ pub enum Verdict {
     NoReference,
 }
 
-/// When a column has drifted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DriftRule {
-    /// PSI in excess of its expectation without drift, above which a column drifts: 0.1.
-    pub threshold: f64,
-    /// Rows needed for a verdict: 200.
-    pub min_samples: u64,
-}
-
 /// The verdict on a column, with its evidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColumnVerdict {
@@ -46,8 +38,8 @@ pub struct ColumnVerdict {
     pub distances: Option<Distances>,
     /// PSI minus its expectation without drift; may be negative.
     pub excess: Option<f64>,
-    /// The threshold that the excess was compared with.
-    pub threshold: f64,
+    /// What the rule's test found, whatever the verdict, if it can be computed.
+    pub outcome: Option<Outcome>,
 }
 
 /// What a version's verdict needs to know of one of its features.
@@ -59,31 +51,22 @@ pub struct FeatureVerdict {
     pub critical: bool,
 }
 
-impl Default for DriftRule {
-    fn default() -> Self {
-        Self { threshold: 0.1, min_samples: 200 }
-    }
-}
-
 /// Judges the counters of a column. A reference without rows is no reference, and counters of another layout than the
 /// reference's are not enough data.
 #[must_use]
-pub fn judge_column(reference: Option<&Reference>, live: &Live<'_>, rule: &DriftRule) -> ColumnVerdict {
+pub fn judge_column(reference: Option<&Reference>, live: &Live<'_>, rule: &Rule) -> ColumnVerdict {
     let samples = rows(live.counts);
-    let mut answer = ColumnVerdict {
-        verdict: Verdict::NoReference,
-        samples,
-        distances: None,
-        excess: None,
-        threshold: rule.threshold,
-    };
+    let mut answer =
+        ColumnVerdict { verdict: Verdict::NoReference, samples, distances: None, excess: None, outcome: None };
     let Some(reference) = reference.filter(|reference| rows(&reference.counts) > 0) else { return answer };
     answer.distances = Distances::between(reference, live);
-    let expected = expected_psi(groups_in_use(reference, live), samples, rows(&reference.counts));
-    answer.excess = answer.distances.zip(expected).map(|(distances, expected)| distances.psi - expected);
-    answer.verdict = match answer.excess {
-        Some(excess) if samples >= rule.min_samples => {
-            if excess > rule.threshold {
+    if let Some(distances) = &answer.distances {
+        answer.excess = excess_psi(reference, live, distances);
+        answer.outcome = rule.find(reference, live, distances);
+    }
+    answer.verdict = match answer.outcome {
+        Some(outcome) if samples >= rule.min_samples() => {
+            if outcome.drifted {
                 Verdict::Drift
             } else {
                 Verdict::Ok
@@ -116,9 +99,21 @@ pub fn judge_version(features: &[FeatureVerdict]) -> Verdict {
     }
 }
 
-/// Coarse groups that either side has rows in.
-fn groups_in_use(reference: &Reference, live: &Live<'_>) -> usize {
-    let expected = group_counts(&reference.counts, &reference.groups, reference.group_count);
-    let found = group_counts(live.counts, &reference.groups, reference.group_count);
-    expected.iter().zip(&found).filter(|(expected, found)| **expected > 0 || **found > 0).count()
+/// Judges a version as Evidently judges a data set: by all columns, features and outputs alike. Drift when at least half
+/// of those with a reference drift; without any reference there is none, and if fewer than half have enough data there
+/// is not enough.
+#[must_use]
+pub fn judge_version_by_share(columns: &[Verdict]) -> Verdict {
+    let count = |verdict: Verdict| columns.iter().filter(|column| **column == verdict).count();
+    let (drifted, judged) = (count(Verdict::Drift), count(Verdict::Drift) + count(Verdict::Ok));
+    let referenced = judged + count(Verdict::NotEnoughData);
+    if referenced == 0 {
+        Verdict::NoReference
+    } else if drifted * 2 >= referenced {
+        Verdict::Drift
+    } else if judged * 2 < referenced {
+        Verdict::NotEnoughData
+    } else {
+        Verdict::Ok
+    }
 }

@@ -12,6 +12,7 @@ mod bad_models;
 mod clients;
 mod deploy;
 mod drift;
+mod evidently;
 mod lifecycle;
 mod metrics;
 mod profiles;

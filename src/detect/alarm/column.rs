@@ -298,7 +298,7 @@ impl ColumnAlarm {
             floor,
             samples: (gained.rows * self.thinning).round() as u64,
             since: start.at(),
-            counts: gained.groups().iter().map(|&count| (count * self.thinning).round() as u64).collect(),
+            counts: gained.groups().iter().map(|&count| (count * self.thinning).round() as u32).collect(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What an alarm found, with the numbers that a person or a replay needs.
 
+use super::numbers::{Numbers, push_counts};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -19,6 +20,25 @@ pub enum Cause {
     UnseenCategory,
     /// A watched rate is above what is allowed.
     Exceedance,
+}
+
+impl Cause {
+    /// All of them, in a fixed order.
+    pub const ALL: [Self; 6] =
+        [Self::Drift, Self::Missing, Self::Infinite, Self::OutOfRange, Self::UnseenCategory, Self::Exceedance];
+
+    /// Its name in the API and in summaries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drift => "drift",
+            Self::Missing => "missing",
+            Self::Infinite => "infinite",
+            Self::OutOfRange => "out_of_range",
+            Self::UnseenCategory => "unseen_category",
+            Self::Exceedance => "exceedance",
+        }
+    }
 }
 
 /// A finding: evidence that passed its threshold with an effect that passed its floor.
@@ -42,5 +62,31 @@ pub struct Finding {
     /// Unix time of that start.
     pub since: Duration,
     /// Counters since that start: groups for drift; events and the rest for rates.
-    pub counts: Vec<u64>,
+    pub counts: Vec<u32>,
+}
+
+impl Finding {
+    /// The finding as numbers.
+    pub(super) fn to_numbers(&self) -> Vec<u64> {
+        let floats = [self.ln_evidence, self.ln_threshold, self.effect, self.effect_lower, self.floor];
+        let mut numbers = vec![self.cause as u64, self.samples];
+        numbers.push(u64::try_from(self.since.as_millis()).unwrap_or(u64::MAX));
+        numbers.extend(floats.map(f64::to_bits));
+        push_counts(&self.counts, &mut numbers);
+        numbers
+    }
+
+    /// The finding that numbers stand for, if they stand for one.
+    pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
+        let cause = usize::try_from(numbers.next()?).ok().and_then(|cause| Cause::ALL.get(cause).copied())?;
+        let (samples, since) = (numbers.next()?, Duration::from_millis(numbers.next()?));
+        let mut floats = [0.0; 5];
+        for float in &mut floats {
+            *float = f64::from_bits(numbers.next()?);
+        }
+        let [ln_evidence, ln_threshold, effect, effect_lower, floor] = floats;
+        let counts = numbers.counts()?;
+        let finding = Self { cause, ln_evidence, ln_threshold, effect, effect_lower, floor, samples, since, counts };
+        floats.iter().all(|float| float.is_finite()).then_some(finding)
+    }
 }

@@ -7,20 +7,20 @@
 //! Invariant: once raised it is let go only after `clear` was true at every step for `hold`.
 
 use super::finding::Finding;
-use serde::{Deserialize, Serialize};
+use super::numbers::Numbers;
 use std::time::Duration;
 
 /// An alarm's memory.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latch {
     finding: Option<Finding>,
     clear_since: Option<Duration>,
 }
 
 impl Latch {
-    /// Raises the alarm, or renews what is known of one that is raised.
+    /// Raises the alarm; one that is raised keeps what raised it.
     pub fn raise(&mut self, finding: Finding) {
-        self.finding = Some(finding);
+        self.finding.get_or_insert(finding);
         self.clear_since = None;
     }
 
@@ -45,5 +45,18 @@ impl Latch {
             *self = Self::default();
         }
         is_over
+    }
+
+    /// What survives a restart, as numbers; empty while it is not raised.
+    #[must_use]
+    pub fn state(&self) -> Vec<u64> {
+        self.finding.as_ref().map(Finding::to_numbers).unwrap_or_default()
+    }
+
+    /// The latch that numbers stand for; one that is not raised if they stand for none. The wait for clear weather starts
+    /// over.
+    #[must_use]
+    pub fn of_state(state: &[u64]) -> Self {
+        Self { finding: Finding::from_numbers(&mut Numbers::new(state)), clear_since: None }
     }
 }

@@ -352,6 +352,8 @@ fn a_latch_lets_go_only_after_it_was_clear_for_long_enough() {
         assert!(!latch.settle(seconds(second), clear, seconds(3)), "{second}");
     }
     assert!(latch.finding().is_some());
+    assert_eq!(Latch::of_state(&latch.state()).finding(), latch.finding());
+    assert_eq!(Latch::of_state(&latch.state()[1..]), Latch::default());
     assert!(latch.settle(seconds(9), Some(true), seconds(3)) && latch.finding().is_none());
 }
 

@@ -120,7 +120,7 @@ impl RateAlarm {
             floor: self.rule.allowed,
             samples,
             since: start.at(),
-            counts: vec![events, others],
+            counts: [events, others].map(|count| u32::try_from(count).unwrap_or(u32::MAX)).into(),
         })
     }
 }

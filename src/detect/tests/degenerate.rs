@@ -74,7 +74,7 @@ fn counters(column: &Column, datatype: DataType, values: &[f64]) -> (Vec<u64>, [
 
 #[test]
 fn any_column_is_judged_against_any_other() {
-    let rule = DriftRule::default();
+    let rule = Rule::default();
     for datatype in [DataType::Fp32, DataType::Fp64] {
         for (name, values) in samples() {
             for column in references(&values, datatype) {
@@ -106,7 +106,7 @@ fn any_column_is_judged_against_any_other() {
 
 #[test]
 fn a_column_that_goes_missing_or_infinite_or_comes_alive_has_drifted() {
-    let rule = DriftRule::default();
+    let rule = Rule::default();
     let samples = samples();
     let values = |wanted: &str| samples.iter().find(|(name, _)| *name == wanted).unwrap().1.clone();
     for (before, after) in [

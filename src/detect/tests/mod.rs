@@ -1,6 +1,10 @@
 //! Distances and verdicts against values worked out by hand, and their properties.
 
+mod coverage;
 mod degenerate;
+mod rules;
+mod totality;
+mod two_arm;
 
 use super::*;
 use crate::profile::{Column, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
@@ -47,12 +51,25 @@ fn uniform(seed: u64, count: usize) -> Vec<f64> {
     (0..count).map(|_| random.random::<f64>()).collect()
 }
 
-/// Box-Muller.
 fn normal(seed: u64, count: usize) -> Vec<f64> {
-    let (radii, angles) = (uniform(seed, count), uniform(seed + 1_000_000, count));
-    let pair =
-        |(radius, angle): (f64, f64)| (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
-    radii.into_iter().zip(angles).map(pair).collect()
+    normals(&mut StdRng::seed_from_u64(seed), count)
+}
+
+/// Box-Muller.
+fn normals(random: &mut StdRng, count: usize) -> Vec<f64> {
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        let (u, angle): (f64, f64) = (random.random(), std::f64::consts::TAU * random.random::<f64>());
+        let radius = (-2.0 * (1.0 - u).ln()).sqrt();
+        values.extend([radius * angle.cos(), radius * angle.sin()]);
+    }
+    values.truncate(count);
+    values
+}
+
+/// Whether the tests that take minutes were asked for.
+fn is_long() -> bool {
+    std::env::var("TIDEGATE_LONG").is_ok_and(|value| value == "1")
 }
 
 /// Largest difference of the two empirical distribution functions, over all pooled points.
@@ -81,7 +98,7 @@ fn deviation(values: &[f64]) -> f64 {
 fn verdict(reference: &[f64], live: &[f64]) -> ColumnVerdict {
     let column = column(reference, 64);
     let (counts, sums) = record(&column, live);
-    judge_column(Some(&column.reference()), &Live { counts: &counts, sums }, &DriftRule::default())
+    judge_column(Some(&column.reference()), &Live { counts: &counts, sums }, &Rule::default())
 }
 
 #[test]
@@ -193,8 +210,8 @@ fn a_column_needs_rows_and_a_reference_for_a_verdict() {
     assert_eq!(verdict(&reference, &[]).verdict, Verdict::NotEnoughData);
     assert_eq!(verdict(&[], &normal(14, 500)).verdict, Verdict::NoReference);
     let live = Live { counts: &[500, 1], sums: [0; SUMS] };
-    assert_eq!(judge_column(None, &live, &DriftRule::default()).verdict, Verdict::NoReference);
-    let of_another_layout = judge_column(Some(&column(&reference, 64).reference()), &live, &DriftRule::default());
+    assert_eq!(judge_column(None, &live, &Rule::default()).verdict, Verdict::NoReference);
+    let of_another_layout = judge_column(Some(&column(&reference, 64).reference()), &live, &Rule::default());
     assert_eq!(of_another_layout.verdict, Verdict::NotEnoughData);
 }
 
@@ -309,9 +326,11 @@ proptest! {
     ) {
         let reference: Reference = column(&values, 16).reference();
         let counts = &counts[..reference.counts.len()];
-        let answer = judge_column(Some(&reference), &Live { counts, sums }, &DriftRule::default());
-        if let Some(Distances { psi, ks, js, wasserstein, tv }) = answer.distances {
-            for distance in [Some(psi), ks, Some(js), wasserstein, Some(tv)].into_iter().flatten() {
+        let answer = judge_column(Some(&reference), &Live { counts, sums }, &Rule::default());
+        if let Some(found) = answer.distances {
+            let Distances { psi, ks, js, wasserstein, wasserstein_error, tv, hellinger, l_infinity } = found;
+            let always = [psi, js, tv, hellinger, l_infinity].map(Some);
+            for distance in always.into_iter().chain([ks, wasserstein, wasserstein_error]).flatten() {
                 prop_assert!(distance.is_finite() && distance >= 0.0, "{distance}");
             }
         }
