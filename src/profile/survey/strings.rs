@@ -72,8 +72,9 @@ impl StringSurvey {
     /// The most frequent strings, at most `limit`, with their counts: exact if the survey is. What is not UTF-8 cannot
     /// be written to a profile and is none of them, as it will be when it is seen live.
     pub(in crate::profile) fn most_frequent(&self, limit: usize) -> Vec<(String, u64)> {
-        let text = |(string, &count): (&Box<[u8]>, &u64)| Some((std::str::from_utf8(string).ok()?.to_owned(), count));
-        let mut strings: Vec<(String, u64)> = self.counts.iter().filter_map(text).collect();
+        let text = |string: &[u8]| std::str::from_utf8(string).ok().map(str::to_owned);
+        let counted = self.counts.iter().filter_map(|(string, &count)| Some((text(string)?, count)));
+        let mut strings: Vec<(String, u64)> = counted.collect();
         strings.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         strings.truncate(limit);
         strings
