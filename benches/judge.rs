@@ -73,6 +73,7 @@ fn column(index: usize) -> RecordedColumn {
         ordered: Some(0..BINS + 2),
         positions: (0..=BINS).map(|edge| edge as f64 / 16.0 - 2.0).collect(),
         sums: Some([0, -300_000_000, 300_000_000, 0]),
+        ..Reference::default()
     };
     RecordedColumn {
         name: format!("feature_{index}"),

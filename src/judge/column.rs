@@ -5,8 +5,8 @@
 use super::alarm::{ColumnAlarm, Measured};
 use super::board::ColumnReport;
 use super::measure::{Measure, measure, measure_weights, reference_groups};
-use crate::config::DriftSettings;
-use crate::detect::{Distances, DriftRule, judge_column};
+use crate::config::{DriftPreset, DriftSettings};
+use crate::detect::{Distances, Rule, judge_column};
 use crate::observe::{RecordedColumn, WindowCounts, Windows};
 use crate::sketch::{Live, Reference, SUMS};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl ColumnWatch {
     ) -> ColumnReport {
         let plan = seen.windows.plan();
         let (counters, groups) = (plan.column(index), plan.column_groups(index));
-        let rule = DriftRule { threshold: settings.threshold, min_samples: settings.min_samples };
+        let rule = rule(settings);
         let live = live(&seen.primary.counts[counters], &seen.primary.sums[plan.column_sums(index)]);
         let judged = judge_column(column.reference.as_ref(), &live, &rule);
         let expected = column.reference.as_ref().map(reference_groups);
@@ -73,6 +73,16 @@ impl ColumnWatch {
             finding: self.alarm.finding(),
             critical: column.critical || settings.critical.contains(&column.name),
         }
+    }
+}
+
+/// What the preset makes of the window's counters. The default preset's verdict is its alarm's; the excess is shown.
+fn rule(settings: &DriftSettings) -> Rule {
+    let min_samples = settings.min_samples;
+    match settings.preset {
+        DriftPreset::Default => Rule::Excess { threshold: settings.threshold, min_samples },
+        DriftPreset::Classic => Rule::Classic { min_samples },
+        DriftPreset::Evidently => Rule::Evidently { min_samples },
     }
 }
 

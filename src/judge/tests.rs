@@ -25,7 +25,7 @@ fn columns() -> Vec<RecordedColumn> {
         group_count: GROUPS,
         ordered: Some(0..GROUPS),
         positions: (1..GROUPS).map(|edge| edge as f64 / 3.0 - 1.5).collect(),
-        sums: None,
+        ..Reference::default()
     };
     let column = |index: usize, side, reference| RecordedColumn {
         name: format!("column {index}"),
