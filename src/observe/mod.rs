@@ -12,16 +12,23 @@
 mod answers;
 mod columns;
 mod counter;
+mod evidence;
 mod reading;
 mod recorder;
+mod refusals;
 mod server;
+mod shard;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 pub use columns::{RecordedColumn, STATISTICS, Side};
+pub use evidence::Evidence;
 pub use reading::ReadingPlan;
-pub use recorder::{Recorder, RowStatistics, Totals};
+pub use recorder::{Recorder, Totals};
+pub use refusals::{REFUSAL_KINDS, RefusalKind};
 pub use server::{InFlight, ServerRecorder};
+pub use statistics::RowStatistics;
 pub use window::Window;
