@@ -115,7 +115,8 @@ fn answer_with(
 ) -> Result<Bytes, PredictError> {
     let model = &picked.model;
     let refuse = |kind| model.recorder.record_refusal(worker.index, kind);
-    let decoded = decode(model, asked.protocol, asked.body).inspect_err(|error| refuse(refusals::refusal_kind(error)))?;
+    let decoded =
+        decode(model, asked.protocol, asked.body).inspect_err(|error| refuse(refusals::refusal_kind(error)))?;
     check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)
         .inspect_err(|_| refuse(RefusalKind::WrongShape))?;
     watch.end(Phase::Decode, Instant::now());

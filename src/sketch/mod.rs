@@ -23,6 +23,8 @@ pub mod log_linear;
 mod precision;
 mod reference;
 mod row_search;
+#[cfg(test)]
+mod row_search_tests;
 mod slots;
 #[cfg(test)]
 mod tests;

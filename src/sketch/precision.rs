@@ -39,8 +39,8 @@ pub trait Precision: sealed::Sealed + Copy + PartialOrd + Debug + Send + Sync + 
     fn is_missing(self) -> bool;
     /// The bits, read as an integer in the order of the numbers: about even in the logarithm on either side of zero.
     fn bit_rank(self) -> Self;
-    /// Cells per unit where cell 0 has its middle at `first` and cell `last_cell` at `last`; none if that is no normal
-    /// number.
+    /// Cells per unit where cell 0 has its middle at `first` and cell `last_cell` at `last`; none if that is no positive
+    /// normal number.
     fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self>;
     /// The cell of a number among even ones, at most `last_cell`. A higher number is never in a lower cell.
     fn even_cell(self, origin: Self, scale: Self, last_cell: usize) -> u32;
@@ -95,7 +95,7 @@ macro_rules! precision {
 
             fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self> {
                 let scale = last_cell as $float / (last - first);
-                scale.is_normal().then_some(scale)
+                (scale.is_normal() && scale > 0.0).then_some(scale)
             }
 
             #[inline(always)]
