@@ -21,7 +21,7 @@ use std::time::Duration;
 use tidegate::catalog::{LoadOrder, Model};
 use tidegate::config::{Config, EngineChoice};
 use tidegate::engine::{Engines, RuntimeSearch};
-use tidegate::observe::{PHASES, Protocol, StatusLabel};
+use tidegate::observe::{Evidence, PHASES, Protocol, StatusLabel};
 use tidegate::protocol::{AnswerHead, oip};
 use tidegate::registry::directory::fingerprint;
 use tidegate::registry::load::Loader;
@@ -116,7 +116,9 @@ fn decode(model: &Model, body: &[u8]) -> Vec<Tensor> {
 }
 
 fn record(model: &Model, inputs: &[Tensor], outputs: &[Tensor]) {
-    model.recorder.record_prediction(WORKER, inputs, outputs);
+    // Worth a row, as unpinned requests without a routing key are.
+    let evidence = Evidence::Row { draw: black_box(0x9e37_79b9_7f4a_7c15) };
+    model.recorder.record_prediction(WORKER, evidence, inputs, outputs);
     let label = (0, Protocol::OpenInference, StatusLabel::of(200));
     // Durations of a typical request, nanoseconds: total, decode, compute, encode.
     let phases: [u64; PHASES] = black_box([12_000, 2_000, 3_000, 5_000, 1_000]);

@@ -27,11 +27,12 @@ fn columns() -> Vec<RecordedColumn> {
         positions: (1..GROUPS).map(|edge| edge as f64 / 3.0 - 1.5).collect(),
         ..Reference::default()
     };
-    let column = |index: usize, side, reference| RecordedColumn {
+    let column = |index: usize, side, reference: Option<Reference>| RecordedColumn {
         name: format!("column {index}"),
         side,
         slots: index * GROUPS..(index + 1) * GROUPS,
         sums: index * 4..index * 4 + 4,
+        cells: if reference.is_some() { 0..GROUPS + 2 } else { GROUPS + 2..GROUPS + 2 },
         reference,
         order: None,
         critical: false,
@@ -221,6 +222,7 @@ fn a_feature_of_64_bins_leaves_room_for_its_alarm_in_10_kib() {
     let of_64_bins = |index: usize| RecordedColumn {
         slots: index * SLOTS..(index + 1) * SLOTS,
         sums: index * 4..index * 4 + 4,
+        cells: index * 16..(index + 1) * 16,
         reference: Some(Reference {
             counts: vec![100; SLOTS],
             groups: (0..SLOTS).map(|slot| (slot * 14 / SLOTS) as u8).collect(),

@@ -10,6 +10,8 @@ use crate::sketch::log_linear::nanoseconds;
 
 /// Arms that an answer can come from: stable, canary, pinned.
 pub const ARMS: usize = 3;
+/// The arm of requests that name their version.
+const PINNED: usize = 2;
 /// Protocols that an answer can be written in.
 const PROTOCOLS: usize = 2;
 /// Measured phases.
@@ -90,9 +92,12 @@ impl StatusLabel {
     /// requests are fast, and many of them would hide how long predictions take.
     #[must_use]
     pub fn is_timed(self) -> bool {
-        let code = STATUSES[self.0];
-        code == 200 || code >= 500
+        is_timed(STATUSES[self.0])
     }
+}
+
+fn is_timed(code: u16) -> bool {
+    code == 200 || code >= 500
 }
 
 const STATUS_TABLE: usize = ARMS * PROTOCOLS * STATUSES.len();
@@ -173,6 +178,29 @@ impl AnswerTotals {
         &self.durations[start..start + nanoseconds::COUNT]
     }
 
+    /// How many of a phase's durations are surely above a limit in nanoseconds, and how many there are: those count that
+    /// are in bins wholly above it, so that a limit within a bin is taken as the bin's end, at most a sixteenth higher.
+    #[must_use]
+    pub fn over(&self, phase: Phase, limit_ns: u64) -> (u64, u64) {
+        let durations = self.durations(phase);
+        let sum = |counts: &[u64]| counts.iter().fold(0, |sum: u64, &count| sum.wrapping_add(count));
+        // The last bin also holds what is longer than bins reach, so that it is above no limit beyond its start.
+        let first_above =
+            (0..durations.len()).find(|&bin| nanoseconds::lower(bin) > limit_ns).unwrap_or(durations.len());
+        (sum(&durations[first_above..]), sum(durations))
+    }
+
+    /// Failures of ours (5xx) and, with them, predictions: answers from stable and canary arms, over both protocols.
+    /// Pinned requests are left out, because a caller who chooses a version chooses its failures, and so are refusals
+    /// of bad requests, many of which would hide failures.
+    #[must_use]
+    pub fn server_errors(&self) -> (u64, u64) {
+        let counted = self.statuses().filter(|&(arm, _, status, _)| arm != PINNED && is_timed(status));
+        counted.fold((0, 0), |(errors, answers), (_, _, status, count)| {
+            (errors + if status >= 500 { count } else { 0 }, answers + count)
+        })
+    }
+
     /// The sum of a phase's durations, nanoseconds.
     #[must_use]
     pub fn duration_sum(&self, phase: Phase) -> u64 {
@@ -182,4 +210,51 @@ impl AnswerTotals {
 
 fn cell(arm: usize, protocol: usize, status: usize) -> usize {
     (arm * PROTOCOLS + protocol) * STATUSES.len() + status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(record: impl Fn(&AnswerShard)) -> AnswerTotals {
+        let (shard, mut totals) = (AnswerShard::new(), AnswerTotals::default());
+        record(&shard);
+        shard.add_to(&mut totals);
+        totals
+    }
+
+    #[test]
+    fn without_answers_nothing_is_over_a_limit_and_nothing_failed() {
+        let totals = AnswerTotals::default();
+        assert_eq!((totals.over(Phase::Total, 0), totals.server_errors()), ((0, 0), (0, 0)));
+    }
+
+    #[test]
+    fn only_bins_wholly_above_the_limit_are_over_it() {
+        let totals = totals(|shard| {
+            for total in [1, 999_999, 1_000_000, 1_100_000, 5_000_000, u64::MAX] {
+                shard.time(&[0, total, 0, 0, 0]);
+            }
+        });
+        assert_eq!(totals.over(Phase::Total, 1_000_000), (3, 6));
+        assert_eq!(totals.over(Phase::Total, 0), (5, 6), "the first bin begins at zero");
+        assert_eq!(totals.over(Phase::Total, u64::MAX), (0, 6));
+        assert_eq!(totals.over(Phase::Decode, 0), (0, 0));
+        for limit in [1_000, 20_000, 1_000_000, 33_000_000] {
+            let bin = nanoseconds::index(limit);
+            let counted = totals.durations(Phase::Total)[bin + 1..].iter().sum::<u64>();
+            assert_eq!(totals.over(Phase::Total, limit).0, counted);
+        }
+    }
+
+    #[test]
+    fn failures_are_counted_among_the_predictions_of_unpinned_arms() {
+        let totals = totals(|shard| {
+            for (arm, status) in [(0, 200), (0, 500), (1, 200), (1, 503), (1, 400), (0, 404), (2, 500), (2, 200)] {
+                shard.count(arm, Protocol::OpenInference, StatusLabel::of(status));
+                shard.count(arm, Protocol::KserveV1, StatusLabel::of(200));
+            }
+        });
+        assert_eq!(totals.server_errors(), (2, 4 + 6));
+    }
 }

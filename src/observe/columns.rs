@@ -7,9 +7,10 @@
 //! Invariant: the ranges of all columns are disjoint and cover the flat arrays.
 
 use crate::profile::{Column, Profile, Statistic};
+use crate::sketch::KEY_GROUPS;
 use crate::sketch::log_linear::floats;
-use crate::sketch::{ColumnLayout, Reference, SUMS, Slots};
-use crate::tensor::{DataType, Signature, TensorSpec};
+use crate::sketch::{BinLayout, ColumnLayout, Precision, Reference, RowSearch, SUMS, Slots};
+use crate::tensor::{DataType, Signature, Tensor, TensorSpec};
 use std::ops::Range;
 
 /// Whether a column belongs to what goes in or what comes out.
@@ -32,6 +33,9 @@ pub struct RecordedColumn {
     pub slots: Range<usize>,
     /// Its sums in [`Totals::sums`](super::Totals).
     pub sums: Range<usize>,
+    /// Its alarm cells in [`Totals::cells`](super::Totals), in the order of [`Reference::cell_of_slot`]; empty without a
+    /// reference.
+    pub cells: Range<usize>,
     /// What it is compared with, if there is a profile.
     pub reference: Option<Reference>,
     /// The order of its counters, if there is a profile.
@@ -49,6 +53,21 @@ pub(super) struct TensorPlan {
     pub(super) columns: Vec<ColumnPlan>,
     /// Whether the columns are statistics of a row instead of its values.
     pub(super) reduced: bool,
+    /// The counters of all its columns.
+    pub(super) slots: Range<usize>,
+    /// How numbers are searched.
+    pub(super) search: Search,
+}
+
+/// How a tensor's values find their counters.
+#[derive(Debug)]
+pub(super) enum Search {
+    /// Numbers in single precision.
+    F32(RowSearch<f32>),
+    /// All other numbers.
+    F64(RowSearch<f64>),
+    /// Strings, one by one.
+    Strings,
 }
 
 /// Where one column's values are counted.
@@ -57,16 +76,22 @@ pub(super) struct ColumnPlan {
     pub(super) layout: ColumnLayout,
     pub(super) first_slot: usize,
     pub(super) first_sum: usize,
+    pub(super) first_cell: usize,
+    /// How many alarm cells there are.
+    pub(super) cells: usize,
+    /// The alarm cell of each slot; none without a reference.
+    pub(super) cell_of_slot: Box<[u16]>,
 }
 
 /// Everything that is worked out before the first row.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RecordPlan {
     pub(super) inputs: Vec<TensorPlan>,
     pub(super) outputs: Vec<TensorPlan>,
     pub(super) columns: Vec<RecordedColumn>,
     pub(super) slots: usize,
     pub(super) sums: usize,
+    pub(super) cells: usize,
 }
 
 /// The statistics that a wide row is reduced to, in column order.
@@ -74,7 +99,7 @@ pub const STATISTICS: [Statistic; 4] = [Statistic::Norm, Statistic::Mean, Statis
 
 impl RecordPlan {
     pub(super) fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize) -> Self {
-        let mut plan = Self { inputs: Vec::new(), outputs: Vec::new(), columns: Vec::new(), slots: 0, sums: 0 };
+        let mut plan = Self::default();
         for spec in &signature.inputs {
             let known = profile.map(|profile| &profile.inputs[..]).unwrap_or_default();
             let tensor = plan.plan_tensor(spec, known, Side::Input, max_features);
@@ -97,7 +122,8 @@ impl RecordPlan {
             _ if spec.datatype == DataType::Bytes => 0,
             _ => STATISTICS.len(),
         };
-        let columns = (0..count)
+        let first_slot = self.slots;
+        let columns: Vec<ColumnPlan> = (0..count)
             .map(|index| {
                 let statistic = reduced.then(|| STATISTICS[index]);
                 let position = if reduced { 0 } else { index };
@@ -113,7 +139,8 @@ impl RecordPlan {
                 self.plan_column(column, spec.datatype, name, side)
             })
             .collect();
-        TensorPlan { batched: spec.is_batched(), columns, reduced }
+        let search = Search::new(spec.datatype, &columns);
+        TensorPlan { batched: spec.is_batched(), columns, reduced, slots: first_slot..self.slots, search }
     }
 
     fn plan_column(&mut self, column: Option<&Column>, datatype: DataType, name: String, side: Side) -> ColumnPlan {
@@ -125,15 +152,19 @@ impl RecordPlan {
             None if datatype == DataType::Bytes => no_categories(),
             None => ColumnLayout::LogLinear,
         };
-        let sums = if reference.is_some() { SUMS } else { 0 };
-        let plan = ColumnPlan { first_slot: self.slots, first_sum: self.sums, layout };
+        let cells = reference.as_ref().map_or(0, Reference::cells);
+        let cell_of_slot: Box<[u16]> = reference.iter().flat_map(Reference::cell_of_each_slot).collect();
+        let plan =
+            ColumnPlan { first_slot: self.slots, first_sum: self.sums, first_cell: self.cells, cells, cell_of_slot, layout };
         self.slots += plan.layout.slots();
-        self.sums += sums;
+        self.sums += if reference.is_some() { SUMS } else { 0 };
+        self.cells += cells;
         self.columns.push(RecordedColumn {
             name,
             side,
             slots: plan.first_slot..self.slots,
             sums: plan.first_sum..self.sums,
+            cells: plan.first_cell..self.cells,
             reference,
             order,
             critical: column.is_some_and(|column| column.critical),
@@ -142,7 +173,39 @@ impl RecordPlan {
     }
 }
 
+impl Search {
+    fn new(datatype: DataType, columns: &[ColumnPlan]) -> Self {
+        match datatype {
+            DataType::Bytes => Self::Strings,
+            DataType::Fp32 | DataType::Fp16 | DataType::Bf16 => Self::F32(search_among(columns, ColumnLayout::as_f32)),
+            _ => Self::F64(search_among(columns, ColumnLayout::as_f64)),
+        }
+    }
+}
+
+fn search_among<T: Precision>(
+    columns: &[ColumnPlan],
+    on_edges: impl Fn(&ColumnLayout) -> Option<&BinLayout<T>>,
+) -> RowSearch<T> {
+    let layouts = columns.iter().map(|column| &column.layout);
+    RowSearch::new(&layouts.map(|layout| (layout.slots(), on_edges(layout))).collect::<Vec<_>>())
+}
+
+impl TensorPlan {
+    /// How many rows a tensor has.
+    pub(super) fn rows(&self, tensor: &Tensor) -> usize {
+        if self.batched { tensor.shape().rows() } else { 1 }
+    }
+}
+
 impl RecordedColumn {
+    /// Its alarm cells by group of routing keys in [`Totals::keyed`](super::Totals): those of group 0, of group 1 and so
+    /// on.
+    #[must_use]
+    pub fn keyed(&self) -> Range<usize> {
+        self.cells.start * KEY_GROUPS..self.cells.end * KEY_GROUPS
+    }
+
     /// Live counts of values that are no ordinary numbers, by kind of defect.
     #[must_use]
     pub fn defects(&self, slots: &[u64]) -> Vec<(&'static str, u64)> {

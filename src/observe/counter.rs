@@ -2,10 +2,16 @@
 //!
 //! A worker increments its own counters, a collector reads them: with one writer an increment is a relaxed load and
 //! store, one plain instruction each, where a locked add would cost some twenty cycles and collapse under sharing.
+//! Processors fetch cache lines in pairs, so that what lies within 128 bytes of another thread's counters would slow both
+//! down; unused counters at either end keep every row of counters to itself, wherever the allocator puts it.
 //!
-//! Invariant: [`Counters::add`] is called by one thread only; readers see each counter's value of some recent moment.
+//! Invariant: counters are written by one thread only; readers see each counter's value of some recent moment.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Unused counters before the first and behind the last: 128 bytes.
+const MARGIN: usize = 16;
 
 /// A row of counters that one thread writes and any may read.
 #[derive(Debug)]
@@ -13,23 +19,34 @@ pub(super) struct Counters(Box<[AtomicU64]>);
 
 impl Counters {
     pub(super) fn new(length: usize) -> Self {
-        Self((0..length).map(|_| AtomicU64::new(0)).collect())
+        Self((0..length + 2 * MARGIN).map(|_| AtomicU64::new(0)).collect())
     }
 
     /// Adds to a counter; sums of signed numbers wrap, so that a difference of two readings is right.
     #[inline]
     pub(super) fn add(&self, index: usize, amount: u64) {
-        let counter = &self.0[index];
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        add_to_one(&self.0[MARGIN + index], amount);
+    }
+
+    /// Some of the counters, for whoever increments many of them.
+    #[inline]
+    pub(super) fn slice(&self, range: Range<usize>) -> &[AtomicU64] {
+        &self.0[MARGIN + range.start..MARGIN + range.end]
     }
 
     pub(super) fn add_to(&self, totals: &mut [u64]) {
-        for (total, counter) in totals.iter_mut().zip(&self.0) {
+        for (total, counter) in totals.iter_mut().zip(&self.0[MARGIN..]) {
             *total = total.wrapping_add(counter.load(Ordering::Relaxed));
         }
     }
 
     pub(super) fn get(&self, index: usize) -> u64 {
-        self.0[index].load(Ordering::Relaxed)
+        self.0[MARGIN + index].load(Ordering::Relaxed)
     }
+}
+
+/// Adds to a counter of a [slice](Counters::slice).
+#[inline(always)]
+pub(super) fn add_to_one(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }

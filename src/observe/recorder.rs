@@ -1,31 +1,28 @@
 //! Records one version's traffic: every feature, every prediction, every answer.
 //!
-//! Values are counted column by column, so that one layout is matched once and its edges stay in the cache for the whole
-//! batch. Shards are made when a worker first serves the version: one that is loaded but gets no traffic costs nothing.
+//! Every row enters the fine slots, which say what traffic looks like; one row of a request at most enters the alarm
+//! cells, which are evidence. Shards are made when a worker first serves the version: one that is loaded but gets no
+//! traffic costs nothing.
 //!
 //! Invariant: shard *i* is written by worker *i* alone.
 
 use super::answers::{AnswerShard, AnswerTotals, PHASES, Protocol, StatusLabel};
-use super::columns::{ColumnPlan, RecordPlan, RecordedColumn, TensorPlan};
+use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
+use super::evidence::Evidence;
+use super::refusals::{REFUSAL_KINDS, RefusalKind};
+use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard};
 use crate::profile::Profile;
-use crate::sketch::ColumnLayout;
-use crate::tensor::{Signature, Tensor, TensorData};
+use crate::sketch::KEY_GROUPS;
+use crate::tensor::{Signature, Tensor};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts of one version, a shard per worker.
 #[derive(Debug)]
 pub struct Recorder {
     plan: RecordPlan,
     shards: Box<[OnceLock<Box<Shard>>]>,
-}
-
-#[derive(Debug)]
-struct Shard {
-    slots: Counters,
-    sums: Counters,
-    rows: Counters,
-    answers: AnswerShard,
 }
 
 /// All workers' counts, summed.
@@ -35,8 +32,18 @@ pub struct Totals {
     pub slots: Vec<u64>,
     /// Wrapping fixed-point sums of every column, see [`RecordedColumn::sums`].
     pub sums: Vec<u64>,
+    /// Alarm cells of every column, see [`RecordedColumn::cells`].
+    pub cells: Vec<u64>,
+    /// The same by group of routing keys, see [`RecordedColumn::keyed`]; empty while no request had a key.
+    pub keyed: Vec<u64>,
     /// Rows predicted.
     pub rows: u64,
+    /// Rows that entered the alarm cells.
+    pub evidence_rows: u64,
+    /// Requests answered with predictions.
+    pub predictions: u64,
+    /// Requests refused because they do not fit the signature, in the order of [`RefusalKind::ALL`].
+    pub refusals: [u64; REFUSAL_KINDS],
     /// Answers and durations.
     pub answers: AnswerTotals,
 }
@@ -55,18 +62,29 @@ impl Recorder {
         &self.plan.columns
     }
 
-    /// Counts an answered request's values: inputs and outputs in the signature's order.
-    pub fn record_prediction(&self, worker: usize, inputs: &[Tensor], outputs: &[Tensor]) {
+    /// Counts an answered request's values: inputs and outputs in the signature's order. `evidence` says whether, and
+    /// which, one of its rows enters the alarm cells.
+    pub fn record_prediction(&self, worker: usize, evidence: Evidence, inputs: &[Tensor], outputs: &[Tensor]) {
         let shard = self.shard(worker);
-        let mut rows = 1;
-        for (plan, tensor) in self.plan.inputs.iter().zip(inputs) {
-            rows = rows_of(plan, tensor);
-            shard.record_tensor(plan, tensor);
+        let tensors = || self.plan.inputs.iter().zip(inputs);
+        let rows = tensors().next_back().map_or(1, |(plan, tensor)| plan.rows(tensor));
+        let draw = evidence.draw().filter(|_| rows > 0);
+        let group = evidence.key_group();
+        if group.is_some() {
+            shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
         }
-        for (plan, tensor) in self.plan.outputs.iter().zip(outputs) {
-            shard.record_tensor(plan, tensor);
+        shard.key_group.store(group.unwrap_or(NO_KEY), Ordering::Relaxed);
+        for (plan, tensor) in tensors().chain(self.plan.outputs.iter().zip(outputs)) {
+            shard.record_tensor(plan, tensor, draw);
         }
-        shard.rows.add(0, rows as u64);
+        shard.requests.add(ROWS, rows as u64);
+        shard.requests.add(PREDICTIONS, 1);
+        shard.requests.add(EVIDENCE_ROWS, u64::from(draw.is_some()));
+    }
+
+    /// Counts a request for this version that was refused because it does not fit the signature.
+    pub fn record_refusal(&self, worker: usize, kind: RefusalKind) {
+        self.shard(worker).requests.add(REFUSALS + kind as usize, 1);
     }
 
     /// Counts an answer, whatever its status, and the nanoseconds of its phases, if the status
@@ -87,16 +105,43 @@ impl Recorder {
         for shard in self.shards.iter().filter_map(OnceLock::get) {
             shard.slots.add_to(&mut totals.slots);
             shard.sums.add_to(&mut totals.sums);
-            totals.rows += shard.rows.get(0);
+            shard.cells.add_to(&mut totals.cells);
+            if let Some(keyed) = shard.keyed.get() {
+                totals.keyed.resize(self.plan.cells * KEY_GROUPS, 0);
+                keyed.add_to(&mut totals.keyed);
+            }
+            totals.rows += shard.requests.get(ROWS);
+            totals.evidence_rows += shard.requests.get(EVIDENCE_ROWS);
+            totals.predictions += shard.requests.get(PREDICTIONS);
+            for (kind, total) in totals.refusals.iter_mut().enumerate() {
+                *total += shard.requests.get(REFUSALS + kind);
+            }
             shard.answers.add_to(&mut totals.answers);
         }
         totals
     }
 
+    /// The alarm cells of all workers as of now, and the same by group of routing keys: what alarms look at, several times
+    /// a second, without all the rest.
+    #[must_use]
+    pub fn evidence(&self) -> (Vec<u64>, Vec<u64>) {
+        let (mut cells, mut keyed) = (vec![0; self.plan.cells], Vec::new());
+        for shard in self.shards.iter().filter_map(OnceLock::get) {
+            shard.cells.add_to(&mut cells);
+            if let Some(counters) = shard.keyed.get() {
+                keyed.resize(self.plan.cells * KEY_GROUPS, 0);
+                counters.add_to(&mut keyed);
+            }
+        }
+        (cells, keyed)
+    }
+
     /// The counts before anything was recorded.
     #[must_use]
     pub fn no_totals(&self) -> Totals {
-        Totals { slots: vec![0; self.plan.slots], sums: vec![0; self.plan.sums], ..Totals::default() }
+        let zeros = |count| vec![0; count];
+        let RecordPlan { slots, sums, cells, .. } = self.plan;
+        Totals { slots: zeros(slots), sums: zeros(sums), cells: zeros(cells), ..Totals::default() }
     }
 
     fn shard(&self, worker: usize) -> &Shard {
@@ -104,108 +149,12 @@ impl Recorder {
             Box::new(Shard {
                 slots: Counters::new(self.plan.slots),
                 sums: Counters::new(self.plan.sums),
-                rows: Counters::new(1),
+                cells: Counters::new(self.plan.cells),
+                requests: Counters::new(REFUSALS + REFUSAL_KINDS),
+                keyed: OnceLock::new(),
+                key_group: AtomicUsize::new(NO_KEY),
                 answers: AnswerShard::new(),
             })
         })
     }
-}
-
-impl Shard {
-    fn record_tensor(&self, plan: &TensorPlan, tensor: &Tensor) {
-        if plan.reduced {
-            return self.record_statistics(plan, tensor);
-        }
-        match tensor.data() {
-            TensorData::Fp32(values) => self.record_floats(plan, values),
-            TensorData::Bytes(values) => {
-                for (position, value) in values.iter().enumerate() {
-                    let column = &plan.columns[position % plan.columns.len()];
-                    self.slots.add(column.first_slot + column.layout.slot_bytes(value), 1);
-                }
-            }
-            data => {
-                data.visit_numbers(|position, value| self.count(&plan.columns[position % plan.columns.len()], value));
-            }
-        }
-    }
-
-    /// The path of nearly all traffic: numbers in single precision on the edges of a reference.
-    fn record_floats(&self, plan: &TensorPlan, values: &[f32]) {
-        let width = plan.columns.len();
-        for (index, column) in plan.columns.iter().enumerate() {
-            let of_column = values.iter().skip(index).step_by(width);
-            match &column.layout {
-                ColumnLayout::F32(bins) => {
-                    for &value in of_column {
-                        let slot = bins.slot(value);
-                        self.slots.add(column.first_slot + slot, 1);
-                        if let Some(sum) = bins.sum_index(slot) {
-                            let addend = bins.fixed_point().quantize(f64::from(value));
-                            self.sums.add(column.first_sum + sum, addend.cast_unsigned());
-                        }
-                    }
-                }
-                layout => of_column.for_each(|&value| self.slots.add(column.first_slot + layout.slot_f32(value), 1)),
-            }
-        }
-    }
-
-    fn record_statistics(&self, plan: &TensorPlan, tensor: &Tensor) {
-        let width = tensor.data().len().checked_div(rows_of(plan, tensor)).unwrap_or(0);
-        let mut row = RowStatistics::default();
-        tensor.data().visit_numbers(|position, value| {
-            row.add(value);
-            if (position + 1) % width == 0 {
-                for (column, value) in plan.columns.iter().zip(std::mem::take(&mut row).finish()) {
-                    self.count(column, value);
-                }
-            }
-        });
-    }
-
-    fn count(&self, column: &ColumnPlan, value: f64) {
-        let slot = column.layout.slot_f64(value);
-        self.slots.add(column.first_slot + slot, 1);
-        if let Some(sum) = column.layout.sum_index(slot) {
-            self.sums.add(column.first_sum + sum, column.layout.quantize(value).cast_unsigned());
-        }
-    }
-}
-
-/// What a row of a wide tensor is reduced to, in the making.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RowStatistics {
-    values: u64,
-    finite: u64,
-    zeros: u64,
-    sum: f64,
-    square_sum: f64,
-}
-
-impl RowStatistics {
-    /// Takes in one value of the row.
-    pub fn add(&mut self, value: f64) {
-        self.values += 1;
-        if value.is_finite() {
-            self.finite += 1;
-            self.zeros += u64::from(value.abs() < f64::MIN_POSITIVE);
-            self.sum += value;
-            self.square_sum += value * value;
-        }
-    }
-
-    /// Norm and mean of the finite values, share of zeros and share of non-finite values, in the order of
-    /// [`STATISTICS`](super::STATISTICS).
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a row has fewer than 2^53 values")]
-    pub fn finish(self) -> [f64; 4] {
-        let share = |count: u64| if self.values == 0 { 0.0 } else { count as f64 / self.values as f64 };
-        let mean = if self.finite == 0 { 0.0 } else { self.sum / self.finite as f64 };
-        [self.square_sum.sqrt(), mean, share(self.zeros), share(self.values - self.finite)]
-    }
-}
-
-fn rows_of(plan: &TensorPlan, tensor: &Tensor) -> usize {
-    if plan.batched { tensor.shape().rows() } else { 1 }
 }

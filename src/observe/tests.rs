@@ -1,6 +1,5 @@
 //! What a recorder counts, column by column, and what its windows keep.
 
-use super::recorder::RowStatistics;
 use super::*;
 use crate::profile::{ColumnSpec, Profile, ProfileBuilder, ProfileOptions};
 use crate::tensor::{DataType, Dimension, Shape, Signature, Tensor, TensorData, TensorSpec};
@@ -54,8 +53,8 @@ fn a_recorder_that_saw_nothing_has_zero_counts() {
 #[test]
 fn every_value_is_counted_once_over_all_workers() {
     let recorder = Recorder::new(&signature(2), None, 512, 2);
-    recorder.record_prediction(0, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
-    recorder.record_prediction(1, &[floats(1, &[f32::INFINITY, 0.0])], &[labels(&[1])]);
+    recorder.record_prediction(0, Evidence::None, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
+    recorder.record_prediction(1, Evidence::None, &[floats(1, &[f32::INFINITY, 0.0])], &[labels(&[1])]);
     let totals = recorder.totals();
     assert_eq!(totals.rows, 3);
     assert_eq!(recorder.columns().iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["x[0]", "x[1]", "y"]);
@@ -71,7 +70,7 @@ fn wide_tensors_are_reduced_to_four_statistics_of_a_row() {
     let recorder = Recorder::new(&signature(5), None, 4, 1);
     let names: Vec<&str> = recorder.columns().iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["x.norm", "x.mean", "x.zeros", "x.nonfinite", "y"]);
-    recorder.record_prediction(0, &[floats(2, &[1.0; 10])], &[labels(&[0, 1])]);
+    recorder.record_prediction(0, Evidence::None, &[floats(2, &[1.0; 10])], &[labels(&[0, 1])]);
     let totals = recorder.totals();
     assert_eq!(totals.slots[recorder.columns()[0].slots.clone()].iter().sum::<u64>(), 2);
 }
@@ -119,7 +118,7 @@ fn a_column_without_a_reference_is_one_counter_of_a_window_and_still_counts_its_
     let recorder = Recorder::new(&signature(2), None, 512, 1);
     let plan = ReadingPlan::new(recorder.columns());
     assert_eq!(plan.read(&recorder.totals()), [0; 4]);
-    recorder.record_prediction(0, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
+    recorder.record_prediction(0, Evidence::None, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
     assert_eq!(plan.read(&recorder.totals()), [2; 4]);
     assert_eq!((plan.column(0), plan.column(2)), (0..1, 2..3));
 }
@@ -127,12 +126,155 @@ fn a_column_without_a_reference_is_one_counter_of_a_window_and_still_counts_its_
 #[test]
 fn a_column_with_a_reference_is_windowed_counter_by_counter() {
     let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 1);
-    recorder.record_prediction(0, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
+    recorder.record_prediction(0, Evidence::None, &[floats(2, &[1.0, f32::NAN, 3.0, 4.0])], &[labels(&[0, 1])]);
     let (totals, plan) = (recorder.totals(), ReadingPlan::new(recorder.columns()));
     let reading = plan.read(&totals);
     let column = &recorder.columns()[1];
     assert_eq!(reading[plan.column(1)], totals.slots[column.slots.clone()]);
     assert_eq!((reading[0], reading.len()), (2, 1 + column.slots.len() + 1 + 1));
+}
+
+#[test]
+fn one_row_of_a_request_at_most_enters_the_alarm_cells() {
+    let profile = profile_of_second_feature();
+    let recorder = Recorder::new(&signature(2), Some(&profile), 512, 2);
+    let column = &recorder.columns()[1];
+    let reference = column.reference.clone().unwrap();
+    assert_eq!((column.cells.len(), recorder.columns()[0].cells.len()), (reference.cells(), 0));
+    let values: Vec<f32> = (0..200).map(|position| position as f32 / 16.0).collect();
+    let (inputs, outputs) = ([floats(100, &values)], [labels(&[0; 100])]);
+    for (count, draw) in [0, 1 << 63, u64::MAX].into_iter().enumerate() {
+        recorder.record_prediction(count % 2, Evidence::Row { draw }, &inputs, &outputs);
+        recorder.record_prediction(1, Evidence::None, &inputs, &outputs);
+    }
+    let totals = recorder.totals();
+    let mut expected = vec![0; reference.cells()];
+    let slots = totals.slots[column.slots.clone()].to_vec();
+    for row in [0, 50, 99] {
+        let layout = profile.inputs[0].layout(DataType::Fp32).unwrap();
+        expected[reference.cell_of_slot(layout.slot_f32(values[row * 2 + 1]))] += 1;
+    }
+    assert_eq!(totals.cells[column.cells.clone()], expected);
+    assert_eq!((totals.evidence_rows, totals.rows, totals.predictions), (3, 600, 6));
+    assert_eq!(slots.iter().sum::<u64>(), 600);
+}
+
+#[test]
+fn a_request_without_rows_is_no_evidence() {
+    let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 1);
+    let empty = Tensor::try_new(Shape::matrix(0, 2), TensorData::Fp32(Vec::new())).unwrap();
+    recorder.record_prediction(0, Evidence::KeyGroup { draw: 7, key_hash: 7 }, &[empty], &[labels(&[])]);
+    assert_eq!(recorder.totals().evidence_rows, 0);
+    recorder.record_prediction(
+        0,
+        Evidence::KeyGroup { draw: 7, key_hash: 7 },
+        &[floats(1, &[0.0; 2])],
+        &[labels(&[0])],
+    );
+    assert_eq!(recorder.totals().evidence_rows, 1);
+}
+
+#[test]
+fn evidence_with_a_routing_key_is_counted_for_its_group_of_keys_as_well() {
+    let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 2);
+    assert!(recorder.totals().keyed.is_empty());
+    let record = |worker, evidence| {
+        recorder.record_prediction(worker, evidence, &[floats(1, &[1.0, 2.0])], &[labels(&[0])]);
+    };
+    let key = |key_hash| Evidence::KeyGroup { draw: 1, key_hash };
+    [(0, key(3)), (1, key(3)), (1, key(4)), (0, Evidence::Row { draw: 1 })].map(|(worker, key)| record(worker, key));
+    let (totals, column) = (recorder.totals(), &recorder.columns()[1]);
+    assert_eq!(totals.evidence_rows, 4);
+    assert_eq!(totals.cells[column.cells.clone()].iter().sum::<u64>(), 4);
+    let keyed = &totals.keyed[column.keyed()];
+    let of_groups: Vec<u64> = keyed.chunks(column.cells.len()).map(|group| group.iter().sum()).collect();
+    assert_eq!(of_groups, [0, 0, 0, 2, 1, 0, 0, 0]);
+    assert_eq!(recorder.evidence(), (totals.cells, totals.keyed));
+}
+
+#[test]
+fn values_beyond_the_edges_have_alarm_cells_of_their_own() {
+    let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 1);
+    let column = &recorder.columns()[1];
+    let groups = column.reference.as_ref().unwrap().group_count;
+    for value in [-1.0, 1e9, f32::NAN, 3.0] {
+        recorder.record_prediction(0, Evidence::Row { draw: 0 }, &[floats(1, &[0.0, value])], &[labels(&[0])]);
+    }
+    let cells = recorder.totals().cells[column.cells.clone()].to_vec();
+    assert_eq!((cells[groups], cells[groups + 1], cells[..groups].iter().sum::<u64>()), (1, 1, 2));
+}
+
+#[test]
+fn refusals_are_counted_by_kind_and_nowhere_else() {
+    let recorder = Recorder::new(&signature(2), None, 512, 2);
+    for (worker, kind) in [(0, RefusalKind::WrongShape), (1, RefusalKind::Malformed), (0, RefusalKind::Malformed)] {
+        recorder.record_refusal(worker, kind);
+    }
+    let totals = recorder.totals();
+    assert_eq!(totals.refusals, [1, 0, 2]);
+    assert_eq!(Totals { refusals: [0; REFUSAL_KINDS], ..totals }, recorder.no_totals());
+}
+
+/// What a recorder counts of a tensor, value by value through the layouts alone.
+fn counted_one_by_one(recorder: &Recorder, profile: &Profile, tensor: &Tensor) -> (Vec<u64>, Vec<u64>) {
+    let mut totals = recorder.no_totals();
+    tensor.data().visit_numbers(|position, value| {
+        let index = position % profile.inputs.len();
+        let (column, layout) = (&recorder.columns()[index], profile.inputs[index].layout(tensor.datatype()).unwrap());
+        let slot = layout.slot_f64(value);
+        totals.slots[column.slots.start + slot] += 1;
+        if let Some(sum) = layout.sum_index(slot) {
+            let total = &mut totals.sums[column.sums.start + sum];
+            *total = total.wrapping_add(layout.quantize(value).cast_unsigned());
+        }
+    });
+    (totals.slots, totals.sums)
+}
+
+/// A profile of `width` features whose reference values are skewed, more from column to column.
+fn skewed_profile(width: usize, datatype: DataType) -> Profile {
+    let mut builder = ProfileBuilder::new(ProfileOptions::default());
+    for index in 0..width {
+        let (side, name) = (crate::profile::Side::Input, format!("f{index}"));
+        let spec = ColumnSpec { side, tensor: "x".into(), index, name, datatype, statistic: None };
+        let column = builder.add_column(spec);
+        let power = 1.0 + index as f64 / 4.0;
+        let value = |step: i32| f64::from((f64::from(step) / 40.0).powf(power) as f32).round_ties_even();
+        builder.absorb_numbers(column, (0..400).map(value)).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn batches_of_any_shape_and_type_are_counted_value_by_value(
+        width in 1_usize..40,
+        rows in 0_usize..70,
+        seed in prop::collection::vec(prop_oneof![8 => -20.0_f32..2_000.0, 1 => any::<f32>()], 97),
+        doubles in any::<bool>(),
+    ) {
+        let datatype = if doubles { DataType::Fp64 } else { DataType::Fp32 };
+        let mut signature = signature(width);
+        signature.inputs[0].datatype = datatype;
+        let profile = skewed_profile(width, datatype);
+        let recorder = Recorder::new(&signature, Some(&profile), 512, 1);
+        let values: Vec<f32> = seed.iter().copied().cycle().take(width * rows).collect();
+        let data = match datatype {
+            DataType::Fp64 => TensorData::Fp64(values.iter().map(|&value| f64::from(value)).collect()),
+            _ => TensorData::Fp32(values),
+        };
+        let tensor = Tensor::try_new(Shape::matrix(rows, width), data).unwrap();
+        let draw = (rows as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        recorder.record_prediction(0, Evidence::Row { draw }, std::slice::from_ref(&tensor), &[]);
+        let totals = recorder.totals();
+        let (slots, sums) = counted_one_by_one(&recorder, &profile, &tensor);
+        prop_assert_eq!(&totals.slots, &slots);
+        prop_assert_eq!(&totals.sums, &sums);
+        for column in recorder.columns().iter().filter(|column| column.side == Side::Input) {
+            prop_assert_eq!(totals.cells[column.cells.clone()].iter().sum::<u64>(), u64::from(rows > 0));
+        }
+    }
 }
 
 #[test]

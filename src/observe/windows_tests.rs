@@ -28,6 +28,7 @@ fn column(index: usize) -> RecordedColumn {
         side: Side::Input,
         slots: index * SLOTS..(index + 1) * SLOTS,
         sums: index * 4..(index + 1) * 4,
+        cells: index * (GROUPS + 2)..(index + 1) * (GROUPS + 2),
         reference: Some(reference),
         order: None,
         critical: false,

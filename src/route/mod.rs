@@ -17,7 +17,7 @@ mod split;
 mod tests;
 mod weight;
 
-pub use point::{point_of_draw, point_of_key};
+pub use point::{hash_of_key, point_of_draw, point_of_key};
 pub use split::{Arm, ArmRole, MAX_ARMS, Split};
 pub use weight::{FULL_WEIGHT, Weight};
 

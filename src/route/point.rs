@@ -14,10 +14,16 @@ use super::FULL_WEIGHT;
 /// seed sends every key elsewhere.
 const SEED: u64 = u64::from_be_bytes(*b"tidegate");
 
-/// The point, 0 to 9,999, of a routing key of a model: `XXH64(key, seed: XXH64(model_name, seed: SEED))`, scaled down.
+/// The hash of a routing key of a model: `XXH64(key, seed: XXH64(model_name, seed: SEED))`.
+#[must_use]
+pub fn hash_of_key(model_name: &str, key: &[u8]) -> u64 {
+    XxHash64::oneshot(XxHash64::oneshot(SEED, model_name.as_bytes()), key)
+}
+
+/// The point, 0 to 9,999, of a routing key of a model: its [hash](hash_of_key), scaled down.
 #[must_use]
 pub fn point_of_key(model_name: &str, key: &[u8]) -> u16 {
-    point_of_draw(XxHash64::oneshot(XxHash64::oneshot(SEED, model_name.as_bytes()), key))
+    point_of_draw(hash_of_key(model_name, key))
 }
 
 /// The point, 0 to 9,999, of a uniform random number.

@@ -15,6 +15,7 @@ pub mod connection;
 mod inspect;
 mod paths;
 pub mod predict;
+mod refusals;
 pub mod respond;
 mod timing;
 pub mod worker;

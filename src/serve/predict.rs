@@ -11,11 +11,11 @@ use super::paths::{PredictCall, Protocol};
 use super::respond::{self, Answer};
 use super::timing::Stopwatch;
 use super::worker::Worker;
-use super::{body, paths};
+use super::{body, refusals};
 use crate::catalog::{ArmLabel, Model, Picked};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
-use crate::observe::{Phase, Protocol as ProtocolLabel, StatusLabel};
+use crate::observe::{Evidence, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
 use crate::protocol::{AnswerHead, ProtocolError, oip, v1};
 use crate::route;
 use crate::tensor::Tensor;
@@ -57,6 +57,13 @@ impl Blamed for PredictError {
     }
 }
 
+/// A whole request for a version that was picked.
+struct Asked<'a> {
+    protocol: Protocol,
+    body: &'a [u8],
+    evidence: Evidence,
+}
+
 /// What a decoded request asks for.
 struct Decoded {
     id: Option<String>,
@@ -74,7 +81,7 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
     watch.received(Instant::now());
-    let point = split_point(worker, call, &head.headers);
+    let (point, evidence) = place_in_traffic(worker, call, &head.headers);
     let picked = worker.gate.catalog.find(&call.model, |entry| match &call.version {
         Some(version) => entry.pinned(version),
         None => entry.pick(point),
@@ -84,7 +91,8 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
     watch.skip(Instant::now());
-    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, call.protocol, &body, &mut watch)));
+    let asked = Asked { protocol: call.protocol, body: &body, evidence };
+    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, &asked, &mut watch)));
     let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
@@ -102,13 +110,15 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
 fn answer_with(
     worker: &Worker,
     picked: &Picked,
-    protocol: paths::Protocol,
-    body: &[u8],
+    asked: &Asked<'_>,
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let model = &picked.model;
-    let decoded = decode(model, protocol, body)?;
-    check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)?;
+    let refuse = |kind| model.recorder.record_refusal(worker.index, kind);
+    let decoded =
+        decode(model, asked.protocol, asked.body).inspect_err(|error| refuse(refusals::refusal_kind(error)))?;
+    check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)
+        .inspect_err(|_| refuse(RefusalKind::WrongShape))?;
     watch.end(Phase::Decode, Instant::now());
     let mut outputs = worker.outputs.borrow_mut();
     model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
@@ -117,8 +127,8 @@ fn answer_with(
         cause: Box::new(cause),
     })?;
     watch.end(Phase::Compute, Instant::now());
-    let answer = encode(model, protocol, &decoded, &outputs)?;
-    model.recorder.record_prediction(worker.index, &decoded.inputs, &outputs);
+    let answer = encode(model, asked.protocol, &decoded, &outputs)?;
+    model.recorder.record_prediction(worker.index, asked.evidence, &decoded.inputs, &outputs);
     watch.end(Phase::Encode, Instant::now());
     Ok(answer)
 }
@@ -164,10 +174,19 @@ fn encoded_size_hint(outputs: &[Tensor]) -> usize {
     outputs.iter().map(|output| 96 + 12 * output.data().len()).sum::<usize>() + 96
 }
 
-fn split_point(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap) -> u16 {
+/// Where a request falls in the split, and what it is worth to an alarm. A request that names its version has no point.
+fn place_in_traffic(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap) -> (u16, Evidence) {
+    if call.version.is_some() {
+        return (0, Evidence::None);
+    }
+    let draw = worker.draw();
     match headers.get(&ROUTING_KEY) {
-        Some(key) => route::point_of_key(&call.model, key.as_bytes()),
-        None => route::point_of_draw(worker.draw()),
+        Some(key) => {
+            let key_hash = route::hash_of_key(&call.model, key.as_bytes());
+            (route::point_of_draw(key_hash), Evidence::KeyGroup { draw, key_hash })
+        }
+        // The point takes the upper bits, the row the lower ones: given the version, all rows are still equally likely.
+        None => (route::point_of_draw(draw), Evidence::Row { draw: draw.rotate_left(32) }),
     }
 }
 

@@ -3,8 +3,8 @@
 //! Every bin is the half-open interval from one edge to the next; a value with much of the mass ("atom") is the
 //! interval from it to the next number of the tensor's precision, and the maximum is inside because the last edge is
 //! the number after it. Equal-width bins were considered and left: one outlier in the reference would empty them.
-//! Finding a bin is two rounds of counting among at most 16 sorted edges: a plain binary search mispredicts, a scan
-//! over all 65 edges costs five times as much, and a table over the value range needs even spacing.
+//! Here a bin is found by halving, which is plain and good enough for a value now and then; rows are counted through
+//! [`RowSearch`](super::RowSearch), which is held to give the same answers.
 //!
 //! Numbers as large as the type allows are where overflow saturates, and what some writers put for "absent"; they are
 //! counted with the infinities, so that every edge has a next number.
@@ -17,20 +17,11 @@ use super::{FixedPoint, LayoutError, Precision, Slots};
 /// The most bins that one column may have.
 pub const MAX_BINS: usize = 256;
 
-const PIVOTS: usize = 16;
-const BLOCKS: usize = PIVOTS + 1;
-/// Edges per block while all edges fit into 17 blocks of them, and otherwise.
-const NARROW: usize = 8;
-const WIDE: usize = 16;
-
 /// Where the numbers of one column are counted.
 #[derive(Clone, Debug)]
 pub struct BinLayout<T> {
-    /// First edge of every block but the first.
-    pivots: [T; PIVOTS],
-    /// Sorted edges, padded with infinity to whole blocks.
+    /// Sorted; none, or at least two.
     edges: Box<[T]>,
-    wide: bool,
     slots: Slots,
     /// For a categorical column, the slot of each interval from `below` to `above`.
     redirected: Option<Box<[u16]>>,
@@ -58,13 +49,7 @@ impl<T: Precision> BinLayout<T> {
             slots.finite().map(slot_of).collect()
         });
         let (first_is_atom, last_is_atom) = (is_atom(0), bins > 0 && is_atom(bins - 1));
-        let wide = exact.len() > BLOCKS * NARROW;
-        let width = if wide { WIDE } else { NARROW };
-        let mut padded = exact;
-        padded.resize(BLOCKS * width, T::INFINITY);
-        let pivots = std::array::from_fn(|pivot| padded[(pivot + 1) * width]);
-        let edges = padded.into_boxed_slice();
-        Ok(Self { pivots, edges, wide, slots, redirected, first_is_atom, last_is_atom, fixed_point })
+        Ok(Self { edges: exact.into_boxed_slice(), slots, redirected, first_is_atom, last_is_atom, fixed_point })
     }
 
     /// The counter of a value.
@@ -74,11 +59,7 @@ impl<T: Precision> BinLayout<T> {
         if !value.is_ordinary() {
             return self.slot_of_extreme(value);
         }
-        let interval = if self.wide { self.interval::<WIDE>(value) } else { self.interval::<NARROW>(value) };
-        match &self.redirected {
-            None => interval,
-            Some(slots) => slots.get(interval).map_or(interval, |&slot| usize::from(slot)),
-        }
+        self.slot_of_interval(self.edges.partition_point(|edge| *edge <= value))
     }
 
     /// The order of the counters.
@@ -106,19 +87,63 @@ impl<T: Precision> BinLayout<T> {
         }
     }
 
+    /// The sum that a value is added to: that of its [slot](Self::sum_index), found without the slot.
+    #[inline]
+    #[must_use]
+    pub fn sum_of(&self, value: T) -> Option<usize> {
+        let bins = self.slots.bins();
+        if !value.is_ordinary() || self.redirected.is_some() {
+            None
+        } else if bins == 0 || value < self.edges[0] {
+            Some(0)
+        } else if value >= self.edges[bins] {
+            Some(3)
+        } else if value < self.edges[1] {
+            (!self.first_is_atom).then_some(1)
+        } else {
+            (value >= self.edges[bins - 1] && !self.last_is_atom).then_some(2)
+        }
+    }
+
+    /// The sorted edges.
+    #[must_use]
+    pub(super) fn edges(&self) -> &[T] {
+        &self.edges
+    }
+
+    /// Whether everything but the atoms is unseen.
+    #[must_use]
+    pub(super) fn is_categorical(&self) -> bool {
+        self.redirected.is_some()
+    }
+
+    /// The counter of the values that as many edges are at or below.
+    #[must_use]
+    pub(super) fn slot_of_interval(&self, interval: usize) -> usize {
+        match &self.redirected {
+            None => interval,
+            Some(slots) => slots.get(interval).map_or(interval, |&slot| usize::from(slot)),
+        }
+    }
+
+    /// Finite values below the first or not below the second number are all that belong to sums; NaN where none do.
+    #[must_use]
+    pub(super) fn tails(&self) -> (T, T) {
+        let bins = self.slots.bins();
+        if self.is_categorical() {
+            (T::NAN, T::NAN)
+        } else if bins == 0 {
+            (T::INFINITY, T::NAN)
+        } else {
+            // The values of an outermost bin that is an atom are in no sum.
+            (self.edges[usize::from(!self.first_is_atom)], self.edges[bins - usize::from(!self.last_is_atom)])
+        }
+    }
+
     /// How values become addends of sums.
     #[must_use]
     pub fn fixed_point(&self) -> &FixedPoint {
         &self.fixed_point
-    }
-
-    #[inline(always)]
-    fn interval<const WIDTH: usize>(&self, value: T) -> usize {
-        let start = T::count_at_or_below(&self.pivots, value) * WIDTH;
-        match self.edges.get(start..).and_then(<[T]>::first_chunk::<WIDTH>) {
-            Some(block) => start + T::count_at_or_below(block, value),
-            None => start,
-        }
     }
 
     #[cold]

@@ -33,6 +33,18 @@ impl ColumnLayout {
         }
     }
 
+    /// The layout, if it is on edges in single precision.
+    #[must_use]
+    pub fn as_f32(&self) -> Option<&BinLayout<f32>> {
+        if let Self::F32(bins) = self { Some(bins) } else { None }
+    }
+
+    /// The layout, if it is on edges in double precision.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<&BinLayout<f64>> {
+        if let Self::F64(bins) = self { Some(bins) } else { None }
+    }
+
     /// The counter of a number.
     #[inline]
     #[must_use]
@@ -84,6 +96,17 @@ impl ColumnLayout {
         match self {
             Self::F32(bins) => bins.sum_index(slot),
             Self::F64(bins) => bins.sum_index(slot),
+            Self::Strings(_) | Self::LogLinear => None,
+        }
+    }
+
+    /// Which of the [`SUMS`](super::SUMS) a number is added to, if any.
+    #[inline]
+    #[must_use]
+    pub fn sum_of(&self, value: f64) -> Option<usize> {
+        match self {
+            Self::F32(bins) => bins.sum_of(value as f32),
+            Self::F64(bins) => bins.sum_of(value),
             Self::Strings(_) | Self::LogLinear => None,
         }
     }

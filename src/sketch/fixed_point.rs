@@ -22,6 +22,8 @@ const FARTHEST: f64 = 1_048_576.0;
 pub struct FixedPoint {
     mean: f64,
     deviation: f64,
+    /// Integer units per unit of the value.
+    scale: f64,
 }
 
 impl FixedPoint {
@@ -30,7 +32,8 @@ impl FixedPoint {
     #[must_use]
     pub fn new(mean: f64, deviation: f64) -> Self {
         let usable = deviation.is_finite() && deviation > 0.0;
-        Self { mean: if mean.is_finite() { mean } else { 0.0 }, deviation: if usable { deviation } else { 1.0 } }
+        let deviation = if usable { deviation } else { 1.0 };
+        Self { mean: if mean.is_finite() { mean } else { 0.0 }, deviation, scale: UNITS / deviation }
     }
 
     /// Standard deviations from the mean.
@@ -40,9 +43,17 @@ impl FixedPoint {
     }
 
     /// The value as an integer: 2^-20 standard deviations from the mean, clamped; 0 for NaN.
+    #[inline]
     #[must_use]
     pub fn quantize(&self, value: f64) -> i64 {
-        (self.standardize(value).clamp(-FARTHEST, FARTHEST) * UNITS).round() as i64
+        /// From 2^52 to 2^53 numbers are whole, so that adding this rounds, and the bits then count from its own.
+        const WHOLE: f64 = 6_755_399_441_055_744.0;
+        let units = (value - self.mean) * self.scale;
+        if units.is_nan() {
+            return 0;
+        }
+        let units = units.clamp(-FARTHEST * UNITS, FARTHEST * UNITS);
+        (units + WHOLE).to_bits().cast_signed() - WHOLE.to_bits().cast_signed()
     }
 
     /// The value that an integer stands for.

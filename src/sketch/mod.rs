@@ -6,6 +6,7 @@
 //! the Kolmogorov-Smirnov critical value after about 125,000 rows, and they allocate and sort while serving.
 //!
 //! - [`BinLayout`]: numbers on the edges of a reference, with slots for what is not a number inside them;
+//! - [`RowSearch`]: the same for whole rows, as the serving path counts them;
 //! - [`CategoryLayout`]: strings of a reference;
 //! - [`log_linear`]: durations, and numbers without a reference;
 //! - [`ColumnLayout`]: one of these, as a recorder holds it;
@@ -15,11 +16,15 @@
 
 mod bins;
 mod categories;
+mod cell_map;
 mod column;
 mod fixed_point;
 pub mod log_linear;
 mod precision;
 mod reference;
+mod row_search;
+#[cfg(test)]
+mod row_search_tests;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -30,6 +35,7 @@ pub use column::ColumnLayout;
 pub use fixed_point::{FixedPoint, SUMS};
 pub use precision::Precision;
 pub use reference::{KEY_GROUPS, Live, Reference};
+pub use row_search::{LANES, RowSearch, VisitRow};
 pub use slots::Slots;
 
 /// Why a layout cannot be made. The fault of whoever wrote the edges: a profile, in practice.

@@ -1,8 +1,8 @@
 //! The two float types whose values are searched among edges.
 //!
 //! Edges are compared in the precision of the tensor: the value just above an `f32` atom is another one than just
-//! above the same number in `f64`, and widening every value on the serving path would halve how many edges one vector
-//! instruction compares. The trait is closed: a third precision would need a reason.
+//! above the same number in `f64`, and widening every value on the serving path would halve how many of them one vector
+//! instruction takes. The trait is closed: a third precision would need a reason.
 //!
 //! Invariant: `from_f64` either keeps the value exactly or refuses it.
 
@@ -18,11 +18,17 @@ mod sealed {
 pub trait Precision: sealed::Sealed + Copy + PartialOrd + Debug + Send + Sync + 'static {
     /// The datatype's protocol name.
     const NAME: &'static str;
-    /// Above every finite value; pads edges.
+    /// Above every finite value.
     const INFINITY: Self;
+    /// At or below nothing, and nothing at or below it.
+    const NAN: Self;
+    /// Zero.
+    const ZERO: Self;
 
     /// The same number, if this type has it and it is finite.
     fn from_f64(value: f64) -> Option<Self>;
+    /// The nearest number of this type.
+    fn narrow(value: f64) -> Self;
     /// The same number.
     fn to_f64(self) -> f64;
     /// The least number above.
@@ -31,21 +37,34 @@ pub trait Precision: sealed::Sealed + Copy + PartialOrd + Debug + Send + Sync + 
     fn is_ordinary(self) -> bool;
     /// Whether the value is not a number.
     fn is_missing(self) -> bool;
-    /// How many of `sorted` are at or below `value`.
-    fn count_at_or_below<const N: usize>(sorted: &[Self; N], value: Self) -> usize;
+    /// The bits, read as an integer in the order of the numbers: about even in the logarithm on either side of zero.
+    fn bit_rank(self) -> Self;
+    /// Cells per unit where cell 0 has its middle at `first` and cell `last_cell` at `last`; none if that is no positive
+    /// normal number.
+    fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self>;
+    /// The cell of a number among even ones, at most `last_cell`. A higher number is never in a lower cell.
+    fn even_cell(self, origin: Self, scale: Self, last_cell: usize) -> u32;
+    /// Which kind of value that is not [ordinary](Self::is_ordinary): 1 for NaN, 2 below zero, 3 above.
+    fn extreme(self) -> u32;
 }
 
 macro_rules! precision {
-    ($float:ty, $name:literal, $from:expr, $count:ident) => {
+    ($float:ty, $signed:ty, $name:literal, $from:expr) => {
         impl Precision for $float {
             const NAME: &'static str = $name;
             const INFINITY: Self = <$float>::INFINITY;
+            const NAN: Self = <$float>::NAN;
+            const ZERO: Self = 0.0;
 
             fn from_f64(value: f64) -> Option<Self> {
-                let from: fn(f64) -> $float = $from;
-                let narrowed = from(value);
-                let exact = f64::from(narrowed).total_cmp(&value).is_eq();
-                (exact && narrowed.is_finite()).then_some(narrowed)
+                let exact = f64::from(Self::narrow(value)).total_cmp(&value).is_eq();
+                (exact && value.is_finite()).then_some(Self::narrow(value))
+            }
+
+            #[inline]
+            fn narrow(value: f64) -> Self {
+                let narrow: fn(f64) -> $float = $from;
+                narrow(value)
             }
 
             #[inline]
@@ -68,36 +87,35 @@ macro_rules! precision {
             }
 
             #[inline(always)]
-            fn count_at_or_below<const N: usize>(sorted: &[Self; N], value: Self) -> usize {
-                $count(sorted, value)
+            fn bit_rank(self) -> Self {
+                // Adding zero makes negative zero positive: they are one value.
+                let bits = (self + 0.0).to_bits().cast_signed();
+                (bits ^ ((bits >> (<$signed>::BITS - 1)) & <$signed>::MAX)) as $float
+            }
+
+            fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self> {
+                let scale = last_cell as $float / (last - first);
+                (scale.is_normal() && scale > 0.0).then_some(scale)
+            }
+
+            #[inline(always)]
+            fn even_cell(self, origin: Self, scale: Self, last_cell: usize) -> u32 {
+                /// From here to twice this numbers are whole, and their lowest bits count from here.
+                const WHOLE: $float = (1_u64 << (<$float>::MANTISSA_DIGITS - 1)) as $float;
+                let (last, position) = (last_cell as $float, (self - origin) * scale);
+                // Comparisons and not `clamp`, because each is one instruction.
+                let position = if position > 0.0 { position } else { 0.0 };
+                let position = if position < last { position } else { last };
+                (position + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as u32
+            }
+
+            #[inline(always)]
+            fn extreme(self) -> u32 {
+                3 - u32::from(self < 0.0) - 2 * u32::from(self.is_nan())
             }
         }
     };
 }
 
-precision!(f32, "FP32", |value| value as f32, count_by_comparing);
-precision!(f64, "FP64", |value| value, count_by_halving);
-
-/// Compares with all at once, a bit per comparison, and counts trailing ones. A sum of comparisons looks simpler, but
-/// without POPCNT, which the baseline of x86-64 lacks, LLVM turns it into dozens of scalar instructions.
-#[inline(always)]
-fn count_by_comparing<const N: usize>(sorted: &[f32; N], value: f32) -> usize {
-    const { assert!(N < 32, "one bit per comparison") };
-    let mut mask = 0_u32;
-    for (bit, edge) in sorted.iter().enumerate() {
-        mask |= u32::from(*edge <= value) << bit;
-    }
-    mask.trailing_ones() as usize
-}
-
-/// Halves without branching: a vector holds only two of these, so that comparing with all takes a third longer.
-#[inline(always)]
-fn count_by_halving<const N: usize>(sorted: &[f64; N], value: f64) -> usize {
-    const { assert!(N.is_power_of_two(), "halved down to one") };
-    let (mut below, mut step) = (0, N / 2);
-    while step > 0 {
-        below += if sorted[below + step - 1] <= value { step } else { 0 };
-        step /= 2;
-    }
-    below + usize::from(sorted[below] <= value)
-}
+precision!(f32, i32, "FP32", |value| value as f32);
+precision!(f64, i64, "FP64", |value| value);

@@ -40,21 +40,28 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// How many alarm cells the column has: one per coarse group, and one each for what lies below the first edge and
-    /// above the last, which the groups put with their neighbours.
+    /// How many alarm cells the column has: one per coarse group, and one on either side of the edges. Values beyond the
+    /// edges belong to the outermost groups, where a few hundredths of a percent more would be lost in a tenth; in cells
+    /// of their own, of which the reference has none, they are seen at once.
     #[must_use]
     pub fn cells(&self) -> usize {
         self.group_count + 2
     }
 
-    /// The alarm cell of a slot.
+    /// The alarm cell of a slot: its coarse group, but `group_count` for values below the edges of an ordered column and
+    /// `group_count + 1` for those above.
     #[must_use]
     pub fn cell_of_slot(&self, slot: usize) -> usize {
         match &self.ordered {
-            Some(finite) if slot == finite.start => self.group_count,
-            Some(finite) if slot + 1 == finite.end => self.group_count + 1,
+            Some(ordered) if slot == ordered.start => self.group_count,
+            Some(ordered) if slot + 1 == ordered.end => self.group_count + 1,
             _ => self.groups.get(slot).map_or(0, |&group| usize::from(group)),
         }
+    }
+
+    /// The alarm cells of all slots, in slot order.
+    pub fn cell_of_each_slot(&self) -> impl Iterator<Item = u16> {
+        (0..self.groups.len()).map(|slot| self.cell_of_slot(slot) as u16)
     }
 }
 

@@ -171,6 +171,30 @@ fn a_value_of_the_wrong_type_is_counted_as_missing() {
     assert_eq!(extremes, [1026, 1027, 1027]);
 }
 
+#[test]
+fn alarm_cells_are_the_groups_and_one_on_either_side_of_the_edges() {
+    let reference = Reference {
+        counts: vec![0; 7],
+        groups: vec![0, 0, 1, 1, 2, 3, 3],
+        group_count: 4,
+        ordered: Some(0..4),
+        ..Reference::default()
+    };
+    assert_eq!(reference.cells(), 6);
+    assert_eq!(reference.cell_of_each_slot().collect::<Vec<_>>(), [4, 0, 1, 5, 2, 3, 3]);
+    let unordered = Reference { ordered: None, ..reference };
+    assert_eq!(unordered.cell_of_each_slot().collect::<Vec<_>>(), [0, 0, 1, 1, 2, 3, 3]);
+    assert_eq!((Reference::default().cells(), Reference::default().cell_of_each_slot().count()), (2, 0));
+}
+
+#[test]
+fn quantizing_rounds_to_the_nearest_unit_on_both_sides_of_the_mean() {
+    let fixed = FixedPoint::new(0.0, 1_048_576.0);
+    assert_eq!([-1.6, -1.4, -0.4, 0.0, 0.4, 0.6, 1.4].map(|value| fixed.quantize(value)), [-2, -1, 0, 0, 0, 1, 1]);
+    let tiny = FixedPoint::new(1.0, f64::from_bits(1));
+    assert_eq!([1.0, 2.0, 0.0].map(|value| tiny.quantize(value)), [0, 1 << 40, -(1 << 40)]);
+}
+
 proptest! {
     #[test]
     fn the_search_equals_a_linear_scan_in_f32(

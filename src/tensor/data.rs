@@ -110,6 +110,32 @@ impl TensorData {
         self.len() == 0
     }
 
+    /// Copies values from `start` on as doubles, as many as `into` takes, converted as in
+    /// [`visit_numbers`](Self::visit_numbers). Where there are none, `into` stays as it is.
+    #[expect(clippy::cast_precision_loss, reason = "as in visit_numbers")]
+    pub fn read_numbers(&self, start: usize, into: &mut [f64]) {
+        fn copy<T: Copy>(values: &[T], start: usize, into: &mut [f64], widen: impl Fn(T) -> f64) {
+            let values = values.get(start..).unwrap_or_default();
+            into.iter_mut().zip(values).for_each(|(number, &value)| *number = widen(value));
+        }
+        match self {
+            Self::Bool(values) => copy(values, start, into, |value| f64::from(u8::from(value))),
+            Self::Uint8(values) => copy(values, start, into, f64::from),
+            Self::Uint16(values) => copy(values, start, into, f64::from),
+            Self::Uint32(values) => copy(values, start, into, f64::from),
+            Self::Uint64(values) => copy(values, start, into, |value| value as f64),
+            Self::Int8(values) => copy(values, start, into, f64::from),
+            Self::Int16(values) => copy(values, start, into, f64::from),
+            Self::Int32(values) => copy(values, start, into, f64::from),
+            Self::Int64(values) => copy(values, start, into, |value| value as f64),
+            Self::Fp16(values) => copy(values, start, into, half::f16::to_f64),
+            Self::Bf16(values) => copy(values, start, into, half::bf16::to_f64),
+            Self::Fp32(values) => copy(values, start, into, f64::from),
+            Self::Fp64(values) => copy(values, start, into, |value| value),
+            Self::Bytes(_) => {}
+        }
+    }
+
     /// Shows every value as a double to `visit`, with its position; false and true as 0 and 1, integers beyond 2^53
     /// rounded to the nearest. Byte strings have no numbers: nothing is shown, and the answer is false.
     #[expect(clippy::cast_precision_loss, reason = "said in the documentation; bins are far wider")]

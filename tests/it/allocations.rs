@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use std::path::Path;
 use tidegate::config::EngineChoice;
 use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
-use tidegate::observe::{PHASES, Phase, Protocol, Recorder, StatusLabel};
+use tidegate::observe::{Evidence, PHASES, Phase, Protocol, Recorder, RefusalKind, StatusLabel};
 use tidegate::protocol::{AnswerHead, oip};
 use tidegate::registry::load::read_profile;
 use tidegate::route::{Split, point_of_draw, point_of_key};
@@ -52,8 +52,16 @@ fn recording_allocates_nothing_once_a_shard_exists() {
         let inputs = oip::decode_infer(body(rows).as_bytes(), graph.signature()).unwrap().inputs;
         let mut outputs = Vec::new();
         graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
-        recorder.record_prediction(0, &inputs, &outputs);
-        assert_eq!(allocations(|| recorder.record_prediction(0, &inputs, &outputs)), 0, "{rows} rows");
+        // The shard, and its counters by group of keys.
+        recorder.record_prediction(0, Evidence::KeyGroup { draw: 0, key_hash: 0 }, &inputs, &outputs);
+        for draw in [0, 1 << 62, u64::MAX] {
+            let key_group = Evidence::KeyGroup { draw, key_hash: draw.rotate_left(7) };
+            for evidence in [Evidence::None, Evidence::Row { draw }, key_group] {
+                let count = allocations(|| recorder.record_prediction(0, evidence, &inputs, &outputs));
+                assert_eq!(count, 0, "{rows} rows, {evidence:?}");
+            }
+        }
+        assert_eq!(allocations(|| recorder.record_refusal(0, RefusalKind::WrongShape)), 0);
         let label = (0, Protocol::OpenInference, StatusLabel::of(200));
         let mut phases = [0; PHASES];
         phases[Phase::Total as usize] = 25_000;
