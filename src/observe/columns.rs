@@ -154,8 +154,14 @@ impl RecordPlan {
         };
         let cells = reference.as_ref().map_or(0, Reference::cells);
         let cell_of_slot: Box<[u16]> = reference.iter().flat_map(Reference::cell_of_each_slot).collect();
-        let plan =
-            ColumnPlan { first_slot: self.slots, first_sum: self.sums, first_cell: self.cells, cells, cell_of_slot, layout };
+        let plan = ColumnPlan {
+            first_slot: self.slots,
+            first_sum: self.sums,
+            first_cell: self.cells,
+            cells,
+            cell_of_slot,
+            layout,
+        };
         self.slots += plan.layout.slots();
         self.sums += if reference.is_some() { SUMS } else { 0 };
         self.cells += cells;

@@ -182,7 +182,9 @@ fn evidence_with_a_routing_key_is_counted_for_its_group_of_keys_as_well() {
         recorder.record_prediction(worker, evidence, &[floats(1, &[1.0, 2.0])], &[labels(&[0])]);
     };
     let key = |key_hash| Evidence::KeyGroup { draw: 1, key_hash };
-    [(0, key(3)), (1, key(3)), (1, key(4)), (0, Evidence::Row { draw: 1 })].map(|(worker, key)| record(worker, key));
+    for (worker, evidence) in [(0, key(3)), (1, key(3)), (1, key(4)), (0, Evidence::Row { draw: 1 })] {
+        record(worker, evidence);
+    }
     let (totals, column) = (recorder.totals(), &recorder.columns()[1]);
     assert_eq!(totals.evidence_rows, 4);
     assert_eq!(totals.cells[column.cells.clone()].iter().sum::<u64>(), 4);
