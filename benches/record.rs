@@ -123,8 +123,8 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, recorder: &Recorder, draws:
     let mut first = client(0);
     group.bench_function(format!("{batch}/one thread"), |bencher| bencher.iter(|| first.record_next()));
     let stop = AtomicBool::new(false);
+    let mut second = client(1);
     thread::scope(|scope| {
-        let mut second = client(1);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 second.record_next();

@@ -98,6 +98,9 @@ impl<T: Precision> RowSearch<T> {
 
     /// Finds the places of rows of one tile and shows them to `visitor`, in order. Only the first `lanes` values of a
     /// row are looked at.
+    ///
+    /// # Panics
+    /// For a tile that there is not, and for more lanes than a tile has.
     #[inline]
     pub fn find_rows(&self, tile: usize, lanes: usize, rows: &[[T; LANES]], visitor: &mut impl VisitRow) {
         let before = self.before[tile * LANES * TABLE..].first_chunk();
