@@ -4,12 +4,12 @@
 //!
 //! Invariant: nothing that is not finite is written; a distance that does not exist is null.
 
+use crate::alert::rules::{alarm_view, rfc3339};
 use crate::detect::Distances;
-use crate::detect::alarm::Finding;
 use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
 use crate::observe::Side;
 use serde_json::{Map, Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const DAY: u64 = 86_400;
 
@@ -69,7 +69,7 @@ fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value 
         "psi_excess": column.excess,
         "verdict": column.verdict,
         "alarm_since": column.finding.as_ref().map(|finding| rfc3339(finding.at)),
-        "alarm": column.finding.as_ref().map(alarm),
+        "alarm": column.finding.as_ref().map(alarm_view),
         "evidence": column.evidence.map(|(ln_evidence, _)| ln_evidence),
         "evidence_threshold": column.evidence.map(|(_, ln_threshold)| ln_threshold),
         "test": column.outcome,
@@ -135,23 +135,7 @@ fn rate(rate: &RateReport) -> Value {
         "trials": rate.trials,
         "allowed": rate.allowed,
         "alarm_since": rate.finding.as_ref().map(|finding| rfc3339(finding.at)),
-        "alarm": rate.finding.as_ref().map(alarm),
-    })
-}
-
-/// What raised an alarm: enough to work it out again.
-fn alarm(finding: &Finding) -> Value {
-    json!({
-        "cause": finding.cause,
-        "at": rfc3339(finding.at),
-        "evidence": finding.ln_evidence,
-        "threshold": finding.ln_threshold,
-        "effect": finding.effect,
-        "effect_lower": finding.effect_lower,
-        "effect_floor": finding.floor,
-        "samples": finding.samples,
-        "since": rfc3339(finding.since),
-        "counts": finding.counts,
+        "alarm": rate.finding.as_ref().map(alarm_view),
     })
 }
 
@@ -173,12 +157,6 @@ fn length_name(length: Duration) -> String {
     } else {
         humantime::format_duration(length).to_string().replace(' ', "")
     }
-}
-
-fn rfc3339(unix: Duration) -> String {
-    // Beyond the year 9999 there is no such text; nothing is measured there.
-    let latest = Duration::from_secs(253_402_300_799);
-    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + unix.min(latest)).to_string()
 }
 
 #[cfg(test)]

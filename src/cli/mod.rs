@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
+//! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
 //! | `tidegate draws` | rows of the demo's customers, as CSV |
 //!
@@ -13,6 +14,7 @@
 
 mod demo;
 pub mod draws;
+mod explain;
 mod profile;
 mod serve;
 
@@ -40,6 +42,9 @@ enum Command {
     Serve(ServeArgs),
     /// Write VERSION_DIR/profile.json, the reference that live traffic is compared with.
     Profile(ProfileArgs),
+    /// Say how something is decided.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
     Demo(DemoArgs),
     /// Print rows of the demo's customers as CSV.
@@ -121,6 +126,31 @@ struct ProfileArgs {
     schema: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Explain {
+    /// When an alarm is raised: the budget of false pages, thresholds, starts, tolerance, effect floor.
+    Alarm(ExplainAlarmArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExplainAlarmArgs {
+    /// The version's directory, which holds profile.json.
+    #[arg(long, value_name = "VERSION_DIR")]
+    model: Option<PathBuf>,
+    /// Without a profile: how many features and outputs share the budget.
+    #[arg(long, value_name = "N", conflicts_with = "model")]
+    columns: Option<usize>,
+    /// Configuration file (TOML) to take the settings from.
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The model's name in the configuration, if it has settings of its own.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    name: Option<String>,
+    /// Another budget than that of the settings.
+    #[arg(long, value_name = "PAGES")]
+    false_pages_per_month: Option<f64>,
+}
+
 #[derive(Debug, Args)]
 struct DemoArgs {
     /// Seed of the draws.
@@ -149,6 +179,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
+        Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Draws(args)) => print_draws(&args),
     };

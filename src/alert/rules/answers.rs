@@ -4,7 +4,7 @@
 
 use super::super::state::{Condition, Observation};
 use super::super::{Rule, Severity};
-use super::{seconds, subject};
+use super::{alarm_view, seconds, subject};
 use crate::config::LatencyRuleChoice;
 use crate::detect::LatencyVerdict;
 use crate::judge::{RateReport, VersionReport};
@@ -55,7 +55,7 @@ fn rate(report: &VersionReport, rule: Rule, rate: &RateReport, what: &str) -> Ob
         evidence: json!({
             "p50_seconds": seconds(latency.p50_ns),
             "p99_seconds": seconds(latency.p99_ns),
-            "alarm": rate.finding,
+            "alarm": rate.finding.as_ref().map(alarm_view),
             "arm": report.arm,
         }),
         subject: subject(report, rule, None),

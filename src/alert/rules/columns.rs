@@ -4,7 +4,7 @@
 
 use super::super::state::{Condition, Observation};
 use super::super::{Rule, Severity};
-use super::subject;
+use super::{alarm_view, subject};
 use crate::config::DriftPreset;
 use crate::detect::Verdict;
 use crate::detect::alarm::{Cause, Finding};
@@ -160,7 +160,7 @@ fn evidence(report: &VersionReport, column: &ColumnReport, finding: Option<&Find
         "arm": report.arm,
     });
     match finding {
-        Some(finding) => evidence["alarm"] = json!(finding),
+        Some(finding) => evidence["alarm"] = alarm_view(finding),
         None => evidence["test"] = json!(column.outcome),
     }
     evidence

@@ -11,8 +11,10 @@ mod columns;
 
 use super::state::Observation;
 use super::{Rule, Subject};
+use crate::detect::alarm::Finding;
 use crate::judge::VersionReport;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 
 /// Every rule's view of one version. A round has the same subjects every time.
 #[must_use]
@@ -22,6 +24,31 @@ pub fn observe(report: &VersionReport) -> Vec<Observation> {
     observations.extend(columns::version_drift(report));
     observations.extend(answers::observe(report));
     observations
+}
+
+/// What raised an alarm, as JSON: enough to work it out again. Times are RFC 3339, evidence is in natural logarithms.
+#[must_use]
+pub fn alarm_view(finding: &Finding) -> Value {
+    json!({
+        "cause": finding.cause,
+        "at": rfc3339(finding.at),
+        "evidence": finding.ln_evidence,
+        "threshold": finding.ln_threshold,
+        "effect": finding.effect,
+        "effect_lower": finding.effect_lower,
+        "effect_floor": finding.floor,
+        "samples": finding.samples,
+        "since": rfc3339(finding.since),
+        "counts": finding.counts,
+    })
+}
+
+/// A unix time as RFC 3339, UTC.
+#[must_use]
+pub fn rfc3339(unix: Duration) -> String {
+    // Beyond the year 9999 there is no such text; nothing is measured there.
+    let latest = Duration::from_secs(253_402_300_799);
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + unix.min(latest)).to_string()
 }
 
 fn subject(report: &VersionReport, rule: Rule, feature: Option<String>) -> Subject {

@@ -199,6 +199,26 @@ impl ColumnAlarm {
         ln_sum(&starts.map(weighted).collect::<Vec<f64>>())
     }
 
+    /// What the alarm compares with, in a line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let of = |index: usize| self.defects[index].limit * 100.0;
+        let mut line = format!(
+            "{} reference rows; no drift within KL {:.4} (PSI about {:.3}); at most {:.2} % missing, {:.2} % infinite",
+            self.null.rows,
+            self.null.radius,
+            2.0 * self.null.radius,
+            of(0),
+            of(1)
+        );
+        if self.shape.unseen.is_some() {
+            line.push_str(&format!(", {:.2} % unseen", of(3)));
+        } else {
+            line.push_str(&format!(", {:.2} % out of range", of(2)));
+        }
+        line
+    }
+
     /// How many rows say as much as one that is independent.
     #[must_use]
     pub fn design_effect(&self) -> f64 {

@@ -42,7 +42,7 @@ impl Cause {
 }
 
 /// A finding: evidence that passed its threshold with an effect that passed its floor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// What is wrong.
     pub cause: Cause,
