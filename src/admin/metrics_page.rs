@@ -89,12 +89,8 @@ fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
 
 fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     for (feature, kind, total) in model.defects(totals).into_iter().filter(|(_, _, total)| *total > 0) {
-        let labels = [
-            ("model", model.name.as_str()),
-            ("version", &model.version_text),
-            ("feature", &feature),
-            ("kind", kind),
-        ];
+        let labels =
+            [("model", model.name.as_str()), ("version", &model.version_text), ("feature", &feature), ("kind", kind)];
         telemetry.counter_total(&names::DATA_QUALITY, &labels, model.lineage, total);
     }
 }

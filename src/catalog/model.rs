@@ -201,7 +201,10 @@ impl Model {
         if let Some(heir) = self.heir.get() {
             let counted = self.counted();
             let defects = self.defects(&counted);
-            heir.set(Counts { totals: Totals { slots: Vec::new(), sums: Vec::new(), cells: Vec::new(), keyed: Vec::new(), ..counted }, defects });
+            heir.set(Counts {
+                totals: Totals { slots: Vec::new(), sums: Vec::new(), cells: Vec::new(), keyed: Vec::new(), ..counted },
+                defects,
+            });
         }
     }
 }
