@@ -90,11 +90,6 @@ mod tests {
             assert!(lines.contains(text), "{text} is not in: {lines}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn thousands_are_apart() {
