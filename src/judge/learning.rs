@@ -85,6 +85,30 @@ impl fmt::Display for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::observe::{PHASES, Protocol, Recorder, StatusLabel};
+    use crate::tensor::Signature;
+    use std::sync::Arc;
+
+    #[test]
+    fn windows_over_answers_go_on_with_the_next_value_and_those_over_columns_begin_anew() {
+        let settings = Arc::new(Config::default().model("m"));
+        let recorder = || Recorder::new(&Signature { inputs: Vec::new(), outputs: Vec::new() }, None, 512, 1);
+        let answer = |recorder: &Recorder, status| {
+            recorder.record_prediction(0, crate::observe::Evidence::None, &[], &[]);
+            recorder.record_answer(0, (0, Protocol::OpenInference, StatusLabel::of(status)), &[1_000; PHASES]);
+        };
+        let (old, mut before) = (recorder(), VersionWatch::new(&[], &settings));
+        [200, 200, 500].iter().for_each(|&status| answer(&old, status));
+        let at = Duration::from_secs(1_790_000_000);
+        assert_eq!(before.look(at, &[], &old.totals()).samples, 3);
+        let (new, mut watch) = (recorder(), VersionWatch::new(&[], &settings));
+        let later = at + Duration::from_secs(1);
+        watch.inherit_answers(&before, later).unwrap();
+        answer(&new, 200);
+        let look = watch.look(later, &[], &new.totals());
+        assert_eq!((look.answers.failed.events, look.answers.failed.trials, look.samples), (1, 4, 1));
+    }
 
     #[test]
     fn what_is_said_names_the_progress_and_why_there_is_no_profile() {
