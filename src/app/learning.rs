@@ -30,8 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Makes references of counters.
 #[derive(Debug, Default)]
 pub(super) struct Learner {
-    task: Option<(Arc<Model>, JoinHandle<Result<Profile, String>>)>,
+    task: Option<(Arc<Model>, JoinHandle<Learned>)>,
 }
+
+/// What was learned, or why nothing was.
+type Learned = Result<Profile, String>;
 
 impl Learner {
     pub(super) fn is_idle(&self) -> bool {
@@ -44,15 +47,15 @@ impl Learner {
         self.task = Some((model, tokio::task::spawn_blocking(move || learn(&counting, SystemTime::now()))));
     }
 
-    /// What was learned, and of which version, or why nothing was; none while it is not known.
-    pub(super) async fn finished(&mut self) -> Option<(Arc<Model>, Result<Profile, String>)> {
+    /// What was learned, and of which version; none while it is not known.
+    pub(super) async fn finished(&mut self) -> Option<(Arc<Model>, Learned)> {
         let (model, task) = self.task.take_if(|(_, task)| task.is_finished())?;
         let learned = task.await.unwrap_or_else(|error| Err(format!("a blocking task failed: {error}")));
         Some((model, learned))
     }
 }
 
-fn learn(model: &Model, now: SystemTime) -> Result<Profile, String> {
+fn learn(model: &Model, now: SystemTime) -> Learned {
     let totals = model.recorder.totals();
     let columns = model.recorder.learnable(model.signature(), &totals);
     let learned = profile::learn(&columns, totals.rows).map_err(|error| error.to_string())?;
