@@ -30,6 +30,8 @@ fn version(report: &VersionReport) -> Value {
         "window": humantime::format_duration(report.window).to_string().replace(' ', ""),
         "samples": report.samples,
         "verdict": report.verdict,
+        "reference": report.reference.as_ref().map(|reference| if reference.is_learned { "learned" } else { "profile" }),
+        "reference_note": report.reference.as_ref().and_then(|reference| reference.note.as_deref()),
         "reason": report.no_reference,
         "windows": windows(report),
         "slow": rate(&report.answers.slow),

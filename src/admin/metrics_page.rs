@@ -9,7 +9,7 @@ use super::Desk;
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
 use crate::judge::VersionReport;
-use crate::observe::{Phase, Side, Totals};
+use crate::observe::{Phase, Totals};
 use crate::serve::acceptor::OpenConnections;
 use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
@@ -26,7 +26,7 @@ pub(super) fn render(desk: &Desk) -> String {
     let models: Vec<(&Arc<Entry>, &Arc<Model>, Totals)> = snapshot
         .models
         .values()
-        .flat_map(|entry| entry.loaded.values().map(move |model| (entry, model, model.recorder.totals())))
+        .flat_map(|entry| entry.loaded.values().map(move |model| (entry, model, model.counted())))
         .collect();
     server_series(desk);
     for entry in snapshot.models.values() {
@@ -78,26 +78,20 @@ fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {
 fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     let labels = [("model", model.name.as_str()), ("version", model.version_text.as_str())];
     let [name, version] = labels;
-    telemetry.counter_total(&names::ROWS, &labels, model.identity, totals.rows);
+    telemetry.counter_total(&names::ROWS, &labels, model.lineage, totals.rows);
     for (arm, protocol, status, total) in totals.answers.statuses() {
         let code = status.to_string();
         let arm = ("arm", ArmLabel::ALL[arm].name());
         let labels = [name, version, arm, ("protocol", protocol.name()), ("code", &code)];
-        telemetry.counter_total(&names::REQUESTS, &labels, model.identity, total);
+        telemetry.counter_total(&names::REQUESTS, &labels, model.lineage, total);
     }
 }
 
 fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
-    for column in model.recorder.columns().iter().filter(|column| column.side == Side::Input) {
-        for (kind, total) in column.defects(&totals.slots).into_iter().filter(|(_, total)| *total > 0) {
-            let labels = [
-                ("model", model.name.as_str()),
-                ("version", &model.version_text),
-                ("feature", &column.name),
-                ("kind", kind),
-            ];
-            telemetry.counter_total(&names::DATA_QUALITY, &labels, model.identity, total);
-        }
+    for (feature, kind, total) in model.defects(totals).into_iter().filter(|(_, _, total)| *total > 0) {
+        let labels =
+            [("model", model.name.as_str()), ("version", &model.version_text), ("feature", &feature), ("kind", kind)];
+        telemetry.counter_total(&names::DATA_QUALITY, &labels, model.lineage, total);
     }
 }
 

@@ -17,7 +17,7 @@ pub use access::Access;
 
 use crate::alert::state::AlertBook;
 use crate::alert::webhook::WebhookSender;
-use crate::catalog::{SplitError, SplitReply};
+use crate::catalog::{FreezeOrder, SplitError, SplitReply};
 use crate::judge::Board;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
@@ -48,6 +48,8 @@ pub enum Command {
         /// Called when it is done.
         reply: SplitReply,
     },
+    /// Freeze a learned reference.
+    Freeze(Box<FreezeOrder>),
     /// Read the configuration again.
     Reload {
         /// What was applied, or every problem found.
@@ -104,6 +106,7 @@ impl std::fmt::Debug for Command {
         let name = match self {
             Self::SetSplit { .. } => "SetSplit",
             Self::ClearSplit { .. } => "ClearSplit",
+            Self::Freeze(_) => "Freeze",
             Self::Reload { .. } => "Reload",
         };
         formatter.debug_struct(name).finish_non_exhaustive()

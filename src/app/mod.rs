@@ -14,6 +14,7 @@
 mod clock;
 mod control;
 mod judging;
+mod learning;
 mod state;
 mod workers;
 
@@ -33,6 +34,7 @@ use crate::telemetry::Telemetry;
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use judging::Judging;
+use learning::Learner;
 use state::{Kept, State, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,9 +113,11 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
     let State { health, alerts, kept } = state::open(&config.state).await;
     let desk = Arc::new(desk(&config, &gate, &handles, commands.clone(), (alerts, health)));
+    let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, started, kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
-    let control = Control::new(Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started })?;
+    let parts = Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started, state };
+    let control = Control::new(parts)?;
     tracing::info!(%http, %admin, workers = handles.len(), "listening");
     let mut tasks = vec![
         spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
@@ -239,7 +243,8 @@ fn judging(config: &Config, desk: &Arc<Desk>, started: Instant, kept: Option<Kep
     let judge = Judge::new(Arc::clone(&desk.gate.catalog), Arc::clone(&desk.board), identity);
     let (state, write) = kept.map(|kept| ((kept.store, kept.keeper), kept.write)).unzip();
     let snapshot_interval = config.state.snapshot_interval;
-    (Judging { judge, desk: Arc::clone(desk), clock, state, snapshot_interval }, write)
+    let learner = Learner::default();
+    (Judging { judge, desk: Arc::clone(desk), clock, state, snapshot_interval, learner }, write)
 }
 
 /// The one place where a task starts that outlives its caller.

@@ -34,6 +34,8 @@ pub struct VersionReport {
     pub verdict: Verdict,
     /// Why there is no reference, if there is none.
     pub no_reference: Option<String>,
+    /// The reference, if there is one.
+    pub reference: Option<ReferenceReport>,
     /// The windows of [`ColumnReport::windows`], in their order.
     pub windows: Vec<WindowInfo>,
     /// The last complete block of each length.
@@ -46,6 +48,15 @@ pub struct VersionReport {
     pub answers: AnswerReport,
     /// When its alerts fire and resolve.
     pub settings: Arc<crate::config::ModelSettings>,
+}
+
+/// Where a version's reference comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceReport {
+    /// Whether it was learned from traffic and not from training data.
+    pub is_learned: bool,
+    /// From how many rows this gateway learned it, and why; nothing if it came with the version.
+    pub note: Option<String>,
 }
 
 /// A window besides the primary one.

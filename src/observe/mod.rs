@@ -17,6 +17,7 @@ mod columns;
 mod counter;
 mod decay;
 mod evidence;
+mod learning;
 mod reading;
 mod recorder;
 mod refusals;

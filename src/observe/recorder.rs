@@ -21,8 +21,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Counts of one version, a shard per worker.
 #[derive(Debug)]
 pub struct Recorder {
-    plan: RecordPlan,
-    shards: Box<[OnceLock<Box<Shard>>]>,
+    pub(super) plan: RecordPlan,
+    pub(super) max_features: usize,
+    pub(super) shards: Box<[OnceLock<Box<Shard>>]>,
 }
 
 /// All workers' counts, summed.
@@ -48,12 +49,26 @@ pub struct Totals {
     pub answers: AnswerTotals,
 }
 
+impl Totals {
+    /// Adds what another recorder counted per request: rows, predictions, refusals, answers and durations. Counters of
+    /// columns are left alone, since those of other edges mean something else.
+    pub fn add_requests(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.evidence_rows += other.evidence_rows;
+        self.predictions += other.predictions;
+        for (mine, count) in self.refusals.iter_mut().zip(other.refusals) {
+            *mine += count;
+        }
+        self.answers.add(&other.answers);
+    }
+}
+
 impl Recorder {
     /// A recorder for `workers` of them. Tensors wider than `max_features` are reduced to statistics.
     #[must_use]
     pub fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize, workers: usize) -> Self {
         let plan = RecordPlan::new(signature, profile, max_features);
-        Self { plan, shards: (0..workers).map(|_| OnceLock::new()).collect() }
+        Self { plan, max_features, shards: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
     /// What is recorded, column by column.
