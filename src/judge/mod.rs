@@ -15,6 +15,7 @@ mod answers;
 mod board;
 mod column;
 mod latch;
+mod live;
 mod measure;
 mod snapshot;
 #[cfg(test)]
@@ -123,16 +124,17 @@ impl Judge {
     pub fn look(&mut self, at: Duration) -> Arc<Vec<VersionReport>> {
         let snapshot = self.catalog.snapshot();
         self.forget_unloaded(&snapshot, at);
-        let mut reports = Vec::new();
+        let (mut reports, mut live) = (Vec::new(), Vec::new());
         for (entry, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
                 let totals = model.recorder.totals();
                 watched.watch.follow(&entry.settings, &totals);
                 reports.push(report(entry, model, watched.watch.look(at, model.recorder.columns(), &totals)));
+                live.push(watched.watch.live(&watched.key, model.recorder.columns()));
             }
         }
         let reports = Arc::new(reports);
-        self.board.post(Arc::clone(&reports));
+        self.board.post(Arc::clone(&reports), live);
         reports
     }
 

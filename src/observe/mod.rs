@@ -17,6 +17,7 @@ mod columns;
 mod counter;
 mod decay;
 mod evidence;
+pub mod live;
 mod reading;
 mod recorder;
 mod refusals;
