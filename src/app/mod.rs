@@ -236,12 +236,7 @@ fn identity(replica: String, started: Instant) -> JudgeIdentity {
 }
 
 /// The judge's loop, and the future that writes its state if state can be kept.
-fn judging(
-    config: &Config,
-    desk: &Arc<Desk>,
-    identity: JudgeIdentity,
-    kept: Option<Kept>,
-) -> (Judging, Option<Write>) {
+fn judging(config: &Config, desk: &Arc<Desk>, identity: JudgeIdentity, kept: Option<Kept>) -> (Judging, Option<Write>) {
     let clock = UnixClock::new(Instant::now(), SystemTime::now());
     let judge = Judge::new(Arc::clone(&desk.gate.catalog), Arc::clone(&desk.board), identity);
     let (state, write) = kept.map(|kept| ((kept.store, kept.keeper), kept.write)).unzip();

@@ -43,9 +43,11 @@ fn merge_sources(parts: &[&Profile]) -> Result<Source, ProfileError> {
     let first = parts[0].source;
     match parts.iter().find(|part| part.source != first) {
         None => Ok(first),
-        Some(other) if first == Source::Live || other.source == Source::Live => {
-            Err(unmergeable("source", format!("{first:?}").to_lowercase(), format!("{:?}", other.source).to_lowercase()))
-        }
+        Some(other) if first == Source::Live || other.source == Source::Live => Err(unmergeable(
+            "source",
+            format!("{first:?}").to_lowercase(),
+            format!("{:?}", other.source).to_lowercase(),
+        )),
         Some(_) => Ok(Source::Csv),
     }
 }
@@ -201,8 +203,7 @@ fn set_moments(merged: &mut Column, parts: &[&Column]) {
 /// Counts by hour, where the groups of every part are those of the whole.
 fn merge_hours(merged: &Column, parts: &[&Column]) -> Option<Vec<Vec<u64>>> {
     let groups = merged.groups();
-    let hours: Vec<&Vec<Vec<u64>>> =
-        parts.iter().map(|part| part.hour_of_week.as_ref()).collect::<Option<Vec<_>>>()?;
+    let hours: Vec<&Vec<Vec<u64>>> = parts.iter().map(|part| part.hour_of_week.as_ref()).collect::<Option<Vec<_>>>()?;
     let same_categories = parts.iter().all(|part| {
         let values = |column: &Column| -> Option<Vec<String>> {
             Some(column.categories.as_ref()?.iter().map(|category| category.value.clone()).collect())

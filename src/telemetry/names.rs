@@ -90,10 +90,8 @@ pub const FEATURE_BIN: Metric = counter(
     "Values of the features in drift.bins_exported, by coarse group of their reference: 0, 1 and so on, rare, missing, infinite, unseen.",
 );
 /// The reference's share of each of these groups.
-pub const FEATURE_BIN_REFERENCE: Metric = gauge(
-    "tidegate_feature_bin_reference",
-    "Share of the reference's rows in the same group, 0 to 1.",
-);
+pub const FEATURE_BIN_REFERENCE: Metric =
+    gauge("tidegate_feature_bin_reference", "Share of the reference's rows in the same group, 0 to 1.");
 /// State of alerts.
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
 /// What a bounded queue had to drop.

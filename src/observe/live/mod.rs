@@ -192,8 +192,7 @@ impl LiveVersion {
     #[must_use]
     pub fn total(&self) -> Part {
         let none = self.columns.iter().map(|column| ColumnCounts::zero(column.counters)).collect();
-        let empty =
-            Part { replica: String::new(), epoch: u64::MAX, at: 0, rows: 0, evidence_rows: 0, counts: none };
+        let empty = Part { replica: String::new(), epoch: u64::MAX, at: 0, rows: 0, evidence_rows: 0, counts: none };
         self.parts.iter().fold(empty, |mut total, part| {
             total.epoch = total.epoch.min(part.epoch);
             total.at = total.at.max(part.at);
@@ -223,7 +222,9 @@ impl LiveVersion {
     fn write_json(&self, text: &mut Vec<u8>) -> serde_json::Result<()> {
         text.extend_from_slice(b"\"model\":");
         serde_json::to_writer(&mut *text, &self.model)?;
-        text.extend_from_slice(format!(",\"version\":\"{}\",\"profile\":\"{:016x}\"", self.version, self.profile).as_bytes());
+        text.extend_from_slice(
+            format!(",\"version\":\"{}\",\"profile\":\"{:016x}\"", self.version, self.profile).as_bytes(),
+        );
         text.extend_from_slice(b",\n\"columns\":");
         serde_json::to_writer(&mut *text, &self.columns)?;
         text.extend_from_slice(b",\n\"parts\":[");

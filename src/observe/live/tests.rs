@@ -29,7 +29,14 @@ fn part(replica: &str, epoch: u64, slots: &[usize]) -> Part {
     }
     let rows = slots.len() as u64;
     let values = ColumnCounts { counts: vec![rows], sums: [0; SUMS] };
-    Part { replica: replica.into(), epoch, at: epoch + rows, rows, evidence_rows: rows / 2, counts: vec![counts, values] }
+    Part {
+        replica: replica.into(),
+        epoch,
+        at: epoch + rows,
+        rows,
+        evidence_rows: rows / 2,
+        counts: vec![counts, values],
+    }
 }
 
 fn bytes(document: &LiveProfile) -> Vec<u8> {

@@ -53,7 +53,9 @@ fn validate_version(version: &LiveVersion) -> Result<(), LiveProfileError> {
         validate_part(version, part)?;
     }
     match version.parts.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
-        Some(pair) => Err(wrong(version, "a part", "each once", format!("{} since {} twice", pair[0].replica, pair[0].epoch))),
+        Some(pair) => {
+            Err(wrong(version, "a part", "each once", format!("{} since {} twice", pair[0].replica, pair[0].epoch)))
+        }
         None => Ok(()),
     }
 }

@@ -143,7 +143,8 @@ fn hours_of_the_week_are_kept_where_the_groups_are_the_same() {
     let merged = Profile::merge(&parts).unwrap();
     let hours = merged.inputs[0].hour_of_week.as_ref().unwrap();
     assert_eq!((hours[3].iter().sum::<u64>(), hours[5].iter().sum::<u64>()), (1_000, 1_000));
-    let untimed = Profile { inputs: vec![Column { hour_of_week: None, ..parts[1].inputs[0].clone() }], ..parts[1].clone() };
+    let untimed =
+        Profile { inputs: vec![Column { hour_of_week: None, ..parts[1].inputs[0].clone() }], ..parts[1].clone() };
     assert_eq!(Profile::merge(&[parts[0].clone(), untimed]).unwrap().inputs[0].hour_of_week, None);
 }
 
