@@ -14,6 +14,7 @@ mod deploy;
 mod drift;
 mod evidently;
 mod lifecycle;
+mod merge;
 mod metrics;
 mod profiles;
 mod reference_values;
