@@ -26,6 +26,9 @@ enum Document {
     Reference(Box<Profile>),
 }
 
+/// A version and, if it was counted on the reference at hand, its columns beside it.
+type Compared<'a> = (&'a LiveVersion, Option<Vec<ComparedColumn>>);
+
 /// What tells the kinds of documents apart.
 #[derive(Deserialize)]
 struct Peek {
@@ -92,10 +95,7 @@ fn merge_references(profiles: &[(&PathBuf, Profile)]) -> Result<Vec<u8>, String>
 }
 
 /// The versions that were counted on this reference, each with its compared columns.
-fn compare<'a>(
-    merged: &'a LiveProfile,
-    reference: &Profile,
-) -> Result<Vec<(&'a LiveVersion, Option<Vec<ComparedColumn>>)>, String> {
+fn compare<'a>(merged: &'a LiveProfile, reference: &Profile) -> Result<Vec<Compared<'a>>, String> {
     let of_version = |version: &'a LiveVersion| match version.compare(reference) {
         Ok(columns) => Ok((version, Some(columns))),
         // A file may hold several versions, and a reference belongs to one.

@@ -195,7 +195,7 @@ fn check_rules(folder: &Path, pages: &[String], expected: &[(String, f64)]) {
         }
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "promtool is needed in continuous integration: {error}");
-            println!("the rules are not evaluated, because promtool (of Prometheus) cannot be run: {error}");
+            crate::support::python::say(&format!("promtool cannot be run ({error}); the rules are not evaluated"));
         }
     }
 }

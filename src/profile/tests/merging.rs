@@ -111,7 +111,8 @@ fn what_differs_is_named() {
         let both = [Profile::merge(&[profile.clone(), other.clone()]), Profile::merge(&[other, profile.clone()])];
         both.map(|refused| refused.unwrap_err().to_string())
     };
-    let cases: [(&str, fn(&mut Profile)); 5] = [
+    type Case = (&'static str, fn(&mut Profile));
+    let cases: [Case; 5] = [
         ("column \"a\" cannot be merged: an edge", |other| other.inputs[0].edges[30] += 1e-9),
         ("column \"a\" cannot be merged: its kind", |other| other.inputs[0].kind = Kind::Discrete),
         ("cannot be merged: its place", |other| other.inputs[0].name = "b".into()),
