@@ -5,6 +5,7 @@
 //! Invariant: nothing that is not finite is written; a distance that does not exist is null.
 
 use crate::detect::Distances;
+use crate::detect::alarm::Finding;
 use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
 use crate::observe::Side;
 use serde_json::{Map, Value, json};
@@ -67,7 +68,11 @@ fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value 
         "tv": distances.map(|distances| distances.tv),
         "psi_excess": column.excess,
         "verdict": column.verdict,
-        "alarm_since": column.finding.map(|finding| rfc3339(finding.at)),
+        "alarm_since": column.finding.as_ref().map(|finding| rfc3339(finding.at)),
+        "alarm": column.finding.as_ref().map(alarm),
+        "evidence": column.evidence.map(|(ln_evidence, _)| ln_evidence),
+        "evidence_threshold": column.evidence.map(|(_, ln_threshold)| ln_threshold),
+        "test": column.outcome,
         "season": column.season.as_ref().map(measure),
         "windows": column_windows(report, column),
         "tumbling": tumbling(&report.blocks, index),
@@ -129,7 +134,24 @@ fn rate(rate: &RateReport) -> Value {
         "events": rate.events,
         "trials": rate.trials,
         "allowed": rate.allowed,
-        "alarm_since": rate.finding.map(|finding| rfc3339(finding.at)),
+        "alarm_since": rate.finding.as_ref().map(|finding| rfc3339(finding.at)),
+        "alarm": rate.finding.as_ref().map(alarm),
+    })
+}
+
+/// What raised an alarm: enough to work it out again.
+fn alarm(finding: &Finding) -> Value {
+    json!({
+        "cause": finding.cause,
+        "at": rfc3339(finding.at),
+        "evidence": finding.ln_evidence,
+        "threshold": finding.ln_threshold,
+        "effect": finding.effect,
+        "effect_lower": finding.effect_lower,
+        "effect_floor": finding.floor,
+        "samples": finding.samples,
+        "since": rfc3339(finding.since),
+        "counts": finding.counts,
     })
 }
 

@@ -133,7 +133,7 @@ impl ColumnAlarm {
                 self.bound(&gained) >= least && self.ln_evidence(&gained, least).0 >= least
             });
             if is_near || self.confirming.is_some() {
-                finding = self.decide(&schedule, cells);
+                finding = self.decide(at, &schedule, cells);
                 if finding.is_none() {
                     self.confirming = None;
                 } else if !self.confirm(cells, keyed) {
@@ -272,7 +272,7 @@ impl ColumnAlarm {
     }
 
     /// Computes the evidence of every start and decides.
-    fn decide(&self, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
+    fn decide(&self, at: Duration, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
         let mut terms = Vec::with_capacity(schedule.count());
         let mut best: Option<(f64, Cause, Since<'_>)> = None;
         for start in schedule.all() {
@@ -291,6 +291,7 @@ impl ColumnAlarm {
         let (effect, effect_lower, floor) = self.effect(cause, &gained);
         (effect_lower > floor).then(|| Finding {
             cause,
+            at,
             ln_evidence,
             ln_threshold: self.ln_threshold(),
             effect,
