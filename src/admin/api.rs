@@ -9,12 +9,13 @@
 //! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
 //! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version |
+//! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, metrics_page, split, views};
+use super::{AdminError, Command, Desk, drift_view, metrics_page, profile_view, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -56,6 +57,14 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
                 return Err(unknown_model(name));
             }
             Ok(respond::value(&drift_view::drift(name, &desk.board.latest())))
+        }
+        ["api", "v1", "models", name, "profile"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            if !desk.gate.catalog.snapshot().models.contains_key(*name) {
+                return Err(unknown_model(name));
+            }
+            let body = profile_view::profile(name, request.uri().query(), &desk.board.live())?;
+            Ok(respond::json(StatusCode::OK, body))
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
         ["api", "v1", "alerts"] => {

@@ -5,7 +5,7 @@
 //!
 //! Invariant: labels are bounded by what is loaded and by fixed tables.
 
-use super::Desk;
+use super::{Desk, bin_series};
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
 use crate::judge::VersionReport;
@@ -36,6 +36,7 @@ pub(super) fn render(desk: &Desk) -> String {
         version_series(telemetry, entry, model);
         answer_series(telemetry, model, totals);
         quality_series(telemetry, model, totals);
+        bin_series::set(telemetry, entry, model, totals);
     }
     for report in desk.board.latest().iter() {
         drift_series(telemetry, report);

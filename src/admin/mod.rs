@@ -7,8 +7,10 @@
 
 mod access;
 mod api;
+mod bin_series;
 mod drift_view;
 mod metrics_page;
+mod profile_view;
 pub mod server;
 mod split;
 mod views;
@@ -19,6 +21,7 @@ use crate::alert::state::AlertBook;
 use crate::alert::webhook::WebhookSender;
 use crate::catalog::{FreezeOrder, SplitError, SplitReply};
 use crate::judge::Board;
+use crate::observe::live::LiveProfileError;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
 use crate::store::StateHealth;
@@ -152,6 +155,17 @@ pub enum AdminError {
         /// The name that came.
         name: String,
     },
+    /// The model has no such version that is loaded.
+    #[error("version {version} of \"{name}\" is not loaded, or was not looked at yet")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// The version that came.
+        version: u64,
+    },
+    /// What was counted cannot be written down.
+    #[error(transparent)]
+    LiveProfile(#[from] LiveProfileError),
     /// No or a wrong token.
     #[error("this port needs the header \"authorization: Bearer <admin token>\"")]
     Unauthorized,
@@ -179,13 +193,14 @@ impl crate::error::Blamed for AdminError {
     fn fault(&self) -> crate::error::Fault {
         use crate::error::Fault;
         match self {
-            Self::UnknownPath { .. } | Self::UnknownModel { .. } => Fault::NotFound,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
             Self::WrongMethod { .. } => Fault::MethodNotAllowed,
             Self::BadBody { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
             Self::Unauthorized => Fault::Unauthorized,
             Self::Forbidden { .. } => Fault::Forbidden,
             Self::Split(error) => error.fault(),
             Self::Busy => Fault::Unavailable,
+            Self::LiveProfile(_) => Fault::Internal,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
+//! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
 //! | `tidegate draws` | rows of the demo's customers, as CSV |
 //!
@@ -15,6 +16,7 @@
 mod demo;
 pub mod draws;
 mod explain;
+mod merge;
 mod profile;
 mod serve;
 
@@ -45,6 +47,8 @@ enum Command {
     /// Say how something is decided.
     #[command(subcommand)]
     Explain(Explain),
+    /// Add up what several replicas counted, or reference profiles of parts of a data set on the same edges.
+    Merge(MergeArgs),
     /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
     Demo(DemoArgs),
     /// Print rows of the demo's customers as CSV.
@@ -152,6 +156,23 @@ struct ExplainAlarmArgs {
 }
 
 #[derive(Debug, Args)]
+struct MergeArgs {
+    /// Live profiles, as GET /api/v1/models/<model>/profile answers them, or files of the form of profile.json. In any
+    /// order; a live profile that comes twice, or an older one of the same replica, counts once.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where the merged file goes [default: standard output].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The version's profile.json: print how far the merged counts are from it.
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// Print distances as JSON, with every digit.
+    #[arg(long, requires = "reference")]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct DemoArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
@@ -180,6 +201,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Draws(args)) => print_draws(&args),
     };

@@ -22,6 +22,7 @@
 //! | `server.body_timeout` | `"30s"` | 100ms to 1h | for the body of a request to arrive |
 //! | `server.idle_timeout` | `"75s"` | 100ms to 1h | for the head of a request to arrive, idle time included |
 //! | `server.drain_timeout` | `"30s"` | 0s to 1h | for requests in flight to finish at the end |
+//! | `server.replica` | made up once, kept with the state | 1 to 128 letters, digits, `.`, `_`, `-` | name under which this replica counts; no two replicas of a model may share one |
 //! | `repository.path` | `"./models"` | | directory of models, `<model>/<version>/model.onnx` |
 //! | `repository.poll_interval` | `"1s"` | 100ms to 1h | time between two looks at the directory |
 //! | `repository.bake` | `"5m"` | 0s to 1d | how long the previous version stays loaded after a swap |

@@ -7,13 +7,17 @@ use super::measure::Measure;
 use crate::detect::alarm::Finding;
 use crate::detect::{Distances, LatencyJudgement, Outcome, Verdict};
 use crate::observe::Side;
+use crate::observe::live::LiveVersion;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Where the latest reports hang. A lock is right here: written once a second, read when somebody asks, never by a
 /// request for predictions.
 #[derive(Debug, Default)]
-pub struct Board(RwLock<Arc<Vec<VersionReport>>>);
+pub struct Board {
+    reports: RwLock<Arc<Vec<VersionReport>>>,
+    live: RwLock<Arc<Vec<LiveVersion>>>,
+}
 
 /// What one version looks like over its windows.
 #[derive(Clone, Debug)]
@@ -124,10 +128,17 @@ impl Board {
     /// The reports of the latest tick.
     #[must_use]
     pub fn latest(&self) -> Arc<Vec<VersionReport>> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.reports.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn post(&self, reports: Arc<Vec<VersionReport>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reports;
+    /// What every version has counted since it was deployed, as of the latest tick.
+    #[must_use]
+    pub fn live(&self) -> Arc<Vec<LiveVersion>> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn post(&self, reports: Arc<Vec<VersionReport>>, live: Vec<LiveVersion>) {
+        *self.reports.write().unwrap_or_else(PoisonError::into_inner) = reports;
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 }

@@ -16,6 +16,7 @@ mod board;
 mod column;
 mod evidence;
 mod learning;
+mod live;
 mod measure;
 mod rate;
 mod snapshot;
@@ -136,7 +137,7 @@ impl Judge {
     pub fn look(&mut self, at: Duration) -> Arc<Vec<VersionReport>> {
         let snapshot = self.catalog.snapshot();
         self.forget_unloaded(&snapshot, at);
-        let mut reports = Vec::new();
+        let (mut reports, mut live) = (Vec::new(), Vec::new());
         self.ripe.clear();
         for (entry, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
@@ -148,10 +149,11 @@ impl Judge {
                     self.ripe.push(Arc::clone(model));
                 }
                 reports.push(report((entry, model), look, (progress, &watched.learning)));
+                live.push(watched.watch.live(&watched.key, model.recorder.columns()));
             }
         }
         let reports = Arc::new(reports);
-        self.board.post(Arc::clone(&reports));
+        self.board.post(Arc::clone(&reports), live);
         reports
     }
 

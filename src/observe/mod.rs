@@ -18,6 +18,7 @@ mod counter;
 mod decay;
 mod evidence;
 mod learning;
+pub mod live;
 mod reading;
 mod recorder;
 mod refusals;

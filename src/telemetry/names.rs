@@ -89,6 +89,14 @@ pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
     "Feature values by kind of defect: missing, infinite, below_range, above_range, unseen_category.",
 );
+/// Rows of chosen features by coarse group.
+pub const FEATURE_BIN: Metric = counter(
+    "tidegate_feature_bin_total",
+    "Values of the features in drift.bins_exported, by coarse group of their reference: 0, 1 and so on, rare, missing, infinite, unseen.",
+);
+/// The reference's share of each of these groups.
+pub const FEATURE_BIN_REFERENCE: Metric =
+    gauge("tidegate_feature_bin_reference", "Share of the reference's rows in the same group, 0 to 1.");
 /// State of alerts.
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
 /// What a bounded queue had to drop.
@@ -118,6 +126,8 @@ pub const ALL: &[Metric] = &[
     DRIFT_WASSERSTEIN,
     DRIFT_EVIDENCE,
     DATA_QUALITY,
+    FEATURE_BIN,
+    FEATURE_BIN_REFERENCE,
     ALERT_STATE,
     DROPPED,
     STATE_PERSISTENT,

@@ -15,6 +15,7 @@ mod drift;
 mod evidently;
 mod learn;
 mod lifecycle;
+mod merge;
 mod metrics;
 mod profiles;
 mod reference_values;
