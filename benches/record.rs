@@ -7,20 +7,24 @@
 //! predictor learn them. `normal` features are the easiest to search; `mixed` ones are what tables hold: skewed amounts,
 //! heavy tails, counts, many zeros, missing values.
 //!
-//! Designs that were measured, nanoseconds per value of 32 rows (and of 1 row), normal / mixed, on one core of an AMD
-//! EPYC of 2.6 GHz, quietest of many runs, without evidence but for the last:
+//! Designs that were measured, nanoseconds per value on one thread of an AMD EPYC (Zen 4) of 2.6 GHz, on `normal` and
+//! `mixed` features. The machine had other work, which makes it half as slow again for seconds at a time; so the rows in
+//! the first table are the lowest of the medians of three or four interleaved runs of 800 passes or more:
 //!
 //! | design | 32 rows | 1 row |
 //! |---|---|---|
-//! | column by column through the batch, two rounds of comparing a value with 16 edges | 6.6 / 6.3 | 9.3 / 13.4 |
-//! | columns gathered into blocks of 32 rows, table and halving within the cell | 3.1 / 3.8 | 8.5 / 9.6 |
-//! | the same with the increments of ten columns in turn | 2.7 / 3.0 | |
-//! | row by row in tiles of 8, sixfold unrolled | 3.0 / 3.8 | 4.4 / 5.6 |
-//! | row by row in tiles of 16, one value's search after the other | 2.3 / 3.2 | 5.2 / 6.1 |
-//! | row by row in tiles of 16, one step of all searches after the other: what is used | 2.2 / 2.9 | 6.4 / 7.1 |
+//! | column by column, two rounds of comparing a value with 16 edges; no evidence | 6.5 / 6.6 | 10.2 / 10.0 |
+//! | tiles of 16 columns, one value's search after the other; no evidence | 2.2 / 3.2 | 5.0 / 6.1 |
+//! | tiles, one step of all their searches after the other; no evidence | 2.2 / 2.9 | 4.8 / 6.0 |
+//! | the same with a row of evidence: what is used | 2.2 / 2.9 | 6.8 / 7.3 |
+//! | the same without loops of a known length for full tiles | 2.7 / 3.3 | 7.0 / 7.5 |
+//! | what is used, built for AVX2 | 2.0 / 2.7 | 6.8 / 7.2 |
+//! | what is used, built for AVX-512 | 2.0 / 2.6 | 6.7 / 7.1 |
 //!
-//! Building the last for AVX2 gained 3 %, within the noise, and for AVX-512 lost a third; counters of 32 bits gained
-//! nothing either. So there is one build, on SSE2, and no dispatch.
+//! On two threads what is used took 2.15 to 2.3 and 2.9 to 3.0 for 32 rows. The other designs were tried once on the way,
+//! which is only good for their order: columns gathered into blocks of 32 rows 3.1 / 3.9, the same with the increments of
+//! ten columns in turn 2.7 / 3.0, tiles of 8 columns with all loops unrolled 3.0 / 3.8. Wider vectors gain 5 to 10 %,
+//! for which choosing among builds at run time was not thought worth a dependency.
 //!
 //! Run with `cargo bench --bench record`; a filter such as `-- mixed/32` picks some.
 //!
