@@ -14,6 +14,7 @@ mod alarm;
 mod answers;
 mod board;
 mod column;
+mod history;
 mod latch;
 mod measure;
 mod snapshot;
@@ -22,6 +23,7 @@ mod tests;
 mod version;
 
 pub use answers::{AnswerReport, RateReport};
+pub use history::{History, POINTS};
 pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
 pub use latch::{Finding, Latch};
 pub use measure::{GroupDistances, Measure};
@@ -181,6 +183,8 @@ fn report(entry: &Entry, model: &Model, look: Look) -> VersionReport {
         windows: look.windows,
         blocks: look.blocks,
         columns: look.columns,
+        primary: look.primary,
+        history: look.history,
         latency: look.answers.latency,
         answers: look.answers,
         settings: Arc::clone(&entry.settings),

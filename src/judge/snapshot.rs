@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! format (1 byte), then sections: number, length, bytes
-//!   1 windows over columns · 2 answers · 3 alarms of the columns
+//!   1 windows over columns · 2 answers · 3 alarms of the columns · 4 history
 //! ```
 //! A section that is not known is passed over, so that a release can read what a later one wrote of the same format.
 //!
@@ -24,6 +24,7 @@ const FORMAT: u8 = 1;
 const WINDOWS: u64 = 1;
 const ANSWERS: u64 = 2;
 const ALARMS: u64 = 3;
+const HISTORY: u64 = 4;
 
 impl VersionWatch {
     /// Everything that is to outlive the process.
@@ -37,6 +38,8 @@ impl VersionWatch {
         writer.section(|writer| self.answers.encode(writer));
         writer.number(ALARMS);
         writer.section(|writer| self.columns.iter().for_each(|column| column.alarm.encode(writer)));
+        writer.number(HISTORY);
+        writer.section(|writer| self.history.encode(writer));
         writer.finish()
     }
 
@@ -56,6 +59,7 @@ impl VersionWatch {
                 WINDOWS => self.windows.restore(&mut section, at)?,
                 ANSWERS => self.answers.restore(&mut section, at)?,
                 ALARMS => self.restore_alarms(&mut section)?,
+                HISTORY => self.history.restore(&mut section, at)?,
                 _ => {}
             }
         }

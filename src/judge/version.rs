@@ -9,10 +9,11 @@
 use super::answers::{AnswerReport, AnswerWatch};
 use super::board::{BlockReport, ColumnReport, WindowInfo};
 use super::column::{ColumnWatch, Seen};
+use super::history::History;
 use super::measure::{measure, reference_groups};
 use crate::config::{DriftSettings, ModelSettings};
 use crate::detect::{FeatureVerdict, Verdict, judge_version};
-use crate::observe::{BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowSettings, Windows};
+use crate::observe::{BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowCounts, WindowSettings, Windows};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub struct VersionWatch {
     pub(super) windows: Windows,
     pub(super) columns: Vec<ColumnWatch>,
     pub(super) answers: AnswerWatch,
+    pub(super) history: History,
     /// The last complete blocks, which are measured once.
     blocks: Vec<Arc<BlockReport>>,
 }
@@ -44,6 +46,10 @@ pub struct Look {
     pub blocks: Vec<Arc<BlockReport>>,
     /// Every column.
     pub columns: Vec<ColumnReport>,
+    /// The counters of the primary window.
+    pub primary: Arc<WindowCounts>,
+    /// How far every column was from its reference over the last day.
+    pub history: Arc<History>,
     /// How it answers.
     pub answers: AnswerReport,
 }
@@ -57,6 +63,7 @@ impl VersionWatch {
             windows,
             columns: vec![ColumnWatch::default(); columns.len()],
             answers: AnswerWatch::new(settings),
+            history: History::new(columns.len()),
             blocks: Vec::new(),
             settings: Arc::clone(settings),
         }
@@ -96,6 +103,8 @@ impl VersionWatch {
             .zip(columns.iter().enumerate())
             .map(|(watch, column)| watch.look(column, &seen, &settings.drift))
             .collect();
+        let enough = |column: &ColumnReport| column.excess.filter(|_| column.samples >= settings.drift.min_samples);
+        self.history.note(at, reports.iter().map(enough));
         Look {
             window: seen.primary.length,
             resolution: seen.primary.resolution,
@@ -104,6 +113,8 @@ impl VersionWatch {
             windows: window_infos(&self.windows),
             blocks: self.blocks.clone(),
             columns: reports,
+            primary: Arc::new(seen.primary),
+            history: Arc::new(self.history.clone()),
             answers: self.answers.look(at, &totals.answers, settings),
         }
     }
@@ -114,6 +125,7 @@ impl VersionWatch {
         size_of::<Self>() - size_of::<Windows>()
             + self.windows.resident_bytes()
             + self.columns.capacity() * size_of::<ColumnWatch>()
+            + self.history.resident_bytes()
     }
 
     /// Whether hours of the week were asked for but would take more memory than they may.
