@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod drift_view;
 mod metrics_page;
+mod report;
 pub mod server;
 mod split;
 mod views;
@@ -149,6 +150,22 @@ pub enum AdminError {
         /// The name that came.
         name: String,
     },
+    /// No such version of a model.
+    #[error("there is no report of version {version} of \"{name}\"; there is one of: {known}")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// The version that came.
+        version: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The query is not what the path takes.
+    #[error("{reason}")]
+    BadQuery {
+        /// What was expected and what came.
+        reason: String,
+    },
     /// No or a wrong token.
     #[error("this port needs the header \"authorization: Bearer <admin token>\"")]
     Unauthorized,
@@ -176,9 +193,9 @@ impl crate::error::Blamed for AdminError {
     fn fault(&self) -> crate::error::Fault {
         use crate::error::Fault;
         match self {
-            Self::UnknownPath { .. } | Self::UnknownModel { .. } => Fault::NotFound,
+            Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
             Self::WrongMethod { .. } => Fault::MethodNotAllowed,
-            Self::BadBody { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
+            Self::BadBody { .. } | Self::BadQuery { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
             Self::Unauthorized => Fault::Unauthorized,
             Self::Forbidden { .. } => Fault::Forbidden,
             Self::Split(error) => error.fault(),

@@ -23,8 +23,8 @@ mod tests;
 mod version;
 
 pub use answers::{AnswerReport, RateReport};
-pub use history::{History, POINTS};
 pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
+pub use history::{History, POINTS};
 pub use latch::{Finding, Latch};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};

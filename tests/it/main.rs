@@ -17,6 +17,7 @@ mod lifecycle;
 mod metrics;
 mod profiles;
 mod reference_values;
+mod report;
 mod retrain;
 mod split;
 mod state;
