@@ -16,7 +16,7 @@ pub(super) fn of_threshold(finding: &judge::Finding, what: &str) -> Alarm {
     Alarm {
         since: rfc3339(finding.at),
         text: format!(
-            "Since {} the alarm is on: {what} was {}, more than the {} that is allowed.",
+            "Alarm since {}: {what} was {}, more than the {} that is allowed.",
             moment(finding.at),
             number(finding.value),
             number(finding.threshold),
@@ -34,20 +34,18 @@ pub fn of_evidence(at: Duration, finding: &Finding) -> Alarm {
     };
     let what = match finding.cause {
         Cause::Drift => "PSI beyond chance",
-        Cause::Missing => "the share of missing values",
-        Cause::Infinite => "the share of infinite values",
-        Cause::OutOfRange => "the share of values outside the reference's range",
-        Cause::UnseenCategory => "the share of categories that the reference does not have",
+        Cause::Missing => "missing values",
+        Cause::Infinite => "infinite values",
+        Cause::OutOfRange => "values outside the reference's range",
+        Cause::UnseenCategory => "categories that the reference does not have",
         Cause::Exceedance => "the rate",
     };
     let text = format!(
-        "Since {} the alarm is on: over the {} rows from {} on, {what} was {}, with 95 % confidence at least {} (an \
-         alarm needs {}). Without a change, evidence as strong as this is seen in at most one case in {}; an alarm needs \
-         one in {}.",
+        "Alarm since {}: {what} {} in {} rows, at least {} with 95 % confidence (floor {}); without a change so much \
+         evidence is seen once in {} cases (limit {}).",
         moment(at),
-        count(finding.samples),
-        moment(finding.since),
         effect(finding.effect),
+        count(finding.samples),
         effect(finding.effect_lower),
         effect(finding.floor),
         odds(finding.ln_evidence),
@@ -98,17 +96,13 @@ mod tests {
     fn evidence_is_told_with_its_effect_its_rows_and_its_odds() {
         let alarm = of_evidence(Duration::from_secs(1_790_000_060), &finding(Cause::Drift));
         assert_eq!(alarm.since, "2026-09-21T14:14:20.000Z");
-        for words in
-            ["1,312 rows", "14:13:20", "PSI beyond chance was 0.314", "at least 0.120", "one case in 1,500,000"]
+        for words in ["1,312 rows", "14:14:20", "PSI beyond chance 0.314", "at least 0.120", "once in 1,500,000 cases"]
         {
             assert!(alarm.text.contains(words), "{words} in {}", alarm.text);
         }
         assert!(alarm.evidence.is_some_and(|evidence| evidence.cause == "drift" && evidence.samples == 1_312));
         let alarm = of_evidence(Duration::ZERO, &Finding { ln_evidence: 900.0, ..finding(Cause::Missing) });
-        assert!(
-            alarm.text.contains("missing values was 31 %") && alarm.text.contains("a million million"),
-            "{alarm:?}"
-        );
+        assert!(alarm.text.contains("missing values 31 %") && alarm.text.contains("a million million"), "{alarm:?}");
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Invariant: columns are sorted by how much they drifted; the order is the same for the same numbers.
 
 use super::alarm::of_threshold;
-use super::columns::column;
-use super::parts::{Answers, ColumnPart, DriftOverTime, FORMAT, Rate, ReferencePart, Report, VersionPart, WindowPart};
-use super::text::{length_name, rfc3339, rounded};
+use super::columns::{column, window};
+use super::parts::{Answers, ColumnPart, DriftOverTime, FORMAT, Rate, ReferencePart, Report, VersionPart};
+use super::text::{rfc3339, rounded};
 use crate::detect::Verdict;
-use crate::judge::{RateReport, VersionReport};
+use crate::judge::{RateReport, VersionReport, WindowInfo};
 use crate::observe::{REFUSAL_KINDS, RecordedColumn};
 use crate::profile::Profile;
 use std::time::Duration;
@@ -54,19 +54,15 @@ fn version(subject: &Subject<'_>, options: &Options) -> VersionPart {
     let mut columns: Vec<ColumnPart> = shown.map(|(index, shown)| column(subject, index, shown, options)).collect();
     columns.sort_by(|left, right| severity(right).partial_cmp(&severity(left)).unwrap_or(std::cmp::Ordering::Equal));
     let history = &judged.history;
+    let primary = window(&WindowInfo::Sliding { length: judged.window, resolution: judged.resolution });
     VersionPart {
         version: judged.version.to_string(),
         arm: judged.arm.to_owned(),
         weight: rounded(subject.weight),
         verdict: judged.verdict,
         summary: summary(judged, &columns),
-        window: WindowPart {
-            name: length_name(judged.window),
-            seconds: Some(rounded(judged.window.as_secs_f64())),
-            resolution_seconds: Some(rounded(judged.resolution.as_secs_f64())),
-            samples: judged.samples,
-            ..WindowPart::default()
-        },
+        windows: std::iter::once(primary).chain(judged.windows.iter().map(window)).collect(),
+        samples: judged.samples,
         reference: subject.profile.map(|profile| ReferencePart {
             rows: profile.rows,
             source: profile.source,

@@ -5,7 +5,7 @@
 use super::alarm::of_threshold;
 use super::build::{Options, Subject};
 use super::groups::groups;
-use super::parts::{ColumnPart, Defect, Distance, WindowPart};
+use super::parts::{ColumnPart, Defect, Distance, GroupDistances, Measured, WindowPart};
 use super::text::{length_name, rounded};
 use crate::detect::{Interval, Intervals};
 use crate::judge::{ColumnReport, Measure, VersionReport, WindowInfo};
@@ -78,32 +78,31 @@ fn distances(judged: &VersionReport, shown: &ColumnReport, recorded: Option<&Rec
     all.into_iter().flatten().collect()
 }
 
-fn windows(judged: &VersionReport, shown: &ColumnReport) -> Vec<WindowPart> {
-    let others = judged.windows.iter().zip(&shown.windows).map(|(info, measure)| {
-        let seconds = |length: Duration| Some(rounded(length.as_secs_f64()));
-        let (name, length, resolution) = match *info {
-            WindowInfo::Sliding { length, resolution } => (length_name(length), seconds(length), seconds(resolution)),
-            WindowInfo::SinceDeploy => ("since_deploy".to_owned(), None, None),
-            WindowInfo::Decayed { half_life } => ("decayed".to_owned(), seconds(half_life), None),
-        };
-        window(name, (length, resolution), measure)
-    });
-    let season = shown.season.iter().map(|measure| window("season".to_owned(), (None, None), measure));
-    others.chain(season).collect()
+fn windows(judged: &VersionReport, shown: &ColumnReport) -> Vec<Measured> {
+    let others = judged.windows.iter().zip(&shown.windows);
+    let others = others.map(|(info, measure)| measured(window(info).name, measure));
+    others.chain(shown.season.iter().map(|measure| measured("season".to_owned(), measure))).collect()
 }
 
-fn window(name: String, (seconds, resolution_seconds): (Option<f64>, Option<f64>), measure: &Measure) -> WindowPart {
-    let found = measure.distances.as_ref();
-    WindowPart {
-        name,
-        seconds,
-        resolution_seconds,
-        samples: measure.samples,
-        psi: found.map(|found| rounded(found.psi)),
-        psi_excess: found.map(|found| rounded(found.excess)),
-        js: found.map(|found| rounded(found.js)),
-        tv: found.map(|found| rounded(found.tv)),
-    }
+fn measured(window: String, measure: &Measure) -> Measured {
+    let distances = measure.distances.as_ref().map(|found| GroupDistances {
+        psi: rounded(found.psi),
+        psi_excess: rounded(found.excess),
+        js: rounded(found.js),
+        tv: rounded(found.tv),
+    });
+    Measured { window, samples: measure.samples, distances }
+}
+
+/// What a window covers.
+pub(super) fn window(info: &WindowInfo) -> WindowPart {
+    let seconds = |length: Duration| Some(rounded(length.as_secs_f64()));
+    let (name, seconds, resolution_seconds) = match *info {
+        WindowInfo::Sliding { length, resolution } => (length_name(length), seconds(length), seconds(resolution)),
+        WindowInfo::SinceDeploy => ("since_deploy".to_owned(), None, None),
+        WindowInfo::Decayed { half_life } => ("decayed".to_owned(), seconds(half_life), None),
+    };
+    WindowPart { name, seconds, resolution_seconds }
 }
 
 fn defects(judged: &VersionReport, shown: &ColumnReport, recorded: &RecordedColumn) -> Vec<Defect> {
@@ -121,7 +120,7 @@ fn defects(judged: &VersionReport, shown: &ColumnReport, recorded: &RecordedColu
         let (live_share, reference_share) = (rounded(share(found, rows)), rounded(share(expected, expected_rows)));
         Defect { kind: kind.to_owned(), live: found, live_share, reference_share }
     });
-    defects.collect()
+    defects.filter(|defect| defect.live > 0 || defect.reference_share > 0.0).collect()
 }
 
 /// The counters of each kind of defect, by the kind's name in `/metrics`.

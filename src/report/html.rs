@@ -5,10 +5,11 @@
 //!
 //! Invariant: every text that is not of this file goes through [`Safe`].
 
-use super::parts::{Alarm, Answers, ColumnPart, Rate, Report, VersionPart, WindowPart};
-use super::pictures::{distribution, over_time, shares};
+use super::parts::{Alarm, Answers, ColumnPart, Rate, Report, VersionPart};
+use super::pictures::{distribution, frame, over_time, shares};
 use super::text::{count, number, percent, span, took};
 use crate::detect::{LatencyVerdict, Verdict};
+use crate::judge::POINTS;
 use crate::profile::Source;
 use std::fmt::{self, Display, Write};
 
@@ -93,28 +94,29 @@ fn write_version(page: &mut String, version: &VersionPart) {
     for alarm in [&version.answers.slow, &version.answers.failed].into_iter().filter_map(|rate| rate.alarm.as_ref()) {
         write_alarm(page, alarm);
     }
-    let points = version.drift.points.saturating_sub(1).max(1);
-    let span = span(points as f64 * version.drift.step_seconds);
+    // The version's number is digits, and letters before it make it a name.
+    let name = format!("t{}", version.version.chars().filter(char::is_ascii_digit).collect::<String>());
+    page.push_str(&frame(&name, &span(POINTS as f64 * version.drift.step_seconds)));
     page.push_str(
         "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live</span><span>PSI beyond chance over \
          time</span></div>",
     );
     for (index, column) in version.columns.iter().enumerate() {
-        write_column(page, column, index < UNFOLDED && column.verdict == Verdict::Drift, &span);
+        write_column(page, column, index < UNFOLDED && column.verdict == Verdict::Drift, &name);
     }
     page.push_str("</section>");
 }
 
 fn write_facts(page: &mut String, version: &VersionPart) {
-    let window = &version.window;
-    let covers = window.resolution_seconds.unwrap_or(0.0);
-    let _ = write!(
-        page,
-        "<div><dt>Window<dd>{}<small>{} rows; covers up to {} more</small></div>",
-        Safe(&window.name),
-        count(window.samples),
-        super::text::span(covers),
-    );
+    if let Some(window) = version.windows.first() {
+        let _ = write!(
+            page,
+            "<div><dt>Window<dd>{}<small>{} rows; covers up to {} more</small></div>",
+            Safe(&window.name),
+            count(version.samples),
+            span(window.resolution_seconds.unwrap_or(0.0)),
+        );
+    }
     let Some(reference) = &version.reference else {
         page.push_str("<div><dt>Reference<dd>none<small>nothing to compare with</small></div>");
         return;
@@ -166,21 +168,21 @@ fn write_alarm(page: &mut String, alarm: &Alarm) {
     let _ = write!(page, "<p class=a>{}", Safe(&alarm.text));
 }
 
-fn write_column(page: &mut String, column: &ColumnPart, unfolded: bool, span: &str) {
+fn write_column(page: &mut String, column: &ColumnPart, unfolded: bool, frame: &str) {
     let class = if column.verdict == Verdict::Drift { " class=d" } else { "" };
     let kind = column.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
     let critical = if column.critical { ", critical" } else { "" };
     let excess = column.psi_excess.map(|excess| format!(" PSI {}", number(excess.max(0.0)))).unwrap_or_default();
     let _ = write!(
         page,
-        "<details{class}{}><summary><div><b><bdi>{}</bdi></b><small>{kind}{}{critical}</small>{}{excess}</div>",
+        "<details{class}{}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}</small>{}{excess}</div>",
         if unfolded { " open" } else { "" },
         Safe(&column.name),
         Safe(&column.side),
         verdict(column.verdict),
     );
     page.push_str(&distribution(column));
-    page.push_str(&over_time(column, span));
+    page.push_str(&over_time(column, frame));
     page.push_str("</summary>");
     column.alarm.iter().for_each(|alarm| write_alarm(page, alarm));
     page.push_str("<div class=n>");
@@ -228,31 +230,28 @@ fn write_distances(page: &mut String, column: &ColumnPart) {
 }
 
 fn write_windows(page: &mut String, column: &ColumnPart) {
-    page.push_str("<table><tr><th>Window<th>Values<th>PSI<th>JS<th>TV");
-    for window in &column.windows {
-        let _ = write!(page, "<tr><td>{}<td>{}", window_name(window), count(window.samples));
-        if let (Some(psi), Some(js), Some(tv)) = (window.psi, window.js, window.tv) {
-            let _ = write!(page, "<td>{}<td>{}<td>{}", number(psi), number(js), number(tv));
+    page.push_str("<table><tr><th>Window<th>Values<th>PSI<th>JS");
+    for measured in &column.windows {
+        let name = match measured.window.as_str() {
+            "since_deploy" => "since deploy",
+            "decayed" => "fading",
+            "season" => "this hour of the week",
+            name => name,
+        };
+        let _ = write!(page, "<tr><td>{}<td>{}", Safe(name), count(measured.samples));
+        if let Some(found) = &measured.distances {
+            let _ = write!(page, "<td>{}<td>{}", number(found.psi), number(found.js));
         }
     }
     page.push_str("</table>");
 }
 
-fn window_name(window: &WindowPart) -> String {
-    match window.name.as_str() {
-        "since_deploy" => "since deploy".to_owned(),
-        "decayed" => "fading".to_owned(),
-        "season" => "this hour of the week".to_owned(),
-        name => Safe(name).to_string(),
-    }
-}
-
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Ok => "<span class=\"v o\">ok</span>",
-        Verdict::Drift => "<span class=\"v x\">drift</span>",
-        Verdict::NotEnoughData => "<span class=v>not enough data</span>",
-        Verdict::NoReference => "<span class=v>no reference</span>",
+        Verdict::Ok => "<em class=o>ok</em>",
+        Verdict::Drift => "<em class=x>drift</em>",
+        Verdict::NotEnoughData => "<em>not enough data</em>",
+        Verdict::NoReference => "<em>no reference</em>",
     }
 }
 

@@ -32,7 +32,7 @@ mod text;
 pub use alarm::of_evidence;
 pub use build::{Options, Subject, report};
 pub use parts::{
-    Alarm, Answers, ColumnPart, Defect, Distance, DriftOverTime, Evidence, Group, GroupKind, Rate, ReferencePart,
-    Report, VersionPart, WindowPart,
+    Alarm, Answers, ColumnPart, Defect, Distance, DriftOverTime, Evidence, Group, GroupDistances, GroupKind, Measured,
+    Rate, ReferencePart, Report, VersionPart, WindowPart,
 };
 pub use text::{length_name, rfc3339};

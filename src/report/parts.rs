@@ -35,8 +35,10 @@ pub struct VersionPart {
     pub verdict: Verdict,
     /// The verdict in words, with the columns it rests on.
     pub summary: String,
-    /// The primary window.
-    pub window: WindowPart,
+    /// What the primary window covers, and then what each of [`ColumnPart::windows`] does.
+    pub windows: Vec<WindowPart>,
+    /// Rows in the primary window.
+    pub samples: u64,
     /// What it is compared with; null without a reference.
     pub reference: Option<ReferencePart>,
     /// How it answers.
@@ -60,25 +62,40 @@ pub struct ReferencePart {
     pub learned_from_traffic: bool,
 }
 
-/// A window, and what it says of a column; of a version only what it covers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a window covers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowPart {
-    /// `5m`, `1h`, `since_deploy`, `decayed`, `season`.
+    /// `5m`, `1h`, `since_deploy`, `decayed`.
     pub name: String,
     /// How long it is, seconds; of a decayed window its half-life. Null since deploy.
     pub seconds: Option<f64>,
     /// By how much more it may cover, seconds; null where that has no meaning.
     pub resolution_seconds: Option<f64>,
-    /// Rows in it, of a column its values.
+}
+
+/// A column over one window; what does not exist is left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The window's name; `season` for the primary window against the same hour of the week.
+    pub window: String,
+    /// Values in it.
     pub samples: u64,
+    /// The distances by group, if both sides have values.
+    #[serde(flatten)]
+    pub distances: Option<GroupDistances>,
+}
+
+/// Distances by coarse group.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupDistances {
     /// Population stability index, nats.
-    pub psi: Option<f64>,
+    pub psi: f64,
     /// PSI minus what is expected of it without drift; may be negative.
-    pub psi_excess: Option<f64>,
+    pub psi_excess: f64,
     /// Jensen-Shannon distance, square root, nats.
-    pub js: Option<f64>,
+    pub js: f64,
     /// Total variation.
-    pub tv: Option<f64>,
+    pub tv: f64,
 }
 
 /// How a version answers, over the latency window.
@@ -152,10 +169,10 @@ pub struct ColumnPart {
     /// The distances over the primary window, `psi`, `js`, `ks`, `wasserstein`, `tv`, as far as they exist.
     pub distances: Vec<Distance>,
     /// The other windows.
-    pub windows: Vec<WindowPart>,
+    pub windows: Vec<Measured>,
     /// Reference and live counts by coarse group; empty without a reference.
     pub groups: Vec<Group>,
-    /// Values that are no ordinary ones.
+    /// Values that are no ordinary ones, where either side has any.
     pub defects: Vec<Defect>,
     /// PSI in excess of chance over time, see [`VersionPart::drift`]; null where too little was served.
     pub drift: Vec<Option<f64>>,

@@ -7,7 +7,7 @@
 
 use super::groups::is_ordinary;
 use super::parts::{ColumnPart, Group, GroupKind};
-use super::text::percent;
+use super::text::{number, percent};
 use crate::judge::POINTS;
 use std::fmt::Write;
 
@@ -17,9 +17,9 @@ const BASE: usize = 60;
 /// Between ordinary groups and the rest.
 const GAP: usize = 8;
 
-/// Drift over time: the base, and pixels per factor of ten.
-const FLOOR: f64 = 60.0;
-const DECADE: f64 = 20.0;
+/// Drift over time is drawn in units of two pixels: so high it may be, and so many units are a factor of ten.
+const CEILING: f64 = 29.0;
+const DECADE: f64 = 10.0;
 /// The value on the base; with three factors of ten above it everything from a trace to a rout is seen.
 const LOWEST: f64 = 0.003;
 
@@ -33,69 +33,122 @@ pub(super) fn distribution(column: &ColumnPart) -> String {
     let highest = shares.iter().fold(1e-9_f64, |highest, &(reference, live)| highest.max(reference).max(live));
     let height = |share: f64| scaled(share / highest * (BASE - 6) as f64);
     let pitch = ((WIDTH - GAP) / groups.len()).min(60);
-    let width = (pitch * 3 / 5).max(2);
-    let (mut expected, mut found, mut labels) = (String::new(), String::new(), String::new());
-    let mut left = 0;
+    let (mut expected, mut found, mut labels) = (format!("M0 {BASE}"), String::new(), String::new());
+    let (mut left, mut up, mut bar) = (0, 0, 0);
     for (index, (group, (reference, live))) in groups.iter().zip(shares).enumerate() {
-        let is_break = index > 0 && is_ordinary(groups[index - 1].kind) && !is_ordinary(group.kind);
-        left += if is_break { GAP } else { 0 };
-        let _ = write!(expected, "M{left} {BASE}v-{}h{}V{BASE}", height(reference), pitch - 1);
-        if group.live > 0 {
-            // A bar that is there is seen.
-            let _ = write!(found, "M{} {BASE}v-{}h{width}V{BASE}", left + (pitch - width) / 2, height(live).max(1));
+        if index > 0 && is_ordinary(groups[index - 1].kind) && !is_ordinary(group.kind) {
+            let _ = write!(expected, "V{BASE}h{GAP}");
+            (left, up) = (left + GAP, 0);
         }
+        vertical(&mut expected, up, height(reference));
+        let _ = write!(expected, "h{pitch}");
+        (up, bar) =
+            (height(reference), write_bar(&mut found, bar, left + pitch / 2, (group.live > 0).then(|| height(live))));
         label(&mut labels, group.kind, left + pitch / 2);
         left += pitch;
     }
     let ordinary = groups.iter().filter(|group| is_ordinary(group.kind)).count();
     ends(&mut labels, groups[0].kind, ordinary * pitch);
+    let width = (pitch / 2).max(2);
     format!(
-        "<svg class=p viewBox=\"0 0 {WIDTH} 74\" role=img><title>Reference and live shares</title><desc>{}</desc>\
-         <path class=r d=\"{expected}\"/><path class=l d=\"{found}\"/>{labels}</svg>",
+        "<svg class=p viewBox=\"0 0 {WIDTH} 74\" role=img><title>Reference and live shares. {}</title><path class=r \
+         d=\"{expected}V{BASE}z\"/><path class=l stroke-width={width} d=\"{found}\"/>{labels}</svg>",
         description(groups),
     )
 }
 
-/// PSI beyond chance over time; empty without points.
-pub(super) fn over_time(column: &ColumnPart, span: &str) -> String {
-    if column.drift.iter().all(Option::is_none) {
-        return String::new();
+/// A bar at `middle`, as a thick line; answers where the pen is then. A bar that is there is seen.
+fn write_bar(path: &mut String, pen: usize, middle: usize, height: Option<usize>) -> usize {
+    let Some(height) = height else { return pen };
+    let _ = write!(path, "M{middle} {BASE}v-{}", height.max(1));
+    middle
+}
+
+/// From `before` above the base to `after`.
+fn vertical(path: &mut String, before: usize, after: usize) {
+    if before != after {
+        let _ = write!(path, "v{}", before as i64 - after as i64);
     }
-    let mut path = String::new();
-    // The newest point is at the right, whatever their number.
-    let first = POINTS.saturating_sub(column.drift.len());
-    let mut run: Option<(usize, usize)> = None;
-    let points = column.drift.iter().map(|value| value.map(elevation));
-    for (index, point) in (first..).zip(points.chain(std::iter::once(None))) {
-        run = match (run, point) {
-            (None, Some(up)) => {
-                let _ = write!(path, "M{} 60v-{up}", index * 2);
-                Some((index, up))
-            }
-            (Some((start, before)), Some(up)) if up != before => {
-                let _ = write!(path, "h{}v{}", (index - start) * 2, before as i64 - up as i64);
-                Some((index, up))
-            }
-            (Some((start, _)), None) => {
-                let _ = write!(path, "h{}V60", (index - start) * 2);
-                None
-            }
-            (run, _) => run,
-        };
-    }
-    let highest = column.drift.iter().flatten().fold(0.0_f64, |highest, &value| highest.max(value));
+}
+
+/// What all drifts over time of a version have in common, under the name that they refer to: lines at 0.1 and 1, and
+/// how long ago the left end is.
+pub(super) fn frame(name: &str, span: &str) -> String {
     format!(
-        "<svg class=t viewBox=\"0 0 210 74\" role=img><title>Drift over time</title><desc>PSI beyond chance over the \
-         last {span}, at most {}</desc><path class=g d=\"M0 29h192M0 9h192\"/><path class=l d=\"{path}\"/><path class=b \
-         d=\"M0 60h192\"/><text x=195 y=12>1</text><text x=195 y=32>0.1</text><text x=0 y=72>{span} ago</text>\
-         <text x=192 y=72 class=e>now</text></svg>",
-        super::text::number(highest),
+        "<svg hidden><g id={name}><path class=g d=\"M0 29h192M0 9h192\"/><path class=b d=\"M0 60h192\"/><text x=195 \
+         y=12>1</text><text x=195 y=32>0.1</text><text x=0 y=72>{span} ago</text><text x=192 y=72 class=e>now</text>\
+         </g></svg>"
     )
 }
 
-/// Pixels above the base, on a logarithmic scale: 0.1 is 30 and 1 is 50.
+/// PSI beyond chance over time in the frame of that name; empty without points.
+pub(super) fn over_time(column: &ColumnPart, frame: &str) -> String {
+    if column.drift.iter().all(Option::is_none) {
+        return String::new();
+    }
+    let mut line = Line::default();
+    // The newest point is at the right, whatever their number.
+    let first = POINTS.saturating_sub(column.drift.len());
+    (first..).zip(&column.drift).for_each(|(index, value)| line.point(index, value.map(elevation)));
+    line.point(POINTS, None);
+    let highest = column.drift.iter().flatten().fold(0.0_f64, |highest, &value| highest.max(value));
+    format!(
+        "<svg class=t viewBox=\"0 0 210 74\" role=img><title>Drift over time, at most {}</title><use href=#{frame} />\
+         <path class=l d=\"{}\"/></svg>",
+        number(highest),
+        line.path,
+    )
+}
+
+/// A filled line of points that are one unit apart, with gaps.
+#[derive(Default)]
+struct Line {
+    path: String,
+    /// How high the last point was.
+    up: Option<usize>,
+    /// Units since then at the same height that are not drawn yet.
+    flat: usize,
+    /// Whether the last command was a line, after which its letter may be left out.
+    is_line: bool,
+}
+
+impl Line {
+    fn point(&mut self, index: usize, point: Option<usize>) {
+        match (self.up, point) {
+            (None, Some(up)) => {
+                let _ = write!(self.path, "M{index} 30v-{up}");
+                self.is_line = false;
+            }
+            (Some(before), Some(up)) if before == up => self.flat += 1,
+            (Some(before), Some(up)) => {
+                self.draw_flat();
+                let letter = if self.is_line { " " } else { "l" };
+                let change = before as i64 - up as i64;
+                let blank = if change < 0 { "" } else { " " };
+                let _ = write!(self.path, "{letter}1{blank}{change}");
+                self.is_line = true;
+            }
+            (Some(_), None) => {
+                self.flat += 1;
+                self.draw_flat();
+                self.path.push_str("V30");
+            }
+            (None, None) => {}
+        }
+        self.up = point;
+    }
+
+    fn draw_flat(&mut self) {
+        if self.flat > 0 {
+            let _ = write!(self.path, "h{}", self.flat);
+            (self.flat, self.is_line) = (0, false);
+        }
+    }
+}
+
+/// Units above the base, on a logarithmic scale: 0.1 is 15 and 1 is 25.
 fn elevation(value: f64) -> usize {
-    scaled(((value / LOWEST).max(1.0).log10() * DECADE).min(FLOOR - 2.0)).max(1)
+    scaled(((value / LOWEST).max(1.0).log10() * DECADE).min(CEILING)).max(1)
 }
 
 #[expect(clippy::cast_sign_loss, reason = "what is negative is zero")]
@@ -120,7 +173,7 @@ fn description(groups: &[Group]) -> String {
     most.map_or_else(String::new, |(group, (reference, live))| {
         let place = groups.iter().position(|other| std::ptr::eq(other, group)).map_or(0, |place| place + 1);
         let (reference, live) = (percent(reference), percent(live));
-        format!("Bar {place} of {} differs most: {reference} % in the reference, {live} % live", groups.len())
+        format!("Bar {place} of {} differs most: {reference} % to {live} %", groups.len())
     })
 }
 

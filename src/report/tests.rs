@@ -186,14 +186,14 @@ fn the_column_that_drifted_most_comes_first_and_says_how() {
     assert_eq!(names, ["psi", "js", "ks", "wasserstein", "tv"]);
     let (lowest, highest) = (first.groups.first().unwrap(), first.groups.last().unwrap());
     assert!(lowest.label.starts_with("0–1") && highest.label.ends_with("–100 %"), "{:?}", first.groups);
-    assert!(lowest.live < highest.live && (270..=330).contains(&highest.reference), "{:?}", first.groups);
+    assert!(lowest.live < highest.live && (270..=400).contains(&highest.reference), "{:?}", first.groups);
     let above = first.defects.iter().find(|defect| defect.kind == "above_range").unwrap();
     assert!(above.live > 1_000 && above.reference_share == 0.0, "{above:?}");
     assert!(first.drift.iter().flatten().any(|&excess| excess > 0.1), "{:?}", first.drift);
     let html = found.to_html();
     assert!(html.find("<bdi>price").unwrap() < html.find("<bdi>rooms").unwrap());
     assert_eq!(html.matches("<svg class=p").count(), 5);
-    assert_eq!(html.matches("<title>").count(), 1 + html.matches("<svg").count(), "every picture says what it is");
+    assert_eq!(html.matches("<title>").count(), 1 + html.matches("role=img").count(), "every picture says what it is");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_page_stands_alone() {
     let mut scene = Scene::mixed(["price", "rooms", "code", "city"]);
     (0..4).for_each(|_| scene.serve(500, 6_000.0));
     let html = scene.report(false).to_html();
-    for outside in ["http:", "https:", "url(", "@import", "<link", "<script", "src=", "href="] {
+    for outside in ["http:", "https:", "url(", "@import", "<link", "<script", "src=", "href=\"", "href=h", "href=/"] {
         assert!(!html.contains(outside), "{outside}");
     }
     assert!(html.contains("default-src 'none'") && html.contains("prefers-color-scheme:dark"));
@@ -319,9 +319,11 @@ fn a_hundred_features_take_at_most_200_kilobytes() {
     let found = crowded().report(false);
     let version = &found.versions[0];
     assert_eq!((version.columns.len(), version.drift.points), (100, 96));
-    assert!(version.columns.iter().all(|column| column.verdict == Verdict::Drift && column.groups.len() > 12));
+    for column in &version.columns {
+        assert!(column.verdict == Verdict::Drift && column.groups.len() >= 10, "{column:?}");
+    }
     let (html, json) = (found.to_html().len(), found.to_json().len());
     println!("100 features: {html} bytes of HTML, {json} bytes of JSON");
     assert!(html <= 200_000, "{html} bytes of HTML");
-    assert!(json <= 400_000, "{json} bytes of JSON");
+    assert!(json <= 300_000, "{json} bytes of JSON");
 }
