@@ -4,10 +4,11 @@
 //!
 //! Invariant: nothing that is not finite is written; a distance that does not exist is null.
 
+use crate::alert::rules::{alarm_view, rfc3339};
 use crate::detect::Distances;
 use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
 use crate::observe::Side;
-use crate::report::{length_name, rfc3339};
+use crate::report::length_name;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -66,7 +67,11 @@ fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value 
         "tv": distances.map(|distances| distances.tv),
         "psi_excess": column.excess,
         "verdict": column.verdict,
-        "alarm_since": column.finding.map(|finding| rfc3339(finding.at)),
+        "alarm_since": column.finding.as_ref().map(|finding| rfc3339(finding.at)),
+        "alarm": column.finding.as_ref().map(alarm_view),
+        "evidence": column.evidence.map(|(ln_evidence, _)| ln_evidence),
+        "evidence_threshold": column.evidence.map(|(_, ln_threshold)| ln_threshold),
+        "test": column.outcome,
         "season": column.season.as_ref().map(measure),
         "windows": column_windows(report, column),
         "tumbling": tumbling(&report.blocks, index),
@@ -128,7 +133,8 @@ fn rate(rate: &RateReport) -> Value {
         "events": rate.events,
         "trials": rate.trials,
         "allowed": rate.allowed,
-        "alarm_since": rate.finding.map(|finding| rfc3339(finding.at)),
+        "alarm_since": rate.finding.as_ref().map(|finding| rfc3339(finding.at)),
+        "alarm": rate.finding.as_ref().map(alarm_view),
     })
 }
 

@@ -104,8 +104,11 @@ fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
 fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
     let version = report.version.to_string();
     for column in &report.columns {
-        let Some(distances) = column.distances else { continue };
         let labels = [("model", report.model.as_str()), ("version", &version), ("feature", &column.name)];
+        if let Some((ln_evidence, ln_threshold)) = column.evidence {
+            telemetry.gauge(&names::DRIFT_EVIDENCE, &labels, ln_evidence / ln_threshold);
+        }
+        let Some(distances) = column.distances else { continue };
         telemetry.gauge(&names::DRIFT_PSI, &labels, distances.psi);
         telemetry.gauge(&names::DRIFT_JS, &labels, distances.js);
         if let Some(ks) = distances.ks {

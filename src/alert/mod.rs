@@ -44,8 +44,14 @@ pub enum Rule {
     FeatureDrift,
     /// Half of a version's features drift, or a critical one does.
     VersionDrift,
-    /// The 99th percentile of the latency is above its limit.
+    /// Values of one feature or output are missing, infinite, out of range or unseen more often than in its reference.
+    DataQuality,
+    /// Requests take longer than they may: more often than allowed, or at the 99th percentile.
     Latency,
+    /// More answers are failures of the server than may be.
+    Errors,
+    /// More requests do not fit the version than may.
+    Refusals,
 }
 
 impl Rule {
@@ -55,7 +61,10 @@ impl Rule {
         match self {
             Self::FeatureDrift => "feature_drift",
             Self::VersionDrift => "version_drift",
+            Self::DataQuality => "data_quality",
             Self::Latency => "latency",
+            Self::Errors => "errors",
+            Self::Refusals => "refusals",
         }
     }
 }

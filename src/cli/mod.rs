@@ -5,6 +5,7 @@
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
+//! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
 //! | `tidegate draws` | rows of the demo's customers, as CSV |
 //!
@@ -14,6 +15,7 @@
 
 mod demo;
 pub mod draws;
+mod explain;
 mod profile;
 mod report;
 mod serve;
@@ -44,6 +46,9 @@ enum Command {
     Profile(ProfileArgs),
     /// Fetch a model's drift report from a running gateway: one page with pictures, or JSON.
     Report(ReportArgs),
+    /// Say how something is decided.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
     Demo(DemoArgs),
     /// Print rows of the demo's customers as CSV.
@@ -125,6 +130,31 @@ struct ProfileArgs {
     schema: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Explain {
+    /// When an alarm is raised: the budget of false pages, thresholds, starts, tolerance, effect floor.
+    Alarm(ExplainAlarmArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExplainAlarmArgs {
+    /// The version's directory, which holds profile.json.
+    #[arg(long, value_name = "VERSION_DIR")]
+    model: Option<PathBuf>,
+    /// Without a profile: how many features and outputs share the budget.
+    #[arg(long, value_name = "N", conflicts_with = "model")]
+    columns: Option<usize>,
+    /// Configuration file (TOML) to take the settings from.
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The model's name in the configuration, if it has settings of its own.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    name: Option<String>,
+    /// Another budget than that of the settings.
+    #[arg(long, value_name = "PAGES")]
+    false_pages_per_month: Option<f64>,
+}
+
 #[derive(Debug, Args)]
 struct ReportArgs {
     /// Admin address of the gateway. If it has a token, that is read from TIDEGATE_ADMIN_TOKEN or --token-file.
@@ -179,6 +209,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Draws(args)) => print_draws(&args),
     };

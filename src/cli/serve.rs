@@ -9,6 +9,7 @@ use super::ServeArgs;
 use crate::app::{self, ConfigSource};
 use crate::config::{Config, Environment, LogFormat, Overrides, SourceFile, Sources};
 use crate::telemetry::logs;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -63,6 +64,11 @@ async fn serve_until_signal(config: Config, source: ConfigSource) -> Result<(), 
 
 async fn twice(interrupt: &mut Signal) {
     interrupt.recv().await;
+}
+
+/// The settings of a file, as `serve` would read them.
+pub(super) fn config_of_file(path: &Path) -> Result<Config, String> {
+    load_config(&ServeArgs { config: Some(path.to_owned()), ..ServeArgs::default() })
 }
 
 fn load_config(args: &ServeArgs) -> Result<Config, String> {

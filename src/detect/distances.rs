@@ -24,7 +24,8 @@ pub struct Distances {
     pub js: f64,
     /// First Wasserstein distance in the reference's standard deviations; none without an order, finite values or spread.
     pub wasserstein: Option<f64>,
-    /// How far binning can have moved that distance; none also where that is unknown, see [`Transport::error`].
+    /// How far binning can have moved that distance; none also where that is unknown, see
+    /// [`Transport::error`](super::Transport::error).
     pub wasserstein_error: Option<f64>,
     /// Total variation over the coarse groups: half the L1 distance, at most 1.
     pub tv: f64,

@@ -2,8 +2,10 @@
 //!
 //! Everything here is arithmetic on counters that someone else read: no clock, no channel, no state, so that a verdict
 //! can be repeated from stored counters and compared with other implementations. The functions on plain slices
-//! ([`psi`], [`jensen_shannon`], [`total_variation`], [`kolmogorov_smirnov`], [`wasserstein`]) take any counters;
-//! [`Distances::between`] applies them to a column.
+//! ([`psi`], [`jensen_shannon`], [`hellinger`], [`total_variation`], [`l_infinity`], [`kolmogorov_smirnov`],
+//! [`wasserstein`], [`chi_square_fit`], [`chi_square_two_sample`]) take any counters; [`Distances::between`] applies them
+//! to a column, [`Intervals::between`] says how sure they are, and [`judge_column`] makes a verdict of them by a [`Rule`].
+//! [`two_arm`] compares a canary with concurrent stable.
 //!
 //! Invariant: no function answers NaN or infinity, and none panics on counters of any size or sum: what cannot be
 //! computed is `None`, and too little data is a verdict of its own.

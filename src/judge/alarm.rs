@@ -1,22 +1,43 @@
-//! The alarm of one column: what sets it off, what lets it go, and the verdict that follows.
+//! The alarm of one column: what raises it, what lets it go, and the verdict that follows.
 //!
-//! Sequential evidence is looked at by [`ColumnAlarm::glance`], four times a second; the window's distances by
-//! [`ColumnAlarm::look`], once a second, which also lets a latched alarm go. So far the first has nothing to look at and
-//! the second sets the alarm off: PSI of the primary window above its expectation without drift by more than a threshold.
+//! Evidence is looked at by [`ColumnAlarm::glance`], four times a second; the window's distances by [`ColumnAlarm::look`],
+//! once a second, which also lets a raised alarm go. Under the presets `classic` and `evidently` there is no alarm: the
+//! verdict is what the window says now.
 //!
-//! Invariant: the verdict is drift exactly while the alarm is latched, under the default preset; under the others it is
-//! what the window says now.
+//! Invariant: under the default preset the verdict is drift exactly while the alarm is raised.
 
-use super::latch::{Finding, Latch};
 use crate::config::{DriftPreset, DriftSettings};
 use crate::detect::Verdict;
+use crate::detect::alarm::{self, AlarmPlan, Cause, Finding, Latch};
+use crate::observe::RecordedColumn;
 use crate::observe::codec::{Malformed, Reader, Writer};
 use std::time::Duration;
 
+/// The most numbers that an alarm's state is made of.
+const STATE_LIMIT: usize = 1 << 14;
+
+/// Rows of an hour of the week that traffic can be compared with.
+const LEAST_SEASON_ROWS: u64 = 200;
+
 /// The alarm of one column.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ColumnAlarm {
+    /// None without a reference.
+    evidence: Option<Box<alarm::ColumnAlarm>>,
     latch: Latch,
+    /// ln of the weighted evidence when it was last asked for.
+    evidence_seen: Option<f64>,
+    /// Whether the present hour of the week has too few rows to compare with.
+    is_paused: bool,
+}
+
+/// What was counted as evidence of a column so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted<'a> {
+    /// Its alarm cells.
+    pub(super) cells: &'a [u64],
+    /// The same by group of routing keys; empty if no request had one.
+    pub(super) keyed: &'a [u64],
 }
 
 /// What the primary window says of a column.
@@ -28,56 +49,133 @@ pub(super) struct Measured {
     pub(super) samples: u64,
     /// PSI minus its expectation without drift, against the season where there is one.
     pub(super) excess: Option<f64>,
+    /// What the preset's rule says of the window.
+    pub(super) verdict: Verdict,
+    /// Shares of rows with each defect, in the order of [`DEFECTS`].
+    pub(super) defects: [f64; DEFECTS.len()],
 }
 
+/// Causes that are a defect of values.
+pub(super) const DEFECTS: [Cause; 4] = [Cause::Missing, Cause::Infinite, Cause::OutOfRange, Cause::UnseenCategory];
+
 impl ColumnAlarm {
-    /// What it is latched on, if it is.
-    pub(super) fn finding(&self) -> Option<Finding> {
-        self.latch.finding().copied()
+    /// The alarm of a column, as one of those that share a plan.
+    pub(super) fn new(plan: &AlarmPlan, column: &RecordedColumn) -> Self {
+        let evidence = column.reference.as_ref().and_then(|reference| alarm::ColumnAlarm::new(plan, reference));
+        Self { evidence: evidence.map(Box::new), latch: Latch::default(), evidence_seen: None, is_paused: false }
     }
 
-    /// Looks at the evidence counters of the column, which only grow. Answers whether they set the alarm off.
-    #[expect(clippy::unused_self, reason = "sequential evidence will be held here")]
-    pub(super) fn glance(&mut self, _at: Duration, _cells: &[u64]) -> bool {
-        false
+    /// What raised it, while it is raised.
+    pub(super) fn finding(&self) -> Option<&Finding> {
+        self.latch.finding()
+    }
+
+    /// ln of the weighted evidence and the threshold that raises the alarm. To weigh all evidence takes a while, so it is
+    /// done only when it is said to be this column's turn; otherwise what was seen last is answered.
+    pub(super) fn evidence(&mut self, is_its_turn: bool, counted: Counted<'_>) -> Option<(f64, f64)> {
+        let evidence = self.evidence.as_ref()?;
+        if let Some(finding) = self.latch.finding() {
+            return Some((finding.ln_evidence, finding.ln_threshold));
+        }
+        if is_its_turn {
+            self.evidence_seen = Some(evidence.ln_evidence_now(counted.cells)).filter(|evidence| evidence.is_finite());
+        }
+        self.evidence_seen.map(|seen| (seen, evidence.ln_threshold()))
+    }
+
+    /// Looks at the evidence, unless the alarm is raised already. Answers whether it was raised by this.
+    pub(super) fn glance(&mut self, at: Duration, counted: Counted<'_>) -> bool {
+        let is_idle = self.latch.finding().is_some() || self.is_paused;
+        let Some(evidence) = self.evidence.as_mut().filter(|_| !is_idle) else { return false };
+        match evidence.look(at, counted.cells, counted.keyed) {
+            Some(finding) => {
+                self.latch.raise(finding);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// From now on the reference is what this hour of the week usually is, by group. Where that is not known well enough,
+    /// nothing is judged in this hour.
+    pub(super) fn season(&mut self, at: Duration, groups: Option<&[u64]>, counted: Counted<'_>) {
+        let groups = groups.filter(|groups| groups.iter().sum::<u64>() >= LEAST_SEASON_ROWS);
+        self.is_paused = groups.is_none();
+        if let (Some(evidence), Some(groups)) = (&mut self.evidence, groups) {
+            evidence.season(at, groups, counted.cells);
+        }
     }
 
     /// Looks at the primary window and answers the verdict.
-    pub(super) fn look(&mut self, at: Duration, measured: &Measured, settings: &DriftSettings) -> Verdict {
+    pub(super) fn look(
+        &mut self,
+        at: Duration,
+        measured: &Measured,
+        settings: &DriftSettings,
+        counted: Counted<'_>,
+    ) -> Verdict {
         if !measured.has_reference {
             return Verdict::NoReference;
         }
-        let excess = measured.excess.filter(|_| measured.samples >= settings.min_samples);
-        let is_beyond = excess.filter(|excess| *excess > settings.threshold);
         if settings.preset != DriftPreset::Default {
             self.latch = Latch::default();
-            return verdict(is_beyond.is_some(), excess.is_some());
+            return measured.verdict;
         }
-        if let Some(value) = is_beyond {
-            self.latch.raise(Finding { at, value, threshold: settings.threshold });
+        let has_data = measured.samples >= settings.min_samples;
+        let clear = self.finding().filter(|_| has_data).map(|finding| is_clear(finding, measured, settings));
+        if self.latch.settle(at, clear, settings.resolve_after)
+            && let Some(evidence) = &mut self.evidence
+        {
+            evidence.restart(at, counted.cells);
         }
-        let is_calm = excess.is_some_and(|excess| excess < settings.resolve_threshold);
-        self.latch.settle(at, is_calm, settings.resolve_after);
-        verdict(self.latch.finding().is_some(), excess.is_some())
+        match (self.latch.finding().is_some(), has_data) {
+            (true, _) => Verdict::Drift,
+            (false, false) => Verdict::NotEnoughData,
+            (false, true) => Verdict::Ok,
+        }
+    }
+
+    /// Bytes that it holds beside itself.
+    pub(super) fn resident_bytes(&self) -> usize {
+        self.evidence.as_ref().map_or(0, |evidence| evidence.resident_bytes())
     }
 
     /// Writes it.
     pub(super) fn encode(&self, writer: &mut Writer) {
-        self.latch.encode(writer);
+        write_numbers(writer, &self.latch.state());
+        write_numbers(writer, &self.evidence.as_ref().map(|evidence| evidence.state()).unwrap_or_default());
     }
 
-    /// Reads it.
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Latch::decode(reader).map(|latch| Self { latch })
+    /// Goes on where another left off.
+    pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
+        let (latch, state) = (read_numbers(reader)?, read_numbers(reader)?);
+        self.latch = Latch::of_state(&latch);
+        if let Some(evidence) = &mut self.evidence {
+            evidence.resume(&state);
+        }
+        Ok(())
     }
 }
 
-fn verdict(drifts: bool, has_data: bool) -> Verdict {
-    match (drifts, has_data) {
-        (true, _) => Verdict::Drift,
-        (false, false) => Verdict::NotEnoughData,
-        (false, true) => Verdict::Ok,
+/// Whether what raised the alarm is gone from the window: a drift is, once it is below the threshold for resolving and
+/// below half of its size; a defect is, once it is nearer to what is usual than to what was found.
+fn is_clear(finding: &Finding, measured: &Measured, settings: &DriftSettings) -> bool {
+    match DEFECTS.iter().position(|defect| *defect == finding.cause) {
+        Some(index) => measured.defects[index] < f64::midpoint(finding.floor, finding.effect),
+        None => measured.excess.is_some_and(|excess| excess < settings.resolve_threshold.min(finding.effect / 2.0)),
     }
+}
+
+/// Writes numbers, and how many they are.
+pub(super) fn write_numbers(writer: &mut Writer, numbers: &[u64]) {
+    writer.number(numbers.len() as u64);
+    numbers.iter().for_each(|&number| writer.number(number));
+}
+
+/// Reads numbers that were written so.
+pub(super) fn read_numbers(reader: &mut Reader<'_>) -> Result<Vec<u64>, Malformed> {
+    let count = usize::try_from(reader.number()?).ok().filter(|count| *count <= STATE_LIMIT).ok_or(Malformed)?;
+    (0..count).map(|_| reader.number()).collect()
 }
 
 #[cfg(test)]
@@ -88,45 +186,89 @@ mod tests {
         DriftSettings { preset, resolve_after: Duration::from_secs(3), ..DriftSettings::default() }
     }
 
-    fn verdicts(preset: DriftPreset, seen: &[(u64, Option<f64>)]) -> Vec<Verdict> {
+    fn measured(samples: u64, excess: Option<f64>) -> Measured {
+        let verdict = if excess.is_some_and(|excess| excess > 0.1) { Verdict::Drift } else { Verdict::Ok };
+        Measured { has_reference: true, samples, excess, verdict, defects: [0.0; 4] }
+    }
+
+    const NOTHING: Counted<'_> = Counted { cells: &[], keyed: &[] };
+
+    fn finding(cause: Cause) -> Finding {
+        Finding {
+            cause,
+            at: Duration::ZERO,
+            ln_evidence: 9.0,
+            ln_threshold: 8.0,
+            effect: 0.3,
+            effect_lower: 0.2,
+            floor: 0.02,
+            samples: 100,
+            since: Duration::ZERO,
+            counts: vec![1, 2],
+        }
+    }
+
+    fn verdicts(cause: Option<Cause>, seen: &[Measured]) -> Vec<Verdict> {
         let mut alarm = ColumnAlarm::default();
-        (0..)
-            .zip(seen)
-            .map(|(second, &(samples, excess))| {
-                let measured = Measured { has_reference: true, samples, excess };
-                alarm.look(Duration::from_secs(second), &measured, &settings(preset))
-            })
-            .collect()
+        cause.into_iter().for_each(|cause| alarm.latch.raise(finding(cause)));
+        let look = |(second, measured)| {
+            alarm.look(Duration::from_secs(second), measured, &settings(DriftPreset::Default), NOTHING)
+        };
+        (0..).zip(seen).map(look).collect()
     }
 
     #[test]
     fn without_a_reference_or_without_data_there_is_no_drift() {
-        let measured = Measured { has_reference: false, samples: 1_000, excess: None };
-        let verdict = ColumnAlarm::default().look(Duration::ZERO, &measured, &DriftSettings::default());
-        assert_eq!(verdict, Verdict::NoReference);
-        let seen = [(0, None), (199, Some(3.0)), (200, Some(0.1))];
+        let without = Measured { has_reference: false, ..measured(1_000, None) };
+        assert_eq!(verdicts(None, &[without])[0], Verdict::NoReference);
+        let seen = [measured(0, None), measured(199, Some(3.0)), measured(200, Some(3.0))];
         let expected = [Verdict::NotEnoughData, Verdict::NotEnoughData, Verdict::Ok];
-        assert_eq!(verdicts(DriftPreset::Default, &seen), expected);
+        assert_eq!(verdicts(None, &seen), expected, "a window alone raises nothing");
     }
 
     #[test]
     fn drift_lasts_until_the_window_was_calm_for_long_enough() {
-        let seen = [0.2, 0.07, 0.04, 0.04, 0.06, 0.04, 0.04, 0.04, 0.04].map(|excess| (500, Some(excess)));
+        let seen = [0.2, 0.07, 0.04, 0.04, 0.06, 0.04, 0.04, 0.04, 0.04].map(|excess| measured(500, Some(excess)));
         let mut expected = [Verdict::Drift; 9];
         expected[8] = Verdict::Ok;
-        assert_eq!(verdicts(DriftPreset::Default, &seen), expected);
+        assert_eq!(verdicts(Some(Cause::Drift), &seen), expected);
+    }
+
+    #[test]
+    fn a_defect_lasts_until_it_is_rare_again_whatever_the_distances_say() {
+        let share = |share: f64| Measured { defects: [share, 0.0, 0.0, 0.0], ..measured(500, Some(0.0)) };
+        let seen = [0.3, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1].map(share);
+        let mut expected = [Verdict::Drift; 9];
+        expected[8] = Verdict::Ok;
+        assert_eq!(verdicts(Some(Cause::Missing), &seen), expected);
     }
 
     #[test]
     fn drift_outlasts_the_end_of_traffic() {
         let seen = [(500, Some(0.2)), (3, Some(0.01)), (0, None), (0, None), (0, None), (0, None)];
-        assert!(verdicts(DriftPreset::Default, &seen).iter().all(|verdict| *verdict == Verdict::Drift));
+        let seen = seen.map(|(samples, excess)| measured(samples, excess));
+        assert!(verdicts(Some(Cause::Drift), &seen).iter().all(|verdict| *verdict == Verdict::Drift));
     }
 
     #[test]
     fn other_presets_say_what_the_window_says_now() {
-        let seen = [(500, Some(0.2)), (500, Some(0.09)), (0, None)];
-        let expected = [Verdict::Drift, Verdict::Ok, Verdict::NotEnoughData];
-        assert_eq!(verdicts(DriftPreset::Classic, &seen), expected);
+        let mut alarm = ColumnAlarm::default();
+        let mut look =
+            |measured: Measured| alarm.look(Duration::ZERO, &measured, &settings(DriftPreset::Classic), NOTHING);
+        assert_eq!(look(measured(500, Some(0.2))), Verdict::Drift);
+        assert_eq!(look(measured(500, Some(0.09))), Verdict::Ok);
+        assert_eq!(look(Measured { verdict: Verdict::NotEnoughData, ..measured(0, None) }), Verdict::NotEnoughData);
+    }
+
+    #[test]
+    fn numbers_are_read_back_as_they_were_written_and_no_more_than_may_be() {
+        let mut writer = Writer::default();
+        write_numbers(&mut writer, &[0, 7, u64::MAX]);
+        let bytes = writer.finish();
+        assert_eq!(read_numbers(&mut Reader::new(&bytes)), Ok(vec![0, 7, u64::MAX]));
+        assert!(read_numbers(&mut Reader::new(&bytes[..bytes.len() - 1])).is_err());
+        let mut writer = Writer::default();
+        writer.number(1 << 40);
+        assert!(read_numbers(&mut Reader::new(&writer.finish())).is_err());
     }
 }

@@ -1,187 +1,178 @@
-//! How a version answers: how long it takes, how often it fails.
+//! How a version answers: how long it takes, how often it fails, how often requests do not fit it.
 //!
-//! One window over the durations' counters and three more: answers, failures of ours (5xx), refusals (4xx). Requests
-//! beyond the latency limit are those whose bin lies above it, so the limit counts as up to 4 % longer than it is.
+//! One window over the durations' counters and four more. Requests beyond the latency limit are those whose bin lies
+//! above it, so the limit counts as up to 6 % longer than it is. Each of the three rates has an alarm of its own over all
+//! that was counted since deploy; the window decides whether what it found is still so: a burst that is over, or that
+//! the window as a whole can bear, is no page.
 //!
 //! Invariant: of every rate, events are at most its trials.
 
-use super::latch::{Finding, Latch};
+use super::rate::RateWatch;
 use crate::config::ModelSettings;
+use crate::detect::alarm::{AlarmPlan, Finding, RateRule, WatchedRate};
 use crate::detect::{LatencyJudgement, LatencyRule, judge_latency};
 use crate::observe::codec::{Malformed, Reader, Writer};
-use crate::observe::{AnswerTotals, Phase, Window};
+use crate::observe::{Phase, Totals, Window};
 use crate::sketch::log_linear::nanoseconds;
 use std::time::Duration;
 
-/// Counters behind the durations: answers, failures, refusals.
+/// Counters behind the durations: predictions and failures of ours; the latter; requests and refusals; the latter.
 const ANSWERED: usize = nanoseconds::COUNT;
 const FAILED: usize = ANSWERED + 1;
-const REFUSED: usize = ANSWERED + 2;
-const COUNTERS: usize = ANSWERED + 3;
+const REQUESTED: usize = ANSWERED + 2;
+const REFUSED: usize = ANSWERED + 3;
+const COUNTERS: usize = ANSWERED + 4;
+
+/// Requests that an alarm on a rate needs at least.
+const MIN_SAMPLES: u64 = 100;
 
 /// How often something happened that may happen seldom.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateReport {
     /// How often it happened within the window.
     pub events: u64,
     /// Out of how many.
     pub trials: u64,
-    /// The share of them that is allowed; none where nothing was said.
-    pub allowed: Option<f64>,
-    /// What set its alarm off, if it is on.
+    /// The share of them that is allowed.
+    pub allowed: f64,
+    /// What raised its alarm, while it is raised.
     pub finding: Option<Finding>,
 }
 
 /// What a version's answers look like.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnswerReport {
     /// Latency over its own window.
     pub latency: LatencyJudgement,
     /// Requests beyond the latency limit, of those that were timed.
     pub slow: RateReport,
-    /// Failures of the server (5xx), of all answers.
+    /// Failures of the server (5xx), of predictions and such failures; pinned requests left out.
     pub failed: RateReport,
-    /// Refusals of requests (4xx), of all answers.
+    /// Requests refused because they do not fit the signature, of all requests for the version.
     pub refused: RateReport,
 }
 
-/// Counts since deploy that sequential alarms read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct AnswerCounts {
-    /// Requests that were timed.
-    pub(super) timed: u64,
-    /// Those beyond the limit.
-    pub(super) slow: u64,
-    /// Answers.
-    pub(super) answered: u64,
-    /// Failures of the server.
-    pub(super) failed: u64,
-    /// Refusals of requests.
-    pub(super) refused: u64,
-}
+/// Events and trials of the three rates: slow, failed, refused.
+type Rates = [(u64, u64); 3];
 
 /// The windows and alarms over a version's answers.
 #[derive(Debug)]
 pub(super) struct AnswerWatch {
     window: Window,
-    /// What was counted before the recorder that counts now.
-    carried: AnswerCounts,
-    /// The same with what it has counted.
-    counts: AnswerCounts,
-    slow: Latch,
-    failed: Latch,
+    /// What was counted before the recorder that counts now, and the same with what it has counted.
+    carried: Rates,
+    counts: Rates,
+    rates: [RateWatch; 3],
+    limit_ns: u64,
 }
 
 impl AnswerWatch {
-    pub(super) fn new(settings: &ModelSettings) -> Self {
+    pub(super) fn new(settings: &ModelSettings, plan: &AlarmPlan) -> Self {
         Self {
             window: Window::new(settings.latency.window, vec![0; COUNTERS], Vec::new()),
-            carried: AnswerCounts::default(),
-            counts: AnswerCounts::default(),
-            slow: Latch::default(),
-            failed: Latch::default(),
+            carried: [(0, 0); 3],
+            counts: [(0, 0); 3],
+            rates: rules(settings).map(|rule| RateWatch::new(plan, rule)),
+            limit_ns: limit_ns(settings),
         }
     }
 
-    /// A window of another length starts anew, from what has been counted so far.
-    pub(super) fn follow(&mut self, settings: &ModelSettings, totals: &AnswerTotals) {
+    /// A window of another length starts anew, from what has been counted so far; so does an alarm with another rule, and
+    /// that on slow requests with another limit.
+    pub(super) fn follow(&mut self, settings: &ModelSettings, plan: &AlarmPlan, totals: &Totals) {
         if self.window.length() != settings.latency.window {
             self.window = Window::new(settings.latency.window, reading(totals), Vec::new());
         }
-    }
-
-    /// Looks at the counts since deploy. Answers whether they set an alarm off.
-    pub(super) fn glance(&mut self, _at: Duration, totals: &AnswerTotals, settings: &ModelSettings) -> bool {
-        let live = AnswerCounts::of(&reading(totals), limit_ns(settings));
-        self.counts = self.carried.plus(live);
-        false
-    }
-
-    /// Rolls the window and looks at it.
-    pub(super) fn look(&mut self, at: Duration, totals: &AnswerTotals, settings: &ModelSettings) -> AnswerReport {
-        self.window.roll(at, &reading(totals), &[]);
-        let counts = self.window.counts();
-        let limit = limit_ns(settings);
-        let rule = LatencyRule { p99_limit_ns: limit, min_requests: settings.latency.min_requests };
-        let rates = AnswerCounts::of(&counts, limit);
-        let rate = |events, trials, allowed, latch: Option<&Latch>| RateReport {
-            events,
-            trials,
-            allowed,
-            finding: latch.and_then(Latch::finding).copied(),
-        };
-        AnswerReport {
-            latency: judge_latency(&counts[..nanoseconds::COUNT], &rule),
-            slow: rate(rates.slow, rates.timed, Some(settings.latency.allowed_rate), Some(&self.slow)),
-            failed: rate(rates.failed, rates.answered, Some(settings.errors.allowed_rate), Some(&self.failed)),
-            refused: rate(rates.refused, rates.answered, None, None),
+        let has_other_limit = self.limit_ns != limit_ns(settings);
+        for (index, (watch, rule)) in self.rates.iter_mut().zip(rules(settings)).enumerate() {
+            if !watch.is_of(plan, rule) || index == 0 && has_other_limit {
+                *watch = RateWatch::new(plan, rule);
+            }
         }
+        if has_other_limit {
+            self.limit_ns = limit_ns(settings);
+            self.carried[0] = (0, 0);
+        }
+    }
+
+    /// Rolls the window and looks at it and at the alarms.
+    pub(super) fn look(&mut self, at: Duration, totals: &Totals, settings: &ModelSettings) -> AnswerReport {
+        let reading = reading(totals);
+        self.window.roll(at, &reading, &[]);
+        let live = rates(&reading, self.limit_ns);
+        self.counts = std::array::from_fn(|rate| {
+            let ((carried, of_carried), (events, trials)) = (self.carried[rate], live[rate]);
+            (carried.wrapping_add(events), of_carried.wrapping_add(trials))
+        });
+        let counts = self.window.counts();
+        let in_window = rates(&counts, self.limit_ns);
+        for ((watch, counted), window) in self.rates.iter_mut().zip(self.counts).zip(in_window) {
+            watch.look(at, counted, window, settings.latency.resolve_after);
+        }
+        let report = |rate: usize| RateReport {
+            events: in_window[rate].0,
+            trials: in_window[rate].1,
+            allowed: self.rates[rate].allowed(),
+            finding: self.rates[rate].finding().cloned(),
+        };
+        let rule = LatencyRule { p99_limit_ns: self.limit_ns, min_requests: settings.latency.min_requests };
+        let latency = judge_latency(&counts[..nanoseconds::COUNT], &rule);
+        AnswerReport { latency, slow: report(0), failed: report(1), refused: report(2) }
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.section(|writer| self.window.encode(writer));
-        self.counts.to_array().into_iter().for_each(|count| writer.number(count));
-        self.slow.encode(writer);
-        self.failed.encode(writer);
+        for (events, trials) in self.counts {
+            writer.number(events);
+            writer.number(trials);
+        }
+        self.rates.iter().for_each(|watch| watch.encode(writer));
     }
 
     pub(super) fn restore(&mut self, reader: &mut Reader<'_>, at: Duration) -> Result<(), Malformed> {
         let mut section = reader.section()?;
-        let mut carried = [0; 5];
-        for count in &mut carried {
-            *count = reader.number()?;
+        let mut carried = [(0, 0); 3];
+        for (events, trials) in &mut carried {
+            (*events, *trials) = (reader.number()?, reader.number()?);
         }
-        let (slow, failed) = (Latch::decode(reader)?, Latch::decode(reader)?);
+        self.rates.iter_mut().try_for_each(|watch| watch.restore(reader))?;
         self.window.restore(&mut section, at)?;
-        self.carried = AnswerCounts::from_array(carried);
-        (self.counts, self.slow, self.failed) = (self.carried, slow, failed);
+        (self.carried, self.counts) = (carried, carried);
         Ok(())
     }
 }
 
-impl AnswerCounts {
-    /// From counters in the order of a reading.
-    fn of(counts: &[u64], limit_ns: u64) -> Self {
-        let durations = &counts[..nanoseconds::COUNT];
-        let beyond = (0..nanoseconds::COUNT).filter(|&bin| nanoseconds::lower(bin) >= limit_ns);
-        Self {
-            timed: durations.iter().sum(),
-            slow: beyond.map(|bin| durations[bin]).sum(),
-            answered: counts[ANSWERED],
-            failed: counts[FAILED],
-            refused: counts[REFUSED],
-        }
-    }
+fn rules(settings: &ModelSettings) -> [RateRule; 3] {
+    let rule = |rate, allowed| RateRule { rate, allowed, min_samples: MIN_SAMPLES };
+    [
+        rule(WatchedRate::Latency, settings.latency.allowed_rate),
+        rule(WatchedRate::Errors, settings.errors.allowed_rate),
+        rule(WatchedRate::Refusals, settings.errors.allowed_rate),
+    ]
+}
 
-    fn plus(self, other: Self) -> Self {
-        let (mine, other) = (self.to_array(), other.to_array());
-        Self::from_array(std::array::from_fn(|index| mine[index].wrapping_add(other[index])))
-    }
-
-    fn to_array(self) -> [u64; 5] {
-        [self.timed, self.slow, self.answered, self.failed, self.refused]
-    }
-
-    fn from_array([timed, slow, answered, failed, refused]: [u64; 5]) -> Self {
-        Self { timed, slow, answered, failed, refused }
-    }
+/// From counters in the order of a reading.
+fn rates(counts: &[u64], limit_ns: u64) -> Rates {
+    let durations = &counts[..nanoseconds::COUNT];
+    let sum = |counts: &[u64]| counts.iter().fold(0, |sum: u64, &count| sum.wrapping_add(count));
+    let beyond = (0..nanoseconds::COUNT).find(|&bin| nanoseconds::lower(bin) > limit_ns).unwrap_or(nanoseconds::COUNT);
+    [
+        (sum(&durations[beyond..]), sum(durations)),
+        (counts[FAILED], counts[ANSWERED]),
+        (counts[REFUSED], counts[REQUESTED]),
+    ]
 }
 
 fn limit_ns(settings: &ModelSettings) -> u64 {
     u64::try_from(settings.latency.p99_limit.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn reading(totals: &AnswerTotals) -> Vec<u64> {
-    let mut reading = totals.durations(Phase::Total).to_vec();
+fn reading(totals: &Totals) -> Vec<u64> {
+    let mut reading = totals.answers.durations(Phase::Total).to_vec();
     reading.resize(COUNTERS, 0);
-    for (_, _, status, count) in totals.statuses() {
-        reading[ANSWERED] += count;
-        match status {
-            500.. => reading[FAILED] += count,
-            400.. => reading[REFUSED] += count,
-            _ => {}
-        }
-    }
+    (reading[FAILED], reading[ANSWERED]) = totals.answers.server_errors();
+    reading[REFUSED] = totals.refusals.iter().sum();
+    reading[REQUESTED] = totals.predictions + reading[REFUSED];
     reading
 }
 
@@ -189,14 +180,20 @@ fn reading(totals: &AnswerTotals) -> Vec<u64> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::observe::{PHASES, Protocol, Recorder, StatusLabel};
+    use crate::detect::alarm::AlarmSettings;
+    use crate::observe::{Evidence, PHASES, Protocol, Recorder, RefusalKind, StatusLabel};
     use crate::tensor::Signature;
 
     fn settings() -> ModelSettings {
         let mut settings = Config::default().model("m");
         settings.latency.p99_limit = Duration::from_millis(10);
         settings.latency.min_requests = 1;
+        settings.latency.resolve_after = Duration::from_secs(5);
         settings
+    }
+
+    fn watch() -> AnswerWatch {
+        AnswerWatch::new(&settings(), &AlarmPlan::new(&AlarmSettings::default(), 1))
     }
 
     fn answer(recorder: &Recorder, status: u16, milliseconds: u64) {
@@ -208,35 +205,60 @@ mod tests {
         Recorder::new(&Signature { inputs: Vec::new(), outputs: Vec::new() }, None, 512, 1)
     }
 
+    fn counts(rate: &RateReport) -> (u64, u64) {
+        (rate.events, rate.trials)
+    }
+
     #[test]
     fn slow_failed_and_refused_are_counted_apart() {
-        let (recorder, mut watch) = (recorder(), AnswerWatch::new(&settings()));
+        let (recorder, mut watch) = (recorder(), watch());
         for (status, milliseconds) in [(200, 1), (200, 11), (200, 30), (400, 0), (404, 0), (500, 2), (503, 40)] {
             answer(&recorder, status, milliseconds);
         }
-        let report = watch.look(Duration::from_secs(1), &recorder.totals().answers, &settings());
-        let counts = |rate: &RateReport| (rate.events, rate.trials);
-        assert_eq!((counts(&report.slow), counts(&report.failed), counts(&report.refused)), ((3, 5), (2, 7), (2, 7)));
-        assert_eq!((report.slow.allowed, report.refused.allowed), (Some(0.01), None));
-        let later = watch.look(Duration::from_secs(1_000), &recorder.totals().answers, &settings());
+        (0..3).for_each(|_| recorder.record_prediction(0, Evidence::None, &[], &[]));
+        recorder.record_refusal(0, RefusalKind::WrongType);
+        let report = watch.look(Duration::from_secs(1), &recorder.totals(), &settings());
+        let all = (counts(&report.slow), counts(&report.failed), counts(&report.refused));
+        assert_eq!(all, ((3, 5), (2, 5), (1, 4)));
+        let later = watch.look(Duration::from_secs(1_000), &recorder.totals(), &settings());
         assert_eq!((counts(&later.slow), later.latency.requests), ((0, 0), 0));
     }
 
     #[test]
-    fn counts_go_on_after_a_restart() {
-        let (recorder, mut watch) = (recorder(), AnswerWatch::new(&settings()));
-        answer(&recorder, 500, 30);
-        watch.glance(Duration::from_secs(1), &recorder.totals().answers, &settings());
-        watch.look(Duration::from_secs(1), &recorder.totals().answers, &settings());
+    fn errors_above_what_is_allowed_raise_an_alarm_that_ends_with_them() {
+        let (recorder, mut watch) = (recorder(), watch());
+        let mut second = |from: u64, to: u64, failing: bool| {
+            let mut raised = 0;
+            for at in from..to {
+                (0..20).for_each(|index| answer(&recorder, if failing && index == 0 { 500 } else { 200 }, 1));
+                let report = watch.look(Duration::from_secs(at), &recorder.totals(), &settings());
+                assert!(report.slow.finding.is_none() && report.refused.finding.is_none());
+                raised = if report.failed.finding.is_some() { at } else { raised };
+            }
+            raised
+        };
+        assert_eq!(second(0, 100, false), 0);
+        assert_eq!(second(100, 200, true), 199, "one in twenty fails");
+        let last = second(200, 700, false);
+        assert!((400..600).contains(&last), "the window of five minutes still held failures at {last}");
+    }
+
+    #[test]
+    fn counts_and_alarms_go_on_after_a_restart() {
+        let (recorder, mut watch) = (recorder(), watch());
+        for second in 0..60 {
+            (0..10).for_each(|_| answer(&recorder, 500, 30));
+            watch.look(Duration::from_secs(second), &recorder.totals(), &settings());
+        }
         let mut writer = Writer::default();
         watch.encode(&mut writer);
         let bytes = writer.finish();
-        let (anew, mut watch) = (self::recorder(), AnswerWatch::new(&settings()));
-        watch.restore(&mut Reader::new(&bytes), Duration::from_secs(2)).unwrap();
+        let (anew, mut watch) = (self::recorder(), self::watch());
+        watch.restore(&mut Reader::new(&bytes), Duration::from_secs(61)).unwrap();
         answer(&anew, 200, 1);
-        watch.glance(Duration::from_secs(3), &anew.totals().answers, &settings());
-        assert_eq!(watch.counts, AnswerCounts { timed: 2, slow: 1, answered: 2, failed: 1, refused: 0 });
-        let report = watch.look(Duration::from_secs(3), &anew.totals().answers, &settings());
-        assert_eq!((report.slow.events, report.slow.trials), (1, 2));
+        let report = watch.look(Duration::from_secs(62), &anew.totals(), &settings());
+        assert_eq!(watch.counts[..2], [(600, 601), (600, 601)]);
+        assert_eq!(counts(&report.slow), (600, 601));
+        assert!(report.slow.finding.is_some() && report.failed.finding.is_some());
     }
 }

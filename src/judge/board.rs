@@ -4,9 +4,9 @@
 
 use super::answers::AnswerReport;
 use super::history::History;
-use super::latch::Finding;
 use super::measure::Measure;
-use crate::detect::{Distances, LatencyJudgement, Verdict};
+use crate::detect::alarm::Finding;
+use crate::detect::{Distances, LatencyJudgement, Outcome, Verdict};
 use crate::observe::{Side, WindowCounts};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -111,8 +111,12 @@ pub struct ColumnReport {
     pub since_deploy: Option<Distances>,
     /// The verdict.
     pub verdict: Verdict,
-    /// What set the alarm off, while it is on.
+    /// What the preset's rule found in the primary window.
+    pub outcome: Option<Outcome>,
+    /// What raised the alarm, while it is raised.
     pub finding: Option<Finding>,
+    /// Weighted evidence now and the threshold that raises the alarm, natural logarithms; none without a reference.
+    pub evidence: Option<(f64, f64)>,
     /// Whether its drift alone is drift of the version.
     pub critical: bool,
 }

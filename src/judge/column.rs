@@ -2,7 +2,7 @@
 //!
 //! Invariant: a column without a reference has counts of rows and nothing else.
 
-use super::alarm::{ColumnAlarm, Measured};
+use super::alarm::{ColumnAlarm, Counted, Measured};
 use super::board::ColumnReport;
 use super::measure::{Measure, measure, measure_weights, reference_groups};
 use crate::config::{DriftPreset, DriftSettings};
@@ -12,10 +12,13 @@ use crate::sketch::{Live, Reference, SUMS};
 use std::time::Duration;
 
 /// What is kept of a column between two looks, besides its windows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct ColumnWatch {
     pub(super) alarm: ColumnAlarm,
 }
+
+/// Evidence is weighed for show in so many turns, a look each.
+pub(super) const TURNS: usize = 16;
 
 /// What the windows say at one moment, for all columns.
 pub(super) struct Seen<'a> {
@@ -25,12 +28,15 @@ pub(super) struct Seen<'a> {
     pub(super) sliding: Vec<WindowCounts>,
     /// Group counts of the hour of the week, if they are known.
     pub(super) season: Option<Vec<u64>>,
+    /// Whose turn it is to weigh evidence.
+    pub(super) turn: usize,
 }
 
 impl<'a> Seen<'a> {
     pub(super) fn new(at: Duration, windows: &'a Windows) -> Self {
         let (primary, sliding) = (windows.primary(), windows.sliding().collect());
-        Self { at, windows, primary, sliding, season: windows.season() }
+        let turn = usize::try_from(at.as_secs()).unwrap_or(0) % TURNS;
+        Self { at, windows, primary, sliding, season: windows.season(), turn }
     }
 }
 
@@ -41,6 +47,7 @@ impl ColumnWatch {
         (index, column): (usize, &RecordedColumn),
         seen: &Seen<'_>,
         settings: &DriftSettings,
+        counted: Counted<'_>,
     ) -> ColumnReport {
         let plan = seen.windows.plan();
         let (counters, groups) = (plan.column(index), plan.column_groups(index));
@@ -55,7 +62,13 @@ impl ColumnWatch {
         });
         let by_season = season.and_then(|season| season.distances).map(|distances| distances.excess);
         let excess = by_season.or(judged.excess);
-        let measured = Measured { has_reference: has_rows(column), samples: judged.samples, excess };
+        let measured = Measured {
+            has_reference: has_rows(column),
+            samples: judged.samples,
+            excess,
+            verdict: judged.verdict,
+            defects: defect_shares(column, live.counts),
+        };
         let mut windows: Vec<Measure> = Vec::with_capacity(seen.sliding.len() + 2);
         windows.extend(seen.sliding.iter().map(|window| measure(expected, &window.counts[groups.clone()])));
         windows.push(measure(expected, &plan.group_column(index, seen.windows.since_deploy().0)));
@@ -72,8 +85,10 @@ impl ColumnWatch {
             season,
             windows,
             since_deploy: self::since_deploy(column.reference.as_ref(), seen, index),
-            verdict: self.alarm.look(seen.at, &measured, settings),
-            finding: self.alarm.finding(),
+            verdict: self.alarm.look(seen.at, &measured, settings, counted),
+            outcome: judged.outcome,
+            finding: self.alarm.finding().cloned(),
+            evidence: self.alarm.evidence(seen.turn == index % TURNS, counted),
             critical: column.critical || settings.critical.contains(&column.name),
         }
     }
@@ -90,7 +105,7 @@ fn rule(settings: &DriftSettings) -> Rule {
 }
 
 /// A reference without rows is none.
-fn has_rows(column: &RecordedColumn) -> bool {
+pub(super) fn has_rows(column: &RecordedColumn) -> bool {
     column.reference.as_ref().is_some_and(|reference| reference.counts.iter().any(|&count| count > 0))
 }
 
@@ -104,8 +119,25 @@ fn season(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) -> Optio
 }
 
 /// The group counts of a profile that has them, mixed by the shares of these hours.
-fn profile_season(_reference: &Reference, _hours: &[(usize, f64)]) -> Option<Vec<u64>> {
-    None
+pub(super) fn profile_season(reference: &Reference, hours: &[(usize, f64)]) -> Option<Vec<u64>> {
+    let seasons = reference.seasons.as_ref()?;
+    let mut mixed = vec![0.0; reference.group_count];
+    for &(hour, share) in hours {
+        for (mixed, &count) in mixed.iter_mut().zip(seasons.get(hour)?) {
+            *mixed += share * count as f64;
+        }
+    }
+    Some(mixed.into_iter().map(|count| count.round() as u64).collect())
+}
+
+/// Shares of rows with each of [`DEFECTS`](super::alarm::DEFECTS).
+fn defect_shares(column: &RecordedColumn, counts: &[u64]) -> [f64; 4] {
+    let rows: u64 = counts.iter().sum();
+    let Some(order) = column.order.filter(|order| order.count() == counts.len() && rows > 0) else { return [0.0; 4] };
+    let infinite = counts[order.negative_infinite()] + counts[order.positive_infinite()];
+    let outside = counts[order.below()] + counts[order.above()];
+    let unseen = order.unseen().map_or(0, |slot| counts[slot]);
+    [counts[order.missing()], infinite, outside, unseen].map(|count| count as f64 / rows as f64)
 }
 
 fn since_deploy(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) -> Option<Distances> {

@@ -14,9 +14,10 @@ mod alarm;
 mod answers;
 mod board;
 mod column;
+mod evidence;
 mod history;
-mod latch;
 mod measure;
+mod rate;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,6 @@ mod version;
 pub use answers::{AnswerReport, RateReport};
 pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
 pub use history::{History, POINTS};
-pub use latch::{Finding, Latch};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};
 
@@ -115,7 +115,8 @@ impl Judge {
         let mut is_raised = false;
         for (_, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
-                is_raised |= watched.watch.glance(at, &model.recorder.totals());
+                let (cells, keyed) = model.recorder.evidence();
+                is_raised |= watched.watch.glance(at, model.recorder.columns(), (&cells, &keyed));
             }
         }
         is_raised
@@ -129,7 +130,7 @@ impl Judge {
         for (entry, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
                 let totals = model.recorder.totals();
-                watched.watch.follow(&entry.settings, &totals);
+                watched.watch.follow(&entry.settings, model.recorder.columns(), &totals);
                 reports.push(report(entry, model, watched.watch.look(at, model.recorder.columns(), &totals)));
             }
         }

@@ -2,14 +2,12 @@
 //!
 //! ```text
 //! format (1 byte), then sections: number, length, bytes
-//!   1 windows over columns · 2 answers · 3 alarms of the columns · 4 history
+//!   1 windows over columns · 2 answers · 3 alarms of the columns · 4 what they have counted · 5 drift over time
 //! ```
 //! A section that is not known is passed over, so that a release can read what a later one wrote of the same format.
 //!
 //! Invariant: what cannot be read leaves what it would have replaced as it was.
 
-use super::alarm::ColumnAlarm;
-use super::column::ColumnWatch;
 use super::version::VersionWatch;
 use crate::catalog::Model;
 use crate::observe::codec::{Malformed, Reader, Writer};
@@ -24,7 +22,8 @@ const FORMAT: u8 = 1;
 const WINDOWS: u64 = 1;
 const ANSWERS: u64 = 2;
 const ALARMS: u64 = 3;
-const HISTORY: u64 = 4;
+const EVIDENCE: u64 = 4;
+const HISTORY: u64 = 5;
 
 impl VersionWatch {
     /// Everything that is to outlive the process.
@@ -38,6 +37,8 @@ impl VersionWatch {
         writer.section(|writer| self.answers.encode(writer));
         writer.number(ALARMS);
         writer.section(|writer| self.columns.iter().for_each(|column| column.alarm.encode(writer)));
+        writer.number(EVIDENCE);
+        writer.section(|writer| self.evidence.encode(writer));
         writer.number(HISTORY);
         writer.section(|writer| self.history.encode(writer));
         writer.finish()
@@ -58,17 +59,14 @@ impl VersionWatch {
             match kind {
                 WINDOWS => self.windows.restore(&mut section, at)?,
                 ANSWERS => self.answers.restore(&mut section, at)?,
-                ALARMS => self.restore_alarms(&mut section)?,
+                ALARMS => {
+                    self.columns.iter_mut().try_for_each(|column| column.alarm.restore(&mut section))?;
+                }
+                EVIDENCE => self.evidence.restore(&mut section)?,
                 HISTORY => self.history.restore(&mut section, at)?,
                 _ => {}
             }
         }
-        Ok(())
-    }
-
-    fn restore_alarms(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        let alarms = self.columns.iter().map(|_| ColumnAlarm::decode(reader)).collect::<Result<Vec<_>, _>>()?;
-        self.columns = alarms.into_iter().map(|alarm| ColumnWatch { alarm }).collect();
         Ok(())
     }
 }

@@ -6,14 +6,19 @@
 //! Invariant: a watch lives as long as the loaded version. Its windows begin with the version, or where a snapshot of
 //! the same version on the same profile left off.
 
+use super::alarm::ColumnAlarm;
 use super::answers::{AnswerReport, AnswerWatch};
 use super::board::{BlockReport, ColumnReport, WindowInfo};
-use super::column::{ColumnWatch, Seen};
+use super::column::{ColumnWatch, Seen, has_rows, profile_season};
+use super::evidence::EvidenceWatch;
 use super::history::History;
 use super::measure::{measure, reference_groups};
-use crate::config::{DriftSettings, ModelSettings};
-use crate::detect::{FeatureVerdict, Verdict, judge_version};
-use crate::observe::{BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowCounts, WindowSettings, Windows};
+use crate::config::{DriftPreset, DriftSettings, ModelSettings};
+use crate::detect::alarm::{AlarmPlan, AlarmSettings};
+use crate::detect::{FeatureVerdict, Verdict, judge_version, judge_version_by_share};
+use crate::observe::{
+    BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowCounts, WindowSettings, Windows, hour_of_week,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +30,12 @@ pub struct VersionWatch {
     pub(super) columns: Vec<ColumnWatch>,
     pub(super) answers: AnswerWatch,
     pub(super) history: History,
+    /// What alarms have counted.
+    pub(super) evidence: EvidenceWatch,
+    /// How the budget of false pages is divided.
+    plan: AlarmPlan,
+    /// The hour of the week that alarms compare with, where hours are known.
+    hour: Option<usize>,
     /// The last complete blocks, which are measured once.
     blocks: Vec<Arc<BlockReport>>,
 }
@@ -59,49 +70,65 @@ impl VersionWatch {
     #[must_use]
     pub fn new(columns: &[RecordedColumn], settings: &Arc<ModelSettings>) -> Self {
         let windows = Windows::new(ReadingPlan::new(columns), window_settings(&settings.drift));
+        let plan = plan(columns, settings);
         Self {
             windows,
-            columns: vec![ColumnWatch::default(); columns.len()],
-            answers: AnswerWatch::new(settings),
+            columns: columns.iter().map(|column| ColumnWatch { alarm: ColumnAlarm::new(&plan, column) }).collect(),
+            answers: AnswerWatch::new(settings, &plan),
             history: History::new(columns.len()),
+            evidence: EvidenceWatch::default(),
+            plan,
+            hour: None,
             blocks: Vec::new(),
             settings: Arc::clone(settings),
         }
     }
 
-    /// Goes on with other settings, if they are others.
-    pub fn follow(&mut self, settings: &Arc<ModelSettings>, totals: &Totals) {
+    /// Goes on with other settings, if they are others. A budget that changed starts its alarms anew: evidence is weighed
+    /// by the budget that it was gathered under.
+    pub fn follow(&mut self, settings: &Arc<ModelSettings>, columns: &[RecordedColumn], totals: &Totals) {
         if Arc::ptr_eq(&self.settings, settings) {
             return;
         }
         self.windows.follow(&window_settings(&settings.drift));
-        self.answers.follow(settings, &totals.answers);
+        let plan = plan(columns, settings);
+        if plan != self.plan {
+            let anew = columns.iter().map(|column| ColumnWatch { alarm: ColumnAlarm::new(&plan, column) });
+            self.columns = anew.collect();
+            (self.plan, self.hour) = (plan, None);
+        }
+        self.answers.follow(settings, &self.plan, totals);
         self.blocks.clear();
         self.settings = Arc::clone(settings);
     }
 
-    /// Looks at the evidence of every alarm, and at nothing else. `at` is monotonic unix time. Answers whether one went
-    /// off.
-    pub fn glance(&mut self, at: Duration, totals: &Totals) -> bool {
-        let mut is_raised = self.answers.glance(at, &totals.answers, &self.settings);
-        for column in &mut self.columns {
-            is_raised |= column.alarm.glance(at, &[]);
+    /// Looks at the evidence of every column, and at nothing else. `at` is monotonic unix time; `cells` and `keyed` are the
+    /// recorder's. Answers whether an alarm was raised.
+    pub fn glance(&mut self, at: Duration, columns: &[RecordedColumn], (cells, keyed): (&[u64], &[u64])) -> bool {
+        self.evidence.take_in(cells, keyed);
+        if self.settings.drift.preset != DriftPreset::Default {
+            return false;
+        }
+        self.follow_hour(at, columns);
+        let mut is_raised = false;
+        for (watch, column) in self.columns.iter_mut().zip(columns) {
+            is_raised |= watch.alarm.glance(at, self.evidence.of(column));
         }
         is_raised
     }
 
     /// Takes in the totals of `at`, monotonic unix time, and looks at everything. `columns` are those it was made for.
     pub fn look(&mut self, at: Duration, columns: &[RecordedColumn], totals: &Totals) -> Look {
-        self.glance(at, totals);
+        self.glance(at, columns, (&totals.cells, &totals.keyed));
         self.windows.roll(at, totals);
         self.measure_blocks(columns);
         let seen = Seen::new(at, &self.windows);
-        let settings = &self.settings;
+        let (settings, evidence) = (&self.settings, &self.evidence);
         let reports: Vec<ColumnReport> = self
             .columns
             .iter_mut()
             .zip(columns.iter().enumerate())
-            .map(|(watch, column)| watch.look(column, &seen, &settings.drift))
+            .map(|(watch, column)| watch.look(column, &seen, &settings.drift, evidence.of(column.1)))
             .collect();
         let enough = |column: &ColumnReport| column.excess.filter(|_| column.samples >= settings.drift.min_samples);
         self.history.note(at, reports.iter().map(enough));
@@ -109,13 +136,32 @@ impl VersionWatch {
             window: seen.primary.length,
             resolution: seen.primary.resolution,
             samples: seen.primary.counts.last().copied().unwrap_or(0),
-            verdict: judge_version(&feature_verdicts(&reports)),
+            verdict: verdict(&reports, settings.drift.preset),
             windows: window_infos(&self.windows),
             blocks: self.blocks.clone(),
             columns: reports,
             primary: Arc::new(seen.primary),
             history: Arc::new(self.history.clone()),
-            answers: self.answers.look(at, &totals.answers, settings),
+            answers: self.answers.look(at, totals, settings),
+        }
+    }
+
+    /// Where hours of the week are known, alarms compare with the present one.
+    fn follow_hour(&mut self, at: Duration, columns: &[RecordedColumn]) {
+        let hour = hour_of_week(at);
+        let is_new = self.hour != Some(hour);
+        let learned = if is_new { self.windows.season_of_hour(hour) } else { None };
+        let of_profile = |column: &RecordedColumn| column.reference.as_ref().is_some_and(|r| r.seasons.is_some());
+        if !is_new || learned.is_none() && !columns.iter().any(of_profile) {
+            return;
+        }
+        self.hour = Some(hour);
+        let plan = self.windows.plan();
+        for (index, (watch, column)) in self.columns.iter_mut().zip(columns).enumerate() {
+            let Some(reference) = &column.reference else { continue };
+            let of_window = || learned.as_ref().map(|season| season[plan.column_groups(index)].to_vec());
+            let season = profile_season(reference, &[(hour, 1.0)]).or_else(of_window);
+            watch.alarm.season(at, season.as_deref(), self.evidence.of(column));
         }
     }
 
@@ -126,6 +172,8 @@ impl VersionWatch {
             + self.windows.resident_bytes()
             + self.columns.capacity() * size_of::<ColumnWatch>()
             + self.history.resident_bytes()
+            + self.columns.iter().map(|column| column.alarm.resident_bytes()).sum::<usize>()
+            + self.evidence.resident_bytes()
     }
 
     /// Whether hours of the week were asked for but would take more memory than they may.
@@ -151,6 +199,25 @@ impl VersionWatch {
         let blocks = self.windows.blocks().map(report).collect();
         self.blocks = blocks;
     }
+}
+
+/// The budget over the columns that have something to be compared with.
+fn plan(columns: &[RecordedColumn], settings: &ModelSettings) -> AlarmPlan {
+    let drift = &settings.drift;
+    let settings = AlarmSettings {
+        false_pages_per_month: drift.false_pages_per_month,
+        tolerance_psi: drift.tolerance,
+        effect_floor: drift.effect_floor,
+    };
+    AlarmPlan::new(&settings, columns.iter().filter(|column| has_rows(column)).count())
+}
+
+/// A version drifts as its preset says: by its features, or by the share of all its columns.
+fn verdict(columns: &[ColumnReport], preset: DriftPreset) -> Verdict {
+    if preset == DriftPreset::Evidently {
+        return judge_version_by_share(&columns.iter().map(|column| column.verdict).collect::<Vec<_>>());
+    }
+    judge_version(&feature_verdicts(columns))
 }
 
 fn window_settings(drift: &DriftSettings) -> WindowSettings {

@@ -119,7 +119,7 @@ impl Shard {
                 });
             }
             (Search::F32(search), data) => {
-                let mut wide = [0.0; LANES];
+                let mut wide = [f64::NAN; LANES];
                 self.record_rows((plan, search), data.len(), evidence, |start, count, into| {
                     data.read_numbers(start, &mut wide[..count]);
                     *into = wide.map(|number| number as f32);

@@ -309,8 +309,8 @@ fn sums_that_wrap_still_have_the_right_difference() {
 proptest! {
     #[test]
     fn a_window_equals_a_naive_sum_over_the_same_slices(steps in prop::collection::vec((0_u64..4_000, 0_u64..100), 1..80)) {
-        let width = seconds(20) / 20;
-        let mut window = Window::new(seconds(20), vec![0], Vec::new());
+        let width = seconds(15) / 15;
+        let mut window = Window::new(seconds(15), vec![0], Vec::new());
         let (mut now, mut total, mut seen) = (Duration::ZERO, 0, Vec::new());
         for (milliseconds, count) in steps {
             now += Duration::from_millis(milliseconds);
@@ -318,7 +318,7 @@ proptest! {
             seen.push((now.as_nanos() / width.as_nanos(), count));
             window.roll(now, &[total], &[]);
             let newest = now.as_nanos() / width.as_nanos();
-            let expected: u64 = seen.iter().filter(|(index, _)| index + 20 >= newest).map(|(_, count)| count).sum();
+            let expected: u64 = seen.iter().filter(|(index, _)| index + 15 >= newest).map(|(_, count)| count).sum();
             prop_assert_eq!(window.counts(), vec![expected]);
         }
     }

@@ -1,7 +1,7 @@
 //! A sliding window over a row of counters that only grow.
 //!
 //! What a reading has more than the one before it falls into the newest slice, and the window is the sum of its slices:
-//! it slides without ever resetting a counter. The resolution is one slice, a twentieth of the window but no less than a
+//! it slides without ever resetting a counter. The resolution is one slice, a fifteenth of the window but no less than a
 //! second: a 5 m window covers between 5:00 and 5:15.
 //!
 //! This one stands alone and is used for durations and answers; the windows over columns share one reading, see
@@ -14,7 +14,7 @@ use super::ring::Ring;
 use std::time::Duration;
 
 /// Slices per window.
-pub(super) const SLICES: u32 = 20;
+pub(super) const SLICES: u32 = 15;
 
 /// A trailing window over a row of counters. Sums are carried as wrapping integers.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_window_read_back_after_downtime_has_forgotten_what_aged_out() {
-        let mut window = Window::new(Duration::from_secs(20), vec![0], vec![0]);
+        let mut window = Window::new(Duration::from_secs(15), vec![0], vec![0]);
         for second in 0..=20 {
             window.roll(Duration::from_secs(second), &[second + 1], &[second.wrapping_neg()]);
         }
@@ -132,9 +132,9 @@ mod tests {
             window.restore(&mut Reader::new(&bytes), Duration::from_secs(now)).unwrap();
             (window.counts(), window.sums())
         };
-        assert_eq!(restored(20, 20), (window.counts(), window.sums()));
-        assert_eq!(restored(20, 30).0, [11]);
-        assert_eq!(restored(20, 1_000).0, [0]);
+        assert_eq!(restored(15, 20), (window.counts(), window.sums()));
+        assert_eq!(restored(15, 25).0, [11]);
+        assert_eq!(restored(15, 1_000).0, [0]);
         assert_eq!(restored(40, 20).0, [0], "another length starts anew");
     }
 }

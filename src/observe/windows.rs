@@ -37,7 +37,7 @@ use super::window::SLICES;
 use std::time::Duration;
 
 /// Slices of a window over groups.
-const COARSE_SLICES: u32 = 12;
+const COARSE_SLICES: u32 = 10;
 
 /// Which windows there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,6 +248,12 @@ impl Windows {
             }
         }
         Some(season.into_iter().map(|count| count.round() as u64).collect())
+    }
+
+    /// What traffic of one hour of the week looks like, by group, once that is learned.
+    #[must_use]
+    pub fn season_of_hour(&self, hour: usize) -> Option<Vec<u64>> {
+        self.seasons.as_ref().filter(|seasons| seasons.is_learned(self.at)).map(|seasons| seasons.hour(hour))
     }
 
     /// The hours of the week that the primary window lies in, and the share of it that lies in each; shares add up to 1.

@@ -10,7 +10,7 @@ use std::time::Duration;
 const SLOTS: usize = 69;
 const GROUPS: usize = 14;
 /// What alarms may take of a feature's 10 KiB.
-const FOR_ALARMS: usize = 2_560;
+const FOR_ALARMS: usize = 3_900;
 
 fn seconds(value: u64) -> Duration {
     Duration::from_secs(value)
@@ -77,7 +77,7 @@ fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
     let mut windows = Windows::new(plan(FEATURES), settings());
     let (mut totals, mut at) = (totals(FEATURES), 1_790_000_000);
     // As many readings as fill every slice of every window: of a day, an hour, five minutes, a minute.
-    for step in [[7_200; 13], [300; 13], [15; 13], [15; 13], [5; 13]].into_iter().flatten() {
+    for step in [[8_640; 11], [360; 11], [20; 11], [20; 11], [6; 11]].into_iter().flatten() {
         at += step;
         for (slot, total) in totals.slots.iter_mut().enumerate() {
             *total += 17 * step + slot as u64 % 7;
@@ -85,8 +85,8 @@ fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
         totals.rows += 1_200 * step;
         windows.roll(seconds(at), &totals);
     }
-    assert_eq!(windows.primary.slices(), 21);
-    assert!(windows.sliding.iter().all(|ring| ring.slices() >= 12));
+    assert_eq!(windows.primary.slices(), 16);
+    assert!(windows.sliding.iter().all(|ring| ring.slices() >= 10));
     let per_feature = windows.resident_bytes() / FEATURES;
     assert!(per_feature + FOR_ALARMS <= 10_240, "{per_feature} bytes, without alarms");
     println!("{per_feature} bytes per feature; a snapshot has {} per feature", bytes_of(&windows).len() / FEATURES);
@@ -107,9 +107,9 @@ fn windows_without_traffic_are_readings_alone() {
 #[test]
 fn each_window_states_its_resolution() {
     let windows = Windows::new(plan(1), settings());
-    assert_eq!(windows.primary().resolution, seconds(15));
+    assert_eq!(windows.primary().resolution, seconds(20));
     let stated: Vec<_> = windows.sliding().map(|window| (window.length, window.resolution)).collect();
-    let expected = [(60, 5), (3_600, 300), (86_400, 7_200)].map(|(length, slice)| (seconds(length), seconds(slice)));
+    let expected = [(60, 6), (3_600, 360), (86_400, 8_640)].map(|(length, slice)| (seconds(length), seconds(slice)));
     assert_eq!(stated, expected, "the primary window's length is not kept twice");
     assert_eq!(windows.blocks().map(|block| block.length).collect::<Vec<_>>(), settings().lengths);
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariant: columns are sorted by how much they drifted; the order is the same for the same numbers.
 
-use super::alarm::of_threshold;
+use super::alarm::alarm;
 use super::columns::{column, window};
 use super::parts::{Answers, ColumnPart, DriftOverTime, FORMAT, Rate, ReferencePart, Report, VersionPart};
-use super::text::{rfc3339, rounded};
+use super::text::rounded;
+use crate::alert::rules::rfc3339;
 use crate::detect::Verdict;
 use crate::judge::{RateReport, VersionReport, WindowInfo};
 use crate::observe::{REFUSAL_KINDS, RecordedColumn};
@@ -127,18 +128,18 @@ fn answers(subject: &Subject<'_>) -> Answers {
         p50_seconds: found.latency.p50_ns.map(seconds),
         p99_seconds: found.latency.p99_ns.map(seconds),
         p99_limit_seconds: seconds(found.latency.p99_limit_ns),
-        slow: rate(&found.slow, "the share of slow requests"),
-        failed: rate(&found.failed, "the share of failures"),
-        refused: rate(&found.refused, "the share of refusals"),
+        slow: rate(&found.slow),
+        failed: rate(&found.failed),
+        refused: rate(&found.refused),
         unfit: subject.refusals,
     }
 }
 
-fn rate(found: &RateReport, what: &str) -> Rate {
+fn rate(found: &RateReport) -> Rate {
     Rate {
         events: found.events,
         trials: found.trials,
         allowed: found.allowed,
-        alarm: found.finding.as_ref().map(|finding| of_threshold(finding, what)),
+        alarm: found.finding.as_ref().map(alarm),
     }
 }

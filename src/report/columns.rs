@@ -2,7 +2,7 @@
 //!
 //! Invariant: a column without a reference has its count of values and nothing to compare it with.
 
-use super::alarm::of_threshold;
+use super::alarm::alarm;
 use super::build::{Options, Subject};
 use super::groups::groups;
 use super::parts::{ColumnPart, Defect, Distance, GroupDistances, Measured, WindowPart};
@@ -26,7 +26,8 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
         kind: profiled.map(|profiled| profiled.kind),
         critical: shown.critical,
         verdict: shown.verdict,
-        alarm: shown.finding.as_ref().map(|finding| of_threshold(finding, "PSI beyond chance")),
+        alarm: shown.finding.as_ref().map(alarm),
+        evidence: shown.evidence.map(|(now, threshold)| [rounded(now), rounded(threshold)]),
         samples: shown.samples,
         psi_excess: shown.excess.map(rounded),
         distances: distances(subject.judged, shown, recorded),

@@ -7,7 +7,7 @@
 
 use super::parts::{Alarm, Answers, ColumnPart, Rate, Report, VersionPart};
 use super::pictures::{distribution, frame, over_time, shares};
-use super::text::{count, number, percent, span, took};
+use super::text::{count, number, percent, span, took, when};
 use crate::detect::{LatencyVerdict, Verdict};
 use crate::judge::POINTS;
 use crate::profile::Source;
@@ -53,7 +53,7 @@ pub(super) fn page(report: &Report) -> String {
          <meta name=color-scheme content=\"light dark\"><meta http-equiv=Content-Security-Policy content=\"{POLICY}\">\
          <title>{model} · drift report</title><style>{STYLE}</style><header><h1><bdi>{model}</bdi></h1><p>Drift report \
          of {}, made by tidegate {}.</header><main>",
-        when(&report.generated_at),
+        Safe(&when(&report.generated_at)),
         env!("CARGO_PKG_VERSION"),
     );
     if report.versions.is_empty() {
@@ -91,9 +91,9 @@ fn write_version(page: &mut String, version: &VersionPart) {
     write_facts(page, version);
     write_answers(page, &version.answers);
     page.push_str("</dl>");
-    for alarm in [&version.answers.slow, &version.answers.failed].into_iter().filter_map(|rate| rate.alarm.as_ref()) {
-        write_alarm(page, alarm);
-    }
+    let answers = &version.answers;
+    let rates = [&answers.slow, &answers.failed, &answers.refused];
+    rates.into_iter().filter_map(|rate| rate.alarm.as_ref()).for_each(|alarm| write_alarm(page, alarm));
     // The version's number is digits, and letters before it make it a name.
     let name = format!("t{}", version.version.chars().filter(char::is_ascii_digit).collect::<String>());
     page.push_str(&frame(&name, &span(POINTS as f64 * version.drift.step_seconds)));
@@ -127,7 +127,7 @@ fn write_facts(page: &mut String, version: &VersionPart) {
         (false, Source::Parquet) => "from Parquet",
         (false, Source::Live) => "from live traffic",
     };
-    let created = reference.created.as_deref().map(|created| format!(", {}", when(created))).unwrap_or_default();
+    let created = reference.created.as_deref().map(|created| format!(", {}", Safe(&when(created)))).unwrap_or_default();
     let rows = count(reference.rows);
     let _ = write!(page, "<div><dt>Reference<dd>{rows} rows<small>{source}{created}</small></div>");
 }
@@ -149,13 +149,13 @@ fn write_answers(page: &mut String, answers: &Answers) {
         span(answers.window_seconds),
     );
     let share = |rate: &Rate| if rate.trials == 0 { 0.0 } else { rate.events as f64 / rate.trials as f64 };
-    let allowed =
-        |rate: &Rate| rate.allowed.map(|allowed| format!(" of {} % allowed", percent(allowed))).unwrap_or_default();
+    let allowed = |rate: &Rate| percent(rate.allowed);
     let [shape, datatype, other] = answers.unfit.map(count);
     let _ = write!(
         page,
-        "<div><dt>Failures<dd>{} %<small>5xx{}; slow requests {} %{}</small></div><div><dt>Refusals<dd>{} %<small>4xx; \
-         since it was loaded: {shape} of a wrong shape, {datatype} of a wrong type, {other} malformed</small></div>",
+        "<div><dt>Failures<dd>{} %<small>5xx, {} % are allowed; slow requests {} % of {} %</small></div>\
+         <div><dt>Refusals<dd>{} %<small>4xx; since it was loaded {shape} of a wrong shape, {datatype} of a wrong type, \
+         {other} malformed</small></div>",
         percent(share(&answers.failed)),
         allowed(&answers.failed),
         percent(share(&answers.slow)),
@@ -253,10 +253,4 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::NotEnoughData => "<em>not enough data</em>",
         Verdict::NoReference => "<em>no reference</em>",
     }
-}
-
-/// An RFC 3339 time to the second, as people write it.
-fn when(rfc3339: &str) -> String {
-    let known = rfc3339.get(..19).filter(|_| rfc3339.ends_with('Z')).map(|text| text.replace('T', " ") + " UTC");
-    Safe(known.as_deref().unwrap_or(rfc3339)).to_string()
 }

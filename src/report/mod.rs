@@ -29,10 +29,9 @@ mod pictures;
 mod tests;
 mod text;
 
-pub use alarm::of_evidence;
 pub use build::{Options, Subject, report};
 pub use parts::{
-    Alarm, Answers, ColumnPart, Defect, Distance, DriftOverTime, Evidence, Group, GroupDistances, GroupKind, Measured,
-    Rate, ReferencePart, Report, VersionPart, WindowPart,
+    Alarm, Answers, ColumnPart, Defect, Distance, DriftOverTime, Group, GroupDistances, GroupKind, Measured, Rate,
+    ReferencePart, Report, VersionPart, WindowPart,
 };
-pub use text::{length_name, rfc3339};
+pub use text::length_name;

@@ -130,9 +130,9 @@ pub struct Rate {
     pub events: u64,
     /// Out of how many.
     pub trials: u64,
-    /// The share that is allowed; null where nothing was said.
-    pub allowed: Option<f64>,
-    /// What set its alarm off, while it is on.
+    /// The share that is allowed.
+    pub allowed: f64,
+    /// What raised its alarm, while it is raised.
     pub alarm: Option<Alarm>,
 }
 
@@ -160,8 +160,10 @@ pub struct ColumnPart {
     pub critical: bool,
     /// The verdict.
     pub verdict: Verdict,
-    /// What set its alarm off, while it is on.
+    /// What raised its alarm, while it is raised.
     pub alarm: Option<Alarm>,
+    /// Weighted evidence now and the threshold that raises the alarm, natural logarithms.
+    pub evidence: Option<[f64; 2]>,
     /// Values in the primary window.
     pub samples: u64,
     /// PSI minus what is expected of it without drift, over the primary window; by it columns are sorted.
@@ -237,34 +239,29 @@ pub struct Defect {
     pub reference_share: f64,
 }
 
-/// An alarm that is on.
+/// An alarm that is raised. Evidence is in natural logarithms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// What was found, in words.
-    pub text: String,
-    /// The evidence, if it was gathered by a sequential test.
-    pub evidence: Option<Evidence>,
-}
-
-/// The evidence of a sequential test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What is wrong.
+    /// What is wrong: `drift`, `missing`, `infinite`, `out_of_range`, `unseen_category`, `exceedance`.
     pub cause: String,
-    /// Natural logarithm of the evidence.
-    pub ln_evidence: f64,
+    /// When it was raised, RFC 3339.
+    pub at: String,
+    /// Since when the rows were counted that raised it, RFC 3339.
+    pub since: String,
+    /// How many rows that were.
+    pub samples: u64,
+    /// The evidence.
+    pub evidence: f64,
     /// What it had to pass.
-    pub ln_threshold: f64,
+    pub threshold: f64,
     /// The effect: PSI beyond chance, or a rate.
     pub effect: f64,
     /// Its lower 95 % limit.
     pub effect_lower: f64,
     /// What that had to pass.
-    pub floor: f64,
-    /// Rows that were counted.
-    pub samples: u64,
+    pub effect_floor: f64,
+    /// All of this in words.
+    pub text: String,
 }
 
 impl Report {

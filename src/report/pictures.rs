@@ -34,7 +34,7 @@ pub(super) fn distribution(column: &ColumnPart) -> String {
     let height = |share: f64| scaled(share / highest * (BASE - 6) as f64);
     let pitch = ((WIDTH - GAP) / groups.len()).min(60);
     let (mut expected, mut found, mut labels) = (format!("M0 {BASE}"), String::new(), String::new());
-    let (mut left, mut up, mut bar) = (0, 0, 0);
+    let (mut left, mut up) = (0, 0);
     for (index, (group, (reference, live))) in groups.iter().zip(shares).enumerate() {
         if index > 0 && is_ordinary(groups[index - 1].kind) && !is_ordinary(group.kind) {
             let _ = write!(expected, "V{BASE}h{GAP}");
@@ -42,8 +42,11 @@ pub(super) fn distribution(column: &ColumnPart) -> String {
         }
         vertical(&mut expected, up, height(reference));
         let _ = write!(expected, "h{pitch}");
-        (up, bar) =
-            (height(reference), write_bar(&mut found, bar, left + pitch / 2, (group.live > 0).then(|| height(live))));
+        up = height(reference);
+        if group.live > 0 {
+            // A bar is a thick line, and one that is there is seen.
+            let _ = write!(found, "M{} {BASE}v-{}", left + pitch / 2, height(live).max(1));
+        }
         label(&mut labels, group.kind, left + pitch / 2);
         left += pitch;
     }
@@ -55,13 +58,6 @@ pub(super) fn distribution(column: &ColumnPart) -> String {
          d=\"{expected}V{BASE}z\"/><path class=l stroke-width={width} d=\"{found}\"/>{labels}</svg>",
         description(groups),
     )
-}
-
-/// A bar at `middle`, as a thick line; answers where the pen is then. A bar that is there is seen.
-fn write_bar(path: &mut String, pen: usize, middle: usize, height: Option<usize>) -> usize {
-    let Some(height) = height else { return pen };
-    let _ = write!(path, "M{middle} {BASE}v-{}", height.max(1));
-    middle
 }
 
 /// From `before` above the base to `after`.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing here writes a character that HTML would take for markup.
 
-use std::time::{Duration, SystemTime};
+use crate::alert::rules::rfc3339;
+use std::time::Duration;
 
 const DAY: u64 = 86_400;
 
@@ -19,21 +20,15 @@ pub fn length_name(length: Duration) -> String {
     }
 }
 
-/// A unix time as RFC 3339 with milliseconds.
-#[must_use]
-pub fn rfc3339(unix: Duration) -> String {
-    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + unix.min(latest())).to_string()
-}
-
 /// A unix time in whole seconds, `2026-09-21 14:13:20 UTC`.
 pub(super) fn moment(unix: Duration) -> String {
-    let text = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + unix.min(latest())).to_string();
-    text.replace('T', " ").replace('Z', " UTC")
+    when(&rfc3339(unix))
 }
 
-/// Beyond the year 9999 there is no such text; nothing is measured there.
-fn latest() -> Duration {
-    Duration::from_secs(253_402_300_799)
+/// An RFC 3339 time to the second, as people write it; other text as it is.
+pub(super) fn when(rfc3339: &str) -> String {
+    let known = rfc3339.get(..19).filter(|_| rfc3339.ends_with('Z'));
+    known.map_or_else(|| rfc3339.to_owned(), |text| text.replace('T', " ") + " UTC")
 }
 
 /// Four digits, so that JSON stays small and says no more than is known; 0 for what is not finite.

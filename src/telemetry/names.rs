@@ -79,6 +79,11 @@ pub const DRIFT_WASSERSTEIN: Metric = gauge(
     "tidegate_drift_wasserstein",
     "First Wasserstein distance in standard deviations of the reference, over the window.",
 );
+/// Weighted evidence of drift.
+pub const DRIFT_EVIDENCE: Metric = gauge(
+    "tidegate_drift_evidence",
+    "Weighted evidence of drift or of defects since the best start, natural logarithm, as a share of the alarm's threshold: 1 raises the alarm. Refreshed in turns, every 16 s.",
+);
 /// Values that are not ordinary, by kind.
 pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
@@ -111,6 +116,7 @@ pub const ALL: &[Metric] = &[
     DRIFT_JS,
     DRIFT_KS,
     DRIFT_WASSERSTEIN,
+    DRIFT_EVIDENCE,
     DATA_QUALITY,
     ALERT_STATE,
     DROPPED,

@@ -165,6 +165,7 @@ async fn page_after_traffic(client: &Client) -> String {
 async fn gateway() -> Gateway {
     Gateway::start(Repository::of(&["churn/1", "churn/2"]), |config| {
         // One alert, so that its state is on the page.
+        config.latency.rule = tidegate::config::LatencyRuleChoice::P99;
         config.latency.p99_limit = std::time::Duration::from_micros(1);
         config.latency.min_requests = 1;
         config.latency.pending_for = std::time::Duration::ZERO;

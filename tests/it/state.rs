@@ -103,7 +103,10 @@ async fn a_killed_process_loses_no_more_than_one_snapshot_interval() {
     let mut process = start(&repository, state.path()).await;
     let mut customers = Customers::new(22);
     customers.shift = Some((ORDER_VALUE, SIGMA));
-    process.client.post("/v2/models/churn/infer", customers.body(300)).await.ok();
+    // One row of a request is evidence, so that it takes some requests to raise an alarm.
+    for _ in 0..150 {
+        process.client.post("/v2/models/churn/infer", customers.body(2)).await.ok();
+    }
     all_judged(&process.client).await;
     let before = firing(&process.client).await;
     let judged_at = unix_milliseconds();
@@ -178,7 +181,7 @@ async fn every_window_is_shown_for_every_column() {
         assert!(window["psi"].as_f64().unwrap() < 0.2 && window["tv"].is_number(), "{name}: {window}");
     }
     assert_eq!(version["windows"].as_object().unwrap().len(), names.len());
-    assert_eq!(version["windows"]["1h"]["resolution_seconds"], 300.0);
+    assert_eq!(version["windows"]["1h"]["resolution_seconds"], 360.0);
     let tumbling = order_value(&version)["tumbling"].as_object().unwrap();
     assert_eq!(tumbling.keys().collect::<Vec<_>>(), ["1h", "1m", "24h", "5m"]);
     assert_eq!((&version["failed"]["events"], &version["slow"]["trials"]), (&0.into(), &1.into()));

@@ -133,7 +133,7 @@ impl ColumnAlarm {
                 self.bound(&gained) >= least && self.ln_evidence(&gained, least).0 >= least
             });
             if is_near || self.confirming.is_some() {
-                finding = self.decide(&schedule, cells);
+                finding = self.decide(at, &schedule, cells);
                 if finding.is_none() {
                     self.confirming = None;
                 } else if !self.confirm(cells, keyed) {
@@ -197,6 +197,26 @@ impl ColumnAlarm {
         let weighted =
             |start: Since<'_>| start.ln_weight() + self.ln_evidence(&self.gained(&start, cells), f64::NEG_INFINITY).0;
         ln_sum(&starts.map(weighted).collect::<Vec<f64>>())
+    }
+
+    /// What the alarm compares with, in a line.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let of = |index: usize| self.defects[index].limit * 100.0;
+        let mut line = format!(
+            "{} reference rows; no drift within KL {:.4} (PSI about {:.3}); at most {:.2} % missing, {:.2} % infinite",
+            self.null.rows,
+            self.null.radius,
+            2.0 * self.null.radius,
+            of(0),
+            of(1)
+        );
+        if self.shape.unseen.is_some() {
+            line.push_str(&format!(", {:.2} % unseen", of(3)));
+        } else {
+            line.push_str(&format!(", {:.2} % out of range", of(2)));
+        }
+        line
     }
 
     /// How many rows say as much as one that is independent.
@@ -272,7 +292,7 @@ impl ColumnAlarm {
     }
 
     /// Computes the evidence of every start and decides.
-    fn decide(&self, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
+    fn decide(&self, at: Duration, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
         let mut terms = Vec::with_capacity(schedule.count());
         let mut best: Option<(f64, Cause, Since<'_>)> = None;
         for start in schedule.all() {
@@ -291,6 +311,7 @@ impl ColumnAlarm {
         let (effect, effect_lower, floor) = self.effect(cause, &gained);
         (effect_lower > floor).then(|| Finding {
             cause,
+            at,
             ln_evidence,
             ln_threshold: self.ln_threshold(),
             effect,

@@ -42,10 +42,12 @@ impl Cause {
 }
 
 /// A finding: evidence that passed its threshold with an effect that passed its floor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// What is wrong.
     pub cause: Cause,
+    /// Unix time of the look that found it.
+    pub at: Duration,
     /// Natural logarithm of the weighted evidence of all starts.
     pub ln_evidence: f64,
     /// The threshold it passed.
@@ -70,7 +72,7 @@ impl Finding {
     pub(super) fn to_numbers(&self) -> Vec<u64> {
         let floats = [self.ln_evidence, self.ln_threshold, self.effect, self.effect_lower, self.floor];
         let mut numbers = vec![self.cause as u64, self.samples];
-        numbers.push(u64::try_from(self.since.as_millis()).unwrap_or(u64::MAX));
+        numbers.extend([self.since, self.at].map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         numbers.extend(floats.map(f64::to_bits));
         push_counts(&self.counts, &mut numbers);
         numbers
@@ -79,14 +81,16 @@ impl Finding {
     /// The finding that numbers stand for, if they stand for one.
     pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
         let cause = usize::try_from(numbers.next()?).ok().and_then(|cause| Cause::ALL.get(cause).copied())?;
-        let (samples, since) = (numbers.next()?, Duration::from_millis(numbers.next()?));
+        let samples = numbers.next()?;
+        let [since, at] = [numbers.next()?, numbers.next()?].map(Duration::from_millis);
         let mut floats = [0.0; 5];
         for float in &mut floats {
             *float = f64::from_bits(numbers.next()?);
         }
         let [ln_evidence, ln_threshold, effect, effect_lower, floor] = floats;
         let counts = numbers.counts()?;
-        let finding = Self { cause, ln_evidence, ln_threshold, effect, effect_lower, floor, samples, since, counts };
+        let finding =
+            Self { cause, at, ln_evidence, ln_threshold, effect, effect_lower, floor, samples, since, counts };
         floats.iter().all(|float| float.is_finite()).then_some(finding)
     }
 }

@@ -13,21 +13,22 @@ use std::time::Duration;
 /// An alarm's memory.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latch {
-    finding: Option<Finding>,
+    /// Boxed, because nearly all latches of a version are empty.
+    finding: Option<Box<Finding>>,
     clear_since: Option<Duration>,
 }
 
 impl Latch {
     /// Raises the alarm; one that is raised keeps what raised it.
     pub fn raise(&mut self, finding: Finding) {
-        self.finding.get_or_insert(finding);
+        self.finding.get_or_insert_with(|| Box::new(finding));
         self.clear_since = None;
     }
 
     /// What raised it, while it is raised.
     #[must_use]
     pub fn finding(&self) -> Option<&Finding> {
-        self.finding.as_ref()
+        self.finding.as_deref()
     }
 
     /// Takes in whether the window is clear at this moment, or cannot say; whether the alarm was let go by it.
@@ -50,13 +51,13 @@ impl Latch {
     /// What survives a restart, as numbers; empty while it is not raised.
     #[must_use]
     pub fn state(&self) -> Vec<u64> {
-        self.finding.as_ref().map(Finding::to_numbers).unwrap_or_default()
+        self.finding.as_deref().map(Finding::to_numbers).unwrap_or_default()
     }
 
     /// The latch that numbers stand for; one that is not raised if they stand for none. The wait for clear weather starts
     /// over.
     #[must_use]
     pub fn of_state(state: &[u64]) -> Self {
-        Self { finding: Finding::from_numbers(&mut Numbers::new(state)), clear_since: None }
+        Self { finding: Finding::from_numbers(&mut Numbers::new(state)).map(Box::new), clear_since: None }
     }
 }

@@ -27,10 +27,10 @@ use statrs::function::gamma::ln_gamma;
 
 /// Rows that the Dirichlet prior is worth: alternatives are spread around the reference with a relative deviation of
 /// about 40 % per tenth of the mass, the size of a shift by half a standard deviation.
-pub const PRIOR_STRENGTH: f64 = 50.0;
+pub(super) const PRIOR_STRENGTH: f64 = 50.0;
 /// Sizes of the tilts, in standard deviations of location; each is used in both directions. A ratio of 1.5 loses at most
 /// 5 % of the evidence between two of them.
-pub const TILTS: [f64; 8] = [0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.35, 2.0];
+pub(super) const TILTS: [f64; 8] = [0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.35, 2.0];
 /// Share of the mixture that the Dirichlet prior gets where tilts have the rest.
 const DIRICHLET_SHARE: f64 = 0.3;
 /// Steps of the search for μ: halvings of the bracket, then Newton's, each of which doubles the digits.

@@ -6,12 +6,12 @@
 
 /// Numbers that are read one after the other.
 #[derive(Debug)]
-pub struct Numbers<'a>(std::slice::Iter<'a, u64>);
+pub(super) struct Numbers<'a>(std::slice::Iter<'a, u64>);
 
 impl<'a> Numbers<'a> {
     /// Reads these from the first on.
     #[must_use]
-    pub fn new(numbers: &'a [u64]) -> Self {
+    pub(super) fn new(numbers: &'a [u64]) -> Self {
         Self(numbers.iter())
     }
 

@@ -28,23 +28,13 @@ const MOST_RATE: f64 = 0.999;
 pub(super) struct RateNull {
     /// The highest rate that is in order.
     pub(super) limit: f64,
-    /// ln(p/p0) and ln((1−p)/(1−p0)) of each alternative.
-    gains: [(f64, f64); ODDS.len()],
 }
 
 impl RateNull {
     /// A null of rates up to `limit`.
     pub(super) fn new(limit: f64) -> Self {
-        if limit.is_nan() || limit > MOST_RATE {
-            return Self { limit: 1.0, gains: [(0.0, 0.0); ODDS.len()] };
-        }
-        let limit = limit.max(LEAST_RATE);
-        let odds = limit / (1.0 - limit);
-        let gains = ODDS.map(|multiple| {
-            let rate = odds * multiple / (1.0 + odds * multiple);
-            ((rate / limit).ln(), ((1.0 - rate) / (1.0 - limit)).ln())
-        });
-        Self { limit, gains }
+        let has_more = limit <= MOST_RATE;
+        Self { limit: if has_more { limit.max(LEAST_RATE) } else { 1.0 } }
     }
 
     /// A null of the rates that `events` of `rows` leave possible with a chance of at least `risk` to miss, and a bit
@@ -59,8 +49,10 @@ impl RateNull {
             // The mixture can be above 1 only where the rate seen is.
             return f64::NEG_INFINITY;
         }
+        let odds = self.limit / (1.0 - self.limit);
         let terms: [f64; ODDS.len()] = std::array::from_fn(|index| {
-            let (event, other) = self.gains[index];
+            let rate = odds * ODDS[index] / (1.0 + odds * ODDS[index]);
+            let (event, other) = ((rate / self.limit).ln(), ((1.0 - rate) / (1.0 - self.limit)).ln());
             SHARES[index].ln() + events * event + (trials - events) * other
         });
         super::null::ln_sum(&terms)

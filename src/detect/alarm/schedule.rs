@@ -4,7 +4,7 @@
 //! almost as many changed rows as there were unchanged ones. So evidence is counted from many starts at once, and each
 //! is a test of its own that shares the budget. Starts are numbered; one whose number ends in `z` zero bits is of level
 //! `z` and stays for [`RETAINED`]·2^z further starts, so that at any age there is a start not much older, and about
-//! thirty-five of them live.
+//! thirty of them live.
 //!
 //! Weights are paid out as time passes: each level accrues its share of one unit per thirty days, and a new start takes
 //! what the levels up to its own have accrued. A stream that is slow makes few starts, each with much weight; one that
@@ -17,16 +17,17 @@
 use super::numbers::{Numbers, push_counts};
 use std::time::Duration;
 
-/// Levels of starts: the oldest are 2^21 starts apart, six days at a hundred rows a second.
-pub const LEVELS: usize = 22;
+/// Levels of starts. The oldest are 2^17 starts apart and stay twice as long: a day and a half at a hundred rows a
+/// second, twenty weeks at one.
+pub(super) const LEVELS: usize = 18;
 /// How many of its own spacings a start stays, and those of the upper half of the levels, which are for changes so small
 /// that a little more dilution does not matter.
-pub const RETAINED: u64 = 4;
-const RETAINED_OLD: u64 = 2;
+pub(super) const RETAINED: u32 = 3;
+const RETAINED_OLD: u32 = 2;
 /// Rows between two starts: fewer would pay for starts that no change can tell apart.
-pub const ROWS_PER_START: u32 = 48;
+pub(super) const ROWS_PER_START: u32 = 48;
 /// A unit of weight is paid out in this time.
-pub const PERIOD: Duration = Duration::from_hours(30 * 24);
+pub(super) const PERIOD: Duration = Duration::from_hours(30 * 24);
 /// What the first start gets at once, and what the first period pays out besides.
 const FIRST_SHARE: f64 = 0.5;
 /// A start is looked at 2^3 to 2^4 times while its age doubles: evidence of old starts changes slowly.
@@ -34,11 +35,10 @@ const LOOKS_PER_DOUBLING: u32 = 3;
 /// What a schedule can have at most; more is not one of ours.
 const MOST_COUNTERS: usize = 64;
 const MOST_STARTS: usize = 256;
-const MOST_NUMBERS: u64 = 1 << 48;
 /// A thousand years of weight.
 const MOST_WEIGHT: f64 = 12_000.0;
 /// Room is made for so many starts at a time.
-const ROOM: usize = 8;
+const ROOM: usize = 4;
 /// Counters are kept modulo 2^32; a start with more rows than this is given up before they could wrap.
 const ROWS_LIMIT: u32 = 1 << 31;
 
@@ -51,8 +51,8 @@ pub(super) struct Schedule {
     born: Duration,
     /// Until when weight has accrued.
     accrued_until: Duration,
-    /// The number of the next start.
-    next: u64,
+    /// The number of the next start, modulo 2^32.
+    next: u32,
     /// How often the starts were looked at, modulo 2^32.
     looks: u32,
     /// Rows of the stream at the latest start, modulo 2^32.
@@ -70,9 +70,10 @@ pub(super) struct Schedule {
 /// One start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Start {
-    number: u64,
-    /// Unix time in milliseconds.
-    at_ms: u64,
+    /// Its number, modulo 2^32.
+    number: u32,
+    /// Unix time in seconds, which a u32 holds until 2106.
+    at: u32,
     /// The number of the look after which it was made, modulo 2^32.
     look: u32,
     ln_weight: f32,
@@ -93,7 +94,7 @@ impl Since<'_> {
 
     /// When it was made, unix time.
     pub(super) fn at(&self) -> Duration {
-        Duration::from_millis(self.start.at_ms)
+        Duration::from_secs(u64::from(self.start.at))
     }
 
     /// What each counter has gained since.
@@ -187,12 +188,12 @@ impl Schedule {
 
     /// The schedule as numbers.
     pub(super) fn to_numbers(&self, into: &mut Vec<u64>) {
-        into.extend([self.width as u64, self.next, u64::from(self.looks), u64::from(self.rows_at_latest)]);
+        into.extend([self.width as u64, u64::from(self.next), u64::from(self.looks), u64::from(self.rows_at_latest)]);
         into.extend([u64::from(self.rows_at_look), milliseconds(self.born), milliseconds(self.accrued_until)]);
         into.extend(self.pools.iter().map(|pool| pool.to_bits()));
         into.push(self.starts.len() as u64);
         for start in &self.starts {
-            into.extend([start.number, start.at_ms, u64::from(start.look), u64::from(start.ln_weight.to_bits())]);
+            into.extend([start.number, start.at, start.look, start.ln_weight.to_bits()].map(u64::from));
         }
         push_counts(&self.counts, into);
     }
@@ -200,20 +201,20 @@ impl Schedule {
     /// The schedule that numbers stand for; none if they stand for none, as those of a broken file may.
     pub(super) fn from_numbers(numbers: &mut Numbers<'_>) -> Option<Self> {
         let width = usize::try_from(numbers.next()?).ok().filter(|width| (1..=MOST_COUNTERS).contains(width))?;
-        let next = numbers.next().filter(|next| *next < MOST_NUMBERS)?;
+        let next = numbers.small()?;
         let (looks, rows_at_latest, rows_at_look) = (numbers.small()?, numbers.small()?, numbers.small()?);
         let [born, accrued_until] = [numbers.next()?, numbers.next()?].map(Duration::from_millis);
         let pools: Vec<f64> = (0..LEVELS).map(|_| numbers.next().map(f64::from_bits)).collect::<Option<_>>()?;
         let count = usize::try_from(numbers.next()?).ok().filter(|count| *count <= MOST_STARTS)?;
         let mut starts = Vec::with_capacity(count);
         for _ in 0..count {
-            let (number, at_ms, look) = (numbers.next()?, numbers.next()?, numbers.small()?);
-            starts.push(Start { number, at_ms, look, ln_weight: f32::from_bits(numbers.small()?) });
+            let (number, at, look) = (numbers.small()?, numbers.small()?, numbers.small()?);
+            starts.push(Start { number, at, look, ln_weight: f32::from_bits(numbers.small()?) });
         }
         let counts = numbers.counts()?;
         let is_sound = counts.len() == count * width
             && pools.iter().all(|pool| (0.0..=MOST_WEIGHT).contains(pool))
-            && starts.iter().all(|start| start.number < next && f64::from(start.ln_weight) <= MOST_WEIGHT.ln());
+            && starts.iter().all(|start| f64::from(start.ln_weight) <= MOST_WEIGHT.ln());
         let schedule =
             Self { pools, born, accrued_until, next, looks, rows_at_latest, rows_at_look, width, starts, counts };
         is_sound.then_some(schedule)
@@ -239,7 +240,7 @@ impl Schedule {
 
     fn start(&mut self, at: Duration, counts: &[u64]) {
         let number = self.next;
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         self.rows_at_latest = rows(counts);
         let levels = level(number) as usize + 1;
         let weight: f64 = self.pools.iter_mut().take(levels).map(std::mem::take).sum();
@@ -249,24 +250,20 @@ impl Schedule {
                 self.starts.reserve_exact(ROOM);
                 self.counts.reserve_exact(ROOM * self.width);
             }
-            self.starts.push(Start {
-                number,
-                at_ms: milliseconds(at),
-                look: self.looks,
-                ln_weight: weight.ln() as f32,
-            });
+            let at = u32::try_from(at.as_secs()).unwrap_or(u32::MAX);
+            self.starts.push(Start { number, at, look: self.looks, ln_weight: weight.ln() as f32 });
             self.counts.extend(counts.iter().map(|&count| count as u32));
         }
     }
 
     /// Lets go of starts that have stayed their time, and closes the gaps.
-    fn let_go(&mut self, number: u64) {
+    fn let_go(&mut self, number: u32) {
         let mut kept = 0;
         for index in 0..self.starts.len() {
             let start = self.starts[index];
             let level = level(start.number);
             let spacings = if level < LEVELS as u32 / 2 { RETAINED } else { RETAINED_OLD };
-            if number - start.number <= spacings << level {
+            if number.wrapping_sub(start.number) <= spacings << level {
                 self.starts[kept] = start;
                 self.counts.copy_within(index * self.width..(index + 1) * self.width, kept * self.width);
                 kept += 1;
@@ -279,13 +276,12 @@ impl Schedule {
 
 /// Share of the accrued weight that a level gets: falling slowly, because changes that are found by young starts are the
 /// ones that cannot wait.
-#[must_use]
-pub fn share_of_level(level: usize) -> f64 {
+pub(super) fn share_of_level(level: usize) -> f64 {
     let share = |level: usize| 1.0 / (level + 2) as f64;
     share(level) / (0..LEVELS).map(share).sum::<f64>()
 }
 
-fn level(number: u64) -> u32 {
+fn level(number: u32) -> u32 {
     if number == 0 { LEVELS as u32 - 1 } else { number.trailing_zeros().min(LEVELS as u32 - 1) }
 }
 

@@ -58,7 +58,7 @@ impl RateAlarm {
         };
         let mut finding = None;
         if schedule.advance(at, &counts) {
-            finding = self.decide(&schedule, &counts);
+            finding = self.decide(at, &schedule, &counts);
             schedule.conclude(at, &counts);
         }
         self.schedule = Some(schedule);
@@ -94,7 +94,7 @@ impl RateAlarm {
         self.schedule = schedule.or(self.schedule.take());
     }
 
-    fn decide(&self, schedule: &Schedule, counts: &[u64; 2]) -> Option<Finding> {
+    fn decide(&self, at: Duration, schedule: &Schedule, counts: &[u64; 2]) -> Option<Finding> {
         let mut terms = Vec::with_capacity(schedule.count());
         let mut best: Option<(f64, [u64; 2], Since<'_>)> = None;
         for start in schedule.all() {
@@ -113,6 +113,7 @@ impl RateAlarm {
         }
         Some(Finding {
             cause: Cause::Exceedance,
+            at,
             ln_evidence,
             ln_threshold: self.ln_threshold,
             effect: events as f64 / samples as f64,
