@@ -36,6 +36,7 @@
 //! | [`judge`] | looks four times a second at alarms, once at everything |
 //! | [`alert`] | rules, pending, firing, resolved, sinks |
 //! | [`registry`] | where versions come from; loading and warming them |
+//! | [`report`] | what a version looks like, as JSON and as a page with pictures |
 //! | [`serve`] | the data plane; start reading at [`serve::predict`] |
 //! | [`admin`] | admin API, metrics page, health |
 //! | [`app`] | builds every room, owns every task, drains |
@@ -65,6 +66,7 @@ pub mod observe;
 pub mod profile;
 pub mod protocol;
 pub mod registry;
+pub mod report;
 pub mod route;
 pub mod serve;
 pub mod sketch;

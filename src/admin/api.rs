@@ -10,12 +10,13 @@
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
 //! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version |
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
+//! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, metrics_page, profile_view, split, views};
+use super::{AdminError, Command, Desk, drift_view, metrics_page, profile_view, report, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -27,7 +28,7 @@ use tokio::sync::oneshot;
 const METRICS_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// A path that came is quoted in errors up to this many characters.
-const QUOTED_PATH: usize = 200;
+pub(super) const QUOTED_PATH: usize = 200;
 
 /// Answers one admin request.
 pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<Answer, AdminError> {
@@ -66,6 +67,10 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             let body = profile_view::profile(name, request.uri().query(), &desk.board.live())?;
             Ok(respond::json(StatusCode::OK, body))
         }
+        ["api", "v1", "models", name, "report"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            report::answer(desk, name, &request).await
+        }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
         ["api", "v1", "alerts"] => {
             only(&method, &Method::GET, &path, "GET")?;
@@ -93,7 +98,7 @@ pub(super) fn only(found: &Method, wanted: &Method, path: &str, expected: &'stat
     })
 }
 
-fn unknown_model(name: &str) -> AdminError {
+pub(super) fn unknown_model(name: &str) -> AdminError {
     AdminError::UnknownModel { name: name.chars().take(QUOTED_PATH).collect() }
 }
 

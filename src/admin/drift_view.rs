@@ -8,10 +8,9 @@ use crate::alert::rules::{alarm_view, rfc3339};
 use crate::detect::Distances;
 use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
 use crate::observe::Side;
+use crate::report::length_name;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-
-const DAY: u64 = 86_400;
 
 /// `GET /api/v1/models/{m}/drift`.
 pub(super) fn drift(name: &str, reports: &[VersionReport]) -> Value {
@@ -146,31 +145,5 @@ fn name(window: &WindowInfo) -> String {
         WindowInfo::Sliding { length, .. } => length_name(*length),
         WindowInfo::SinceDeploy => "since_deploy".to_owned(),
         WindowInfo::Decayed { .. } => "decayed".to_owned(),
-    }
-}
-
-/// `1m`, `5m`, `1h`, `24h`, `7d`: a single day is 24 hours, as people say.
-fn length_name(length: Duration) -> String {
-    let seconds = length.as_secs();
-    if length.subsec_nanos() == 0 && seconds == DAY {
-        "24h".to_owned()
-    } else if length.subsec_nanos() == 0 && seconds > DAY && seconds.is_multiple_of(DAY) {
-        format!("{}d", seconds / DAY)
-    } else {
-        humantime::format_duration(length).to_string().replace(' ', "")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_are_named_as_people_write_them() {
-        let lengths = [2, 60, 300, 5_400, 3_600, 86_400, 172_800, 604_800, 90_000];
-        let names = lengths.map(|seconds| length_name(Duration::from_secs(seconds)));
-        assert_eq!(names, ["2s", "1m", "5m", "1h30m", "1h", "24h", "2d", "7d", "1day1h"]);
-        assert_eq!(length_name(Duration::from_millis(2_500)), "2s500ms");
-        assert_eq!(rfc3339(Duration::MAX), "9999-12-31T23:59:59.000Z");
     }
 }

@@ -11,6 +11,7 @@ mod bin_series;
 mod drift_view;
 mod metrics_page;
 mod profile_view;
+mod report;
 pub mod server;
 mod split;
 mod views;
@@ -155,17 +156,25 @@ pub enum AdminError {
         /// The name that came.
         name: String,
     },
-    /// The model has no such version that is loaded.
-    #[error("version {version} of \"{name}\" is not loaded, or was not looked at yet")]
+    /// No such version of a model.
+    #[error("there is nothing to show of version {version} of \"{name}\"; there is of: {known}")]
     UnknownVersion {
         /// The model.
         name: String,
         /// The version that came.
-        version: u64,
+        version: String,
+        /// Those that there are.
+        known: String,
     },
     /// What was counted cannot be written down.
     #[error(transparent)]
     LiveProfile(#[from] LiveProfileError),
+    /// The query is not what the path takes.
+    #[error("{reason}")]
+    BadQuery {
+        /// What was expected and what came.
+        reason: String,
+    },
     /// No or a wrong token.
     #[error("this port needs the header \"authorization: Bearer <admin token>\"")]
     Unauthorized,
@@ -195,7 +204,7 @@ impl crate::error::Blamed for AdminError {
         match self {
             Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
             Self::WrongMethod { .. } => Fault::MethodNotAllowed,
-            Self::BadBody { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
+            Self::BadBody { .. } | Self::BadQuery { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
             Self::Unauthorized => Fault::Unauthorized,
             Self::Forbidden { .. } => Fault::Forbidden,
             Self::Split(error) => error.fault(),

@@ -15,14 +15,17 @@ pub(super) fn profile(name: &str, query: Option<&str>, live: &[LiveVersion]) -> 
     let versions: Vec<LiveVersion> =
         live.iter().filter(|version| version.model == name).filter(is_wanted).cloned().collect();
     if let (Some(version), true) = (wanted, versions.is_empty()) {
-        return Err(AdminError::UnknownVersion { name: name.to_owned(), version });
+        let known: Vec<String> =
+            live.iter().filter(|version| version.model == name).map(|version| version.version.to_string()).collect();
+        let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+        return Err(AdminError::UnknownVersion { name: name.to_owned(), version: version.to_string(), known });
     }
     LiveProfile::new(versions).and_then(|document| document.to_json()).map_err(AdminError::from)
 }
 
 fn version(query: &str) -> Result<u64, AdminError> {
     let number = query.strip_prefix("version=").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| AdminError::BadBody {
+    number.ok_or_else(|| AdminError::BadQuery {
         reason: format!(
             "the query \"{}\" is not known; expected none, or version=<number>",
             query.chars().take(QUOTED).collect::<String>()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
+//! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
@@ -18,6 +19,7 @@ pub mod draws;
 mod explain;
 mod merge;
 mod profile;
+mod report;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +46,8 @@ enum Command {
     Serve(ServeArgs),
     /// Write VERSION_DIR/profile.json, the reference that live traffic is compared with.
     Profile(ProfileArgs),
+    /// Fetch a model's drift report from a running gateway: one page with pictures, or JSON.
+    Report(ReportArgs),
     /// Say how something is decided.
     #[command(subcommand)]
     Explain(Explain),
@@ -173,6 +177,31 @@ struct MergeArgs {
 }
 
 #[derive(Debug, Args)]
+struct ReportArgs {
+    /// Admin address of the gateway. If it has a token, that is read from TIDEGATE_ADMIN_TOKEN or --token-file.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8002")]
+    url: String,
+    /// The model.
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Only this version [default: every loaded one].
+    #[arg(long, value_name = "N")]
+    version: Option<String>,
+    /// What it is written as.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "html")]
+    format: report::Format,
+    /// Show the names of categories, which are values of the training data; nothing else of it is ever shown.
+    #[arg(long)]
+    names: bool,
+    /// Where it is written [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// File that holds the gateway's admin token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct DemoArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
@@ -200,6 +229,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),

@@ -3,11 +3,13 @@
 //! Invariant: a reader sees the reports of one tick, never a mixture of two.
 
 use super::answers::AnswerReport;
+use super::history::History;
 use super::measure::Measure;
 use crate::detect::alarm::Finding;
 use crate::detect::{Distances, LatencyJudgement, Outcome, Verdict};
-use crate::observe::Side;
 use crate::observe::live::LiveVersion;
+use crate::observe::{Side, WindowCounts};
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -46,6 +48,10 @@ pub struct VersionReport {
     pub blocks: Vec<Arc<BlockReport>>,
     /// Every input and output column.
     pub columns: Vec<ColumnReport>,
+    /// The counters of the primary window; see [`ColumnReport::counters`].
+    pub primary: Arc<WindowCounts>,
+    /// How far every column was from its reference over the last day, in their order.
+    pub history: Arc<History>,
     /// Latency over its own window.
     pub latency: LatencyJudgement,
     /// Rates of slow, failed and refused requests over the same window.
@@ -102,6 +108,12 @@ pub struct ColumnReport {
     pub side: Side,
     /// Values in the primary window.
     pub samples: u64,
+    /// Where its counters are in [`VersionReport::primary`].
+    pub counters: Range<usize>,
+    /// Where its sums are.
+    pub sums: Range<usize>,
+    /// The same counters by coarse group of the reference; without one a single group of all values.
+    pub groups: Vec<u64>,
     /// The distances over it, when there are enough data and a reference.
     pub distances: Option<Distances>,
     /// PSI minus what is expected of it without drift; against the season where there is one.

@@ -52,7 +52,7 @@ impl ColumnWatch {
         let plan = seen.windows.plan();
         let (counters, groups) = (plan.column(index), plan.column_groups(index));
         let rule = rule(settings);
-        let live = live(&seen.primary.counts[counters], &seen.primary.sums[plan.column_sums(index)]);
+        let live = live(&seen.primary.counts[counters.clone()], &seen.primary.sums[plan.column_sums(index)]);
         let judged = judge_column(column.reference.as_ref(), &live, &rule);
         let expected = column.reference.as_ref().map(reference_groups);
         let expected = expected.as_deref();
@@ -77,6 +77,9 @@ impl ColumnWatch {
             name: column.name.clone(),
             side: column.side,
             samples: judged.samples,
+            counters,
+            sums: plan.column_sums(index),
+            groups: plan.group_column(index, &seen.primary.counts),
             distances: judged.distances,
             excess,
             season,

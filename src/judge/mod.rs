@@ -15,6 +15,7 @@ mod answers;
 mod board;
 mod column;
 mod evidence;
+mod history;
 mod learning;
 mod live;
 mod measure;
@@ -26,6 +27,7 @@ mod version;
 
 pub use answers::{AnswerReport, RateReport};
 pub use board::{BlockReport, Board, ColumnReport, ReferenceReport, VersionReport, WindowInfo};
+pub use history::{History, POINTS};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};
 
@@ -227,6 +229,8 @@ fn report(
         windows: look.windows,
         blocks: look.blocks,
         columns: look.columns,
+        primary: look.primary,
+        history: look.history,
         latency: look.answers.latency,
         answers: look.answers,
         settings: Arc::clone(&entry.settings),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! format (1 byte), then sections: number, length, bytes
-//!   1 windows over columns · 2 answers · 3 alarms of the columns · 4 what they have counted
+//!   1 windows over columns · 2 answers · 3 alarms of the columns · 4 what they have counted · 5 drift over time
 //! ```
 //! A section that is not known is passed over, so that a release can read what a later one wrote of the same format.
 //!
@@ -23,6 +23,7 @@ const WINDOWS: u64 = 1;
 const ANSWERS: u64 = 2;
 const ALARMS: u64 = 3;
 const EVIDENCE: u64 = 4;
+const HISTORY: u64 = 5;
 
 impl VersionWatch {
     /// Everything that is to outlive the process.
@@ -38,6 +39,8 @@ impl VersionWatch {
         writer.section(|writer| self.columns.iter().for_each(|column| column.alarm.encode(writer)));
         writer.number(EVIDENCE);
         writer.section(|writer| self.evidence.encode(writer));
+        writer.number(HISTORY);
+        writer.section(|writer| self.history.encode(writer));
         writer.finish()
     }
 
@@ -60,6 +63,7 @@ impl VersionWatch {
                     self.columns.iter_mut().try_for_each(|column| column.alarm.restore(&mut section))?;
                 }
                 EVIDENCE => self.evidence.restore(&mut section)?,
+                HISTORY => self.history.restore(&mut section, at)?,
                 _ => {}
             }
         }

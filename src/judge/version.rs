@@ -11,11 +11,14 @@ use super::answers::{AnswerReport, AnswerWatch};
 use super::board::{BlockReport, ColumnReport, WindowInfo};
 use super::column::{ColumnWatch, Seen, has_rows, profile_season};
 use super::evidence::EvidenceWatch;
+use super::history::History;
 use super::measure::{measure, reference_groups};
 use crate::config::{DriftPreset, DriftSettings, ModelSettings};
 use crate::detect::alarm::{AlarmPlan, AlarmSettings};
 use crate::detect::{FeatureVerdict, Verdict, judge_version, judge_version_by_share};
-use crate::observe::{BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowSettings, Windows, hour_of_week};
+use crate::observe::{
+    BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowCounts, WindowSettings, Windows, hour_of_week,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ pub struct VersionWatch {
     pub(super) windows: Windows,
     pub(super) columns: Vec<ColumnWatch>,
     pub(super) answers: AnswerWatch,
+    pub(super) history: History,
     /// What alarms have counted.
     pub(super) evidence: EvidenceWatch,
     /// How the budget of false pages is divided.
@@ -53,6 +57,10 @@ pub struct Look {
     pub blocks: Vec<Arc<BlockReport>>,
     /// Every column.
     pub columns: Vec<ColumnReport>,
+    /// The counters of the primary window.
+    pub primary: Arc<WindowCounts>,
+    /// How far every column was from its reference over the last day.
+    pub history: Arc<History>,
     /// How it answers.
     pub answers: AnswerReport,
 }
@@ -67,6 +75,7 @@ impl VersionWatch {
             windows,
             columns: columns.iter().map(|column| ColumnWatch { alarm: ColumnAlarm::new(&plan, column) }).collect(),
             answers: AnswerWatch::new(settings, &plan),
+            history: History::new(columns.len()),
             evidence: EvidenceWatch::default(),
             plan,
             hour: None,
@@ -121,6 +130,8 @@ impl VersionWatch {
             .zip(columns.iter().enumerate())
             .map(|(watch, column)| watch.look(column, &seen, &settings.drift, evidence.of(column.1)))
             .collect();
+        let enough = |column: &ColumnReport| column.excess.filter(|_| column.samples >= settings.drift.min_samples);
+        self.history.note(at, reports.iter().map(enough));
         Look {
             window: seen.primary.length,
             resolution: seen.primary.resolution,
@@ -129,6 +140,8 @@ impl VersionWatch {
             windows: window_infos(&self.windows),
             blocks: self.blocks.clone(),
             columns: reports,
+            primary: Arc::new(seen.primary),
+            history: Arc::new(self.history.clone()),
             answers: self.answers.look(at, totals, settings),
         }
     }
@@ -158,6 +171,7 @@ impl VersionWatch {
         size_of::<Self>() - size_of::<Windows>()
             + self.windows.resident_bytes()
             + self.columns.capacity() * size_of::<ColumnWatch>()
+            + self.history.resident_bytes()
             + self.columns.iter().map(|column| column.alarm.resident_bytes()).sum::<usize>()
             + self.evidence.resident_bytes()
     }

@@ -19,6 +19,7 @@ mod merge;
 mod metrics;
 mod profiles;
 mod reference_values;
+mod report;
 mod retrain;
 mod split;
 mod state;

@@ -1,0 +1,256 @@
+//! The page: one file without a script, which fetches nothing and may fetch nothing.
+//!
+//! A column is one line of pictures, which unfolds into its numbers. 100 features with everything must stay below 200 kB,
+//! so tags that HTML lets one leave out are left out, and classes are a letter; `style.css` says which is which.
+//!
+//! Invariant: every text that is not of this file goes through [`Safe`].
+
+use super::parts::{Alarm, Answers, ColumnPart, Rate, Report, VersionPart};
+use super::pictures::{distribution, frame, over_time, shares};
+use super::text::{count, number, percent, span, took, when};
+use crate::detect::{LatencyVerdict, Verdict};
+use crate::judge::POINTS;
+use crate::profile::Source;
+use std::fmt::{self, Display, Write};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Columns that are unfolded at first: those that drift, up to so many.
+const UNFOLDED: usize = 2;
+
+/// Nothing may be fetched or run, wherever the file lies.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+/// Text that cannot be taken for markup, nor in an attribute with double quotes for its end.
+struct Safe<'a>(&'a str);
+
+impl Display for Safe<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => formatter.write_str("&amp;")?,
+                '<' => formatter.write_str("&lt;")?,
+                '>' => formatter.write_str("&gt;")?,
+                '"' => formatter.write_str("&quot;")?,
+                '\'' => formatter.write_str("&#39;")?,
+                // Controls that turn or hide the text after them.
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => formatter.write_char('\u{fffd}')?,
+                _ if character.is_control() => formatter.write_char('\u{fffd}')?,
+                _ => formatter.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The page of a report.
+pub(super) fn page(report: &Report) -> String {
+    let mut page = String::with_capacity(200_000);
+    let model = Safe(&report.model);
+    let _ = write!(
+        page,
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <meta name=color-scheme content=\"light dark\"><meta http-equiv=Content-Security-Policy content=\"{POLICY}\">\
+         <title>{model} · drift report</title><style>{STYLE}</style><header><h1><bdi>{model}</bdi></h1><p>Drift report \
+         of {}, made by tidegate {}.</header><main>",
+        Safe(&when(&report.generated_at)),
+        env!("CARGO_PKG_VERSION"),
+    );
+    if report.versions.is_empty() {
+        page.push_str("<p>No version of this model has been looked at yet.");
+    }
+    report.versions.iter().for_each(|version| write_version(&mut page, version));
+    page.push_str("</main><footer>");
+    page.push_str(FOOTER);
+    page.push_str("</footer></html>\n");
+    page
+}
+
+/// How to read the page, and what it leaves out.
+const FOOTER: &str = "<h2>How to read this</h2><p>Grey areas are the reference, coloured bars the traffic of the window, \
+    over the same groups: of numbers, tenths of the reference's rows from the lowest to the highest, and a single number \
+    with much mass alone. <b>PSI beyond chance</b> is the population stability index minus what is expected of it without \
+    drift; below 0.1 a change is usually taken for small, from 0.25 for large. Intervals are of 95 % and hold for the \
+    populations behind both samples. Drift over time is on a logarithmic scale, a point being the largest value of its \
+    time.<p>This file holds no values of the training data: no edges, no lowest, highest or mean values, and names of \
+    categories only if they were asked for.";
+
+fn write_version(page: &mut String, version: &VersionPart) {
+    let (name, arm) = (Safe(&version.version), Safe(&version.arm));
+    let arm = if version.arm == "none" {
+        "no share of the traffic".to_owned()
+    } else {
+        format!("{arm}, {} %", version.weight)
+    };
+    let _ = write!(
+        page,
+        "<section><h2>Version {name} <small>{arm}</small> {}</h2><p class=s>{}<dl>",
+        verdict(version.verdict),
+        Safe(&version.summary),
+    );
+    write_facts(page, version);
+    write_answers(page, &version.answers);
+    page.push_str("</dl>");
+    let answers = &version.answers;
+    let rates = [&answers.slow, &answers.failed, &answers.refused];
+    rates.into_iter().filter_map(|rate| rate.alarm.as_ref()).for_each(|alarm| write_alarm(page, alarm));
+    // The version's number is digits, and letters before it make it a name.
+    let name = format!("t{}", version.version.chars().filter(char::is_ascii_digit).collect::<String>());
+    page.push_str(&frame(&name, &span(POINTS as f64 * version.drift.step_seconds)));
+    page.push_str(
+        "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live</span><span>PSI beyond chance over \
+         time</span></div>",
+    );
+    for (index, column) in version.columns.iter().enumerate() {
+        write_column(page, column, index < UNFOLDED && column.verdict == Verdict::Drift, &name);
+    }
+    page.push_str("</section>");
+}
+
+fn write_facts(page: &mut String, version: &VersionPart) {
+    if let Some(window) = version.windows.first() {
+        let _ = write!(
+            page,
+            "<div><dt>Window<dd>{}<small>{} rows; covers up to {} more</small></div>",
+            Safe(&window.name),
+            count(version.samples),
+            span(window.resolution_seconds.unwrap_or(0.0)),
+        );
+    }
+    let Some(reference) = &version.reference else {
+        page.push_str("<div><dt>Reference<dd>none<small>nothing to compare with</small></div>");
+        return;
+    };
+    let source = match (reference.learned_from_traffic, reference.source) {
+        (true, _) => "learned from traffic",
+        (false, Source::Csv) => "from CSV",
+        (false, Source::Parquet) => "from Parquet",
+        (false, Source::Live) => "from live traffic",
+    };
+    let created = reference.created.as_deref().map(|created| format!(", {}", Safe(&when(created)))).unwrap_or_default();
+    let rows = count(reference.rows);
+    let _ = write!(page, "<div><dt>Reference<dd>{rows} rows<small>{source}{created}</small></div>");
+}
+
+fn write_answers(page: &mut String, answers: &Answers) {
+    let time = |seconds: Option<f64>| seconds.map_or_else(|| "–".to_owned(), took);
+    let limit = took(answers.p99_limit_seconds);
+    let judged = match answers.verdict {
+        LatencyVerdict::Ok => format!("within {limit}"),
+        LatencyVerdict::Slow => format!("above {limit}"),
+        LatencyVerdict::NotEnoughData => format!("limit {limit}; too few requests to judge"),
+    };
+    let _ = write!(
+        page,
+        "<div><dt>99th percentile<dd>{}<small>{judged}; median {}; {} requests in {}</small></div>",
+        time(answers.p99_seconds),
+        time(answers.p50_seconds),
+        count(answers.requests),
+        span(answers.window_seconds),
+    );
+    let share = |rate: &Rate| if rate.trials == 0 { 0.0 } else { rate.events as f64 / rate.trials as f64 };
+    let allowed = |rate: &Rate| percent(rate.allowed);
+    let [shape, datatype, other] = answers.unfit.map(count);
+    let _ = write!(
+        page,
+        "<div><dt>Failures<dd>{} %<small>5xx, {} % are allowed; slow requests {} % of {} %</small></div>\
+         <div><dt>Refusals<dd>{} %<small>4xx; since it was loaded {shape} of a wrong shape, {datatype} of a wrong type, \
+         {other} malformed</small></div>",
+        percent(share(&answers.failed)),
+        allowed(&answers.failed),
+        percent(share(&answers.slow)),
+        allowed(&answers.slow),
+        percent(share(&answers.refused)),
+    );
+}
+
+fn write_alarm(page: &mut String, alarm: &Alarm) {
+    let _ = write!(page, "<p class=a>{}", Safe(&alarm.text));
+}
+
+fn write_column(page: &mut String, column: &ColumnPart, unfolded: bool, frame: &str) {
+    let class = if column.verdict == Verdict::Drift { " class=d" } else { "" };
+    let kind = column.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    let critical = if column.critical { ", critical" } else { "" };
+    let excess = column.psi_excess.map(|excess| format!(" PSI {}", number(excess.max(0.0)))).unwrap_or_default();
+    let _ = write!(
+        page,
+        "<details{class}{}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}</small>{}{excess}</div>",
+        if unfolded { " open" } else { "" },
+        Safe(&column.name),
+        Safe(&column.side),
+        verdict(column.verdict),
+    );
+    page.push_str(&distribution(column));
+    page.push_str(&over_time(column, frame));
+    page.push_str("</summary>");
+    column.alarm.iter().for_each(|alarm| write_alarm(page, alarm));
+    page.push_str("<div class=n>");
+    write_groups(page, column);
+    write_distances(page, column);
+    write_windows(page, column);
+    page.push_str("</div></details>");
+}
+
+fn write_groups(page: &mut String, column: &ColumnPart) {
+    if column.groups.is_empty() {
+        return;
+    }
+    page.push_str("<table><tr><th>Group<th>Reference %<th>Live %");
+    for (group, (reference, live)) in column.groups.iter().zip(shares(&column.groups)) {
+        let _ = write!(page, "<tr><td>{}<td>{}<td>{}", Safe(&group.label), percent(reference), percent(live));
+    }
+    // Missing, infinite and unseen values are groups already.
+    for defect in column.defects.iter().filter(|defect| defect.kind.ends_with("_range") && defect.live > 0) {
+        let name = if defect.kind == "below_range" { "below all" } else { "above all" };
+        let _ = write!(page, "<tr><td>{name}<td>0<td>{}", percent(defect.live_share));
+    }
+    page.push_str("</table>");
+}
+
+fn write_distances(page: &mut String, column: &ColumnPart) {
+    if column.distances.is_empty() {
+        return;
+    }
+    page.push_str("<table><tr><th>Distance<th><th>95 % interval");
+    for distance in &column.distances {
+        let name = match distance.name.as_str() {
+            "psi" => "PSI",
+            "js" => "JS",
+            "ks" => "KS",
+            "wasserstein" => "W1 / σ",
+            _ => "TV",
+        };
+        let _ = write!(page, "<tr><td>{name}<td>{}", number(distance.value));
+        if let (Some(low), Some(high)) = (distance.low, distance.high) {
+            let _ = write!(page, "<td>{}–{}", number(low), number(high));
+        }
+    }
+    page.push_str("</table>");
+}
+
+fn write_windows(page: &mut String, column: &ColumnPart) {
+    page.push_str("<table><tr><th>Window<th>Values<th>PSI<th>JS");
+    for measured in &column.windows {
+        let name = match measured.window.as_str() {
+            "since_deploy" => "since deploy",
+            "decayed" => "fading",
+            "season" => "this hour of the week",
+            name => name,
+        };
+        let _ = write!(page, "<tr><td>{}<td>{}", Safe(name), count(measured.samples));
+        if let Some(found) = &measured.distances {
+            let _ = write!(page, "<td>{}<td>{}", number(found.psi), number(found.js));
+        }
+    }
+    page.push_str("</table>");
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "<em class=o>ok</em>",
+        Verdict::Drift => "<em class=x>drift</em>",
+        Verdict::NotEnoughData => "<em>not enough data</em>",
+        Verdict::NoReference => "<em>no reference</em>",
+    }
+}
