@@ -6,6 +6,7 @@
 //!
 //! Invariant: the ranges of all columns are disjoint and cover the flat arrays.
 
+use super::segments::SegmentPlan;
 use crate::profile::{Column, Profile, Statistic};
 use crate::sketch::KEY_GROUPS;
 use crate::sketch::log_linear::floats;
@@ -92,6 +93,8 @@ pub(super) struct RecordPlan {
     pub(super) slots: usize,
     pub(super) sums: usize,
     pub(super) cells: usize,
+    /// How rows are divided, if they are.
+    pub(super) segments: Option<SegmentPlan>,
 }
 
 /// The statistics that a wide row is reduced to, in column order.

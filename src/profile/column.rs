@@ -245,7 +245,8 @@ impl Column {
     }
 
     /// Whether a bin is one number wide, in FP32 or in FP64.
-    fn is_atom(&self, bin: usize) -> bool {
+    #[must_use]
+    pub fn is_atom(&self, bin: usize) -> bool {
         let (Some(&lower), Some(&upper)) = (self.edges.get(bin), self.edges.get(bin + 1)) else { return false };
         let single = lower as f32;
         let is_single = f64::from(single).total_cmp(&lower).is_eq();

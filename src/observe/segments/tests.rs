@@ -1,0 +1,1 @@
+//! What a recorder counts by segment.
