@@ -8,7 +8,7 @@
 //! | `GET /api/v1/models`, `/api/v1/models/{m}` | models, versions, splits |
 //! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
-//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version |
+//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version; `?segment=…` leaves out the other segments |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
@@ -55,7 +55,8 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             if !desk.gate.catalog.snapshot().models.contains_key(*name) {
                 return Err(unknown_model(name));
             }
-            Ok(respond::value(&drift_view::drift(name, &desk.board.latest())))
+            let segment = drift_view::segment_of_query(request.uri().query());
+            Ok(respond::value(&drift_view::drift(name, &desk.board.latest(), segment.as_deref())))
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
         ["api", "v1", "alerts"] => {

@@ -8,12 +8,14 @@
 use super::Desk;
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
+use crate::detect::Verdict;
 use crate::judge::VersionReport;
-use crate::observe::{Phase, Side, Totals};
+use crate::observe::{Phase, RefusalKind, Totals};
 use crate::serve::acceptor::OpenConnections;
 use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
 use crate::telemetry::{Telemetry, names};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 /// The identity under which counts are exported that belong to no loaded version.
@@ -39,6 +41,7 @@ pub(super) fn render(desk: &Desk) -> String {
     }
     for report in desk.board.latest().iter() {
         drift_series(telemetry, report);
+        segment_series(telemetry, report);
     }
     alert_series(desk);
     let mut page = telemetry.render();
@@ -87,17 +90,20 @@ fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     }
 }
 
+/// Values by feature or output and kind of defect, where there are any, and refused requests by kind, always.
 fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
-    for column in model.recorder.columns().iter().filter(|column| column.side == Side::Input) {
+    // An output may have the name of a feature; a series has one total.
+    let mut defects: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for column in model.recorder.columns() {
         for (kind, total) in column.defects(&totals.slots).into_iter().filter(|(_, total)| *total > 0) {
-            let labels = [
-                ("model", model.name.as_str()),
-                ("version", &model.version_text),
-                ("feature", &column.name),
-                ("kind", kind),
-            ];
-            telemetry.counter_total(&names::DATA_QUALITY, &labels, model.identity, total);
+            *defects.entry((&column.name, kind)).or_default() += total;
         }
+    }
+    let refusals = RefusalKind::ALL.iter().zip(totals.refusals).map(|(kind, total)| (("", kind.name()), total));
+    for ((feature, kind), total) in defects.into_iter().chain(refusals) {
+        let labels =
+            [("model", model.name.as_str()), ("version", &model.version_text), ("feature", feature), ("kind", kind)];
+        telemetry.counter_total(&names::DATA_QUALITY, &labels, model.identity, total);
     }
 }
 
@@ -113,6 +119,37 @@ fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
         }
         if let Some(wasserstein) = distances.wasserstein {
             telemetry.gauge(&names::DRIFT_WASSERSTEIN, &labels, wasserstein);
+        }
+    }
+}
+
+/// Of each segment the largest PSI, and that of the features that are exported in detail: at most 65 series for each of
+/// 65 segments. The worst features by name were considered and left: they change, and a series that has ended would show
+/// its last value for minutes.
+fn segment_series(telemetry: &Telemetry, report: &VersionReport) {
+    let version = report.version.to_string();
+    let exported = &report.settings.drift.bins_exported;
+    for segment in &report.segments {
+        let set = |feature: &str, psi: f64| {
+            let labels = [
+                ("model", report.model.as_str()),
+                ("version", &version),
+                ("feature", feature),
+                ("segment", &segment.value),
+            ];
+            telemetry.gauge(&names::SEGMENT_DRIFT_PSI, &labels, psi);
+        };
+        let judged = segment.columns.iter().filter(|column| matches!(column.verdict, Verdict::Ok | Verdict::Drift));
+        let mut largest: Option<f64> = None;
+        for column in judged {
+            let Some(distances) = column.measure.distances else { continue };
+            largest = Some(largest.map_or(distances.psi, |largest| largest.max(distances.psi)));
+            if let Some(shown) = report.columns.get(column.column).filter(|shown| exported.contains(&shown.name)) {
+                set(&shown.name, distances.psi);
+            }
+        }
+        if let Some(largest) = largest {
+            set("", largest);
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::alarm::{ColumnAlarm, Measured};
 use super::board::ColumnReport;
 use super::measure::{Measure, measure, measure_weights, reference_groups};
+use super::quality::quality;
 use crate::config::{DriftPreset, DriftSettings};
 use crate::detect::{Distances, Rule, judge_column};
 use crate::observe::{RecordedColumn, WindowCounts, Windows};
@@ -72,6 +73,7 @@ impl ColumnWatch {
             verdict: self.alarm.look(seen.at, &measured, settings),
             finding: self.alarm.finding(),
             critical: column.critical || settings.critical.contains(&column.name),
+            quality: quality(column, live.counts),
         }
     }
 }

@@ -16,13 +16,17 @@ mod board;
 mod column;
 mod latch;
 mod measure;
+mod quality;
+mod segments;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod version;
 
 pub use answers::{AnswerReport, RateReport};
-pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
+pub use board::{
+    BlockReport, Board, ColumnQuality, ColumnReport, SegmentColumn, SegmentReport, VersionReport, WindowInfo,
+};
 pub use latch::{Finding, Latch};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};
@@ -181,6 +185,7 @@ fn report(entry: &Entry, model: &Model, look: Look) -> VersionReport {
         windows: look.windows,
         blocks: look.blocks,
         columns: look.columns,
+        segments: look.segments,
         latency: look.answers.latency,
         answers: look.answers,
         settings: Arc::clone(&entry.settings),

@@ -7,9 +7,10 @@
 //! the same version on the same profile left off.
 
 use super::answers::{AnswerReport, AnswerWatch};
-use super::board::{BlockReport, ColumnReport, WindowInfo};
+use super::board::{BlockReport, ColumnReport, SegmentReport, WindowInfo};
 use super::column::{ColumnWatch, Seen};
 use super::measure::{measure, reference_groups};
+use super::segments::SegmentWatch;
 use crate::config::{DriftSettings, ModelSettings};
 use crate::detect::{FeatureVerdict, Verdict, judge_version};
 use crate::observe::{BlockCounts, ReadingPlan, RecordedColumn, Side, Totals, WindowSettings, Windows};
@@ -23,6 +24,8 @@ pub struct VersionWatch {
     pub(super) windows: Windows,
     pub(super) columns: Vec<ColumnWatch>,
     pub(super) answers: AnswerWatch,
+    /// The primary window by segment.
+    segments: SegmentWatch,
     /// The last complete blocks, which are measured once.
     blocks: Vec<Arc<BlockReport>>,
 }
@@ -44,6 +47,8 @@ pub struct Look {
     pub blocks: Vec<Arc<BlockReport>>,
     /// Every column.
     pub columns: Vec<ColumnReport>,
+    /// Every segment.
+    pub segments: Vec<SegmentReport>,
     /// How it answers.
     pub answers: AnswerReport,
 }
@@ -57,6 +62,7 @@ impl VersionWatch {
             windows,
             columns: vec![ColumnWatch::default(); columns.len()],
             answers: AnswerWatch::new(settings),
+            segments: SegmentWatch::default(),
             blocks: Vec::new(),
             settings: Arc::clone(settings),
         }
@@ -104,6 +110,7 @@ impl VersionWatch {
             windows: window_infos(&self.windows),
             blocks: self.blocks.clone(),
             columns: reports,
+            segments: self.segments.look(at, columns, &totals.segments, &settings.drift),
             answers: self.answers.look(at, &totals.answers, settings),
         }
     }
@@ -114,6 +121,7 @@ impl VersionWatch {
         size_of::<Self>() - size_of::<Windows>()
             + self.windows.resident_bytes()
             + self.columns.capacity() * size_of::<ColumnWatch>()
+            + self.segments.resident_bytes()
     }
 
     /// Whether hours of the week were asked for but would take more memory than they may.

@@ -35,7 +35,7 @@ mod windows_codec;
 mod windows_tests;
 
 pub use answers::{ARMS, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
-pub use columns::{RecordedColumn, STATISTICS, Side};
+pub use columns::{DEFECTS, RecordedColumn, STATISTICS, Side};
 pub use evidence::Evidence;
 pub use reading::ReadingPlan;
 pub use recorder::{Recorder, Totals};

@@ -106,9 +106,10 @@ impl Recorder {
             shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
         }
         shard.key_group.store(group.unwrap_or(NO_KEY), Ordering::Relaxed);
-        let segments = self.plan.segments.as_ref().zip(shard.segments.as_ref()).map(|(plan, counters)| {
-            plan.rows(counters.slice(0..plan.counters()), header, (&self.plan.inputs, inputs))
-        });
+        let segments =
+            self.plan.segments.as_ref().zip(shard.segments.as_ref()).map(|(plan, counters)| {
+                plan.rows(counters.slice(0..plan.counters()), header, (&self.plan.inputs, inputs))
+            });
         for (plan, tensor) in tensors().chain(self.plan.outputs.iter().zip(outputs)) {
             shard.record_tensor(plan, tensor, draw, segments.as_ref());
         }

@@ -59,6 +59,19 @@ impl Reference {
         }
     }
 
+    /// The coarse group of an alarm cell.
+    #[must_use]
+    pub fn group_of_cell(&self, cell: usize) -> usize {
+        let group_of = |slot: usize| self.groups.get(slot).map_or(0, |&group| usize::from(group));
+        match &self.ordered {
+            Some(ordered) if cell == self.group_count => group_of(ordered.start),
+            Some(ordered) if cell > self.group_count => group_of(ordered.end.saturating_sub(1)),
+            _ if cell < self.group_count => cell,
+            // Without an order no slot has these cells.
+            _ => 0,
+        }
+    }
+
     /// The alarm cells of all slots, in slot order.
     pub fn cell_of_each_slot(&self) -> impl Iterator<Item = u16> {
         (0..self.groups.len()).map(|slot| self.cell_of_slot(slot) as u16)

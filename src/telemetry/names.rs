@@ -79,10 +79,15 @@ pub const DRIFT_WASSERSTEIN: Metric = gauge(
     "tidegate_drift_wasserstein",
     "First Wasserstein distance in standard deviations of the reference, over the window.",
 );
-/// Values that are not ordinary, by kind.
+/// PSI over the window, by segment.
+pub const SEGMENT_DRIFT_PSI: Metric = gauge(
+    "tidegate_segment_drift_psi",
+    "Population stability index of a segment against the reference of all rows, over the window: of the features named in drift.bins_exported, and under an empty feature the largest of all columns with enough samples.",
+);
+/// Values that are not ordinary and requests that do not fit, by kind.
 pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
-    "Feature values by kind of defect: missing, infinite, below_range, above_range, unseen_category.",
+    "Values by kind of defect: missing, infinite, below_range, above_range, unseen_category; under an empty feature requests refused because they do not fit the model: wrong_shape, wrong_type, malformed.",
 );
 /// State of alerts.
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
@@ -111,6 +116,7 @@ pub const ALL: &[Metric] = &[
     DRIFT_JS,
     DRIFT_KS,
     DRIFT_WASSERSTEIN,
+    SEGMENT_DRIFT_PSI,
     DATA_QUALITY,
     ALERT_STATE,
     DROPPED,

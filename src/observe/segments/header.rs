@@ -31,8 +31,7 @@ pub(super) struct HeaderValues {
 
 /// The header of this name.
 pub(super) fn checked(name: &str) -> Result<HeaderName, SegmentError> {
-    let header: HeaderName =
-        name.parse().map_err(|_invalid| SegmentError::HeaderName { name: name.to_owned() })?;
+    let header: HeaderName = name.parse().map_err(|_invalid| SegmentError::HeaderName { name: name.to_owned() })?;
     if SECRETS.contains(&header) {
         return Err(SegmentError::SecretHeader { name: name.to_owned() });
     }

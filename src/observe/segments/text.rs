@@ -41,7 +41,10 @@ mod tests {
 
     #[test]
     fn nobody_can_pass_for_the_others() {
-        assert_eq!((shown(b"other"), shown(b"%6Fther"), shown(b"others")), ("%6Fther".into(), "%256Fther".into(), "others".into()));
+        assert_eq!(
+            (shown(b"other"), shown(b"%6Fther"), shown(b"others")),
+            ("%6Fther".into(), "%256Fther".into(), "others".into())
+        );
     }
 
     proptest! {
