@@ -128,3 +128,103 @@ fn verdict(measure: &Measure, drift: &DriftSettings) -> Verdict {
         Some(_) => Verdict::Ok,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Side;
+    use crate::sketch::Reference;
+    use std::time::Duration;
+
+    const GROUPS: usize = 4;
+    const CELLS: usize = GROUPS + 2;
+    const ROWS: usize = 2 * CELLS;
+
+    /// Two columns of four equally likely groups, the first of which divides rows, and one without a reference.
+    fn columns() -> Vec<RecordedColumn> {
+        let reference = Reference {
+            counts: vec![1_000; GROUPS],
+            groups: (0..GROUPS as u8).collect(),
+            group_count: GROUPS,
+            ordered: Some(0..GROUPS),
+            ..Reference::default()
+        };
+        let column = |index: usize, reference: Option<Reference>| RecordedColumn {
+            name: format!("column {index}"),
+            side: Side::Input,
+            slots: index * GROUPS..(index + 1) * GROUPS,
+            sums: 0..0,
+            cells: if reference.is_some() { index * CELLS..(index + 1) * CELLS } else { ROWS..ROWS },
+            reference,
+            order: None,
+            critical: false,
+        };
+        vec![column(0, Some(reference.clone())), column(1, Some(reference)), column(2, None)]
+    }
+
+    fn totals(values: &[&str]) -> SegmentTotals {
+        let stride = ROWS + 1;
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+        SegmentTotals { values, counts: vec![0; 4 * stride], stride, column: Some(0) }
+    }
+
+    /// Counts rows of a segment by the group, of the second column, that they are in.
+    fn count(totals: &mut SegmentTotals, segment: usize, groups: [u64; GROUPS]) {
+        let counts = &mut totals.counts[segment * (ROWS + 1)..];
+        // The outermost values are beyond the edges.
+        let cells = [GROUPS, 1, 2, GROUPS + 1];
+        cells.iter().zip(groups).for_each(|(cell, rows)| counts[CELLS + cell] += rows);
+        counts[ROWS] += groups.iter().sum::<u64>();
+    }
+
+    fn verdicts(reports: &[SegmentReport]) -> Vec<(&str, u64, Verdict)> {
+        reports.iter().map(|report| (report.value.as_str(), report.samples, report.columns[0].verdict)).collect()
+    }
+
+    #[test]
+    fn without_segments_nothing_is_kept() {
+        let mut watch = SegmentWatch::default();
+        let reports = watch.look(Duration::ZERO, &columns(), &SegmentTotals::default(), &DriftSettings::default());
+        assert_eq!((reports, watch.resident_bytes()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn only_the_segment_that_shifted_drifts() {
+        let (mut watch, mut totals) = (SegmentWatch::default(), totals(&["a", "b"]));
+        count(&mut totals, 0, [100, 100, 100, 100]);
+        count(&mut totals, 1, [10, 10, 10, 370]);
+        count(&mut totals, 3, [50, 50, 50, 49]);
+        let reports = watch.look(Duration::from_secs(1), &columns(), &totals, &DriftSettings::default());
+        let expected = [("a", 400, Verdict::Ok), ("b", 400, Verdict::Drift), (OTHER, 199, Verdict::NotEnoughData)];
+        assert_eq!(verdicts(&reports), expected);
+        assert!(reports.iter().all(|report| report.columns.len() == 1 && report.columns[0].column == 1));
+        let distances = reports[1].columns[0].measure.distances.unwrap();
+        // (0.925 − 0.25) ln 3.7 + 3 (0.025 − 0.25) ln 0.1
+        assert!((distances.psi - 2.437_364).abs() < 1e-5 && (distances.tv - 0.675).abs() < 1e-12, "{distances:?}");
+        assert!(reports[2].columns[0].measure.distances.is_some(), "distances are shown before there is a verdict");
+    }
+
+    #[test]
+    fn a_segment_forgets_what_is_older_than_the_window_and_later_values_join() {
+        let (mut watch, mut totals) = (SegmentWatch::default(), totals(&["a"]));
+        let (columns, mut drift) = (columns(), DriftSettings::default());
+        let mut look = |second, totals: &SegmentTotals, drift: &DriftSettings| {
+            watch.look(Duration::from_secs(second), &columns, totals, drift)
+        };
+        count(&mut totals, 0, [400, 0, 0, 0]);
+        assert_eq!(
+            verdicts(&look(1, &totals, &drift)),
+            [("a", 400, Verdict::Drift), (OTHER, 0, Verdict::NotEnoughData)]
+        );
+        totals.values.push("b".into());
+        count(&mut totals, 1, [75; GROUPS]);
+        let reports = look(1_000, &totals, &drift);
+        let expected = [("a", 0, Verdict::NotEnoughData), ("b", 300, Verdict::Ok), (OTHER, 0, Verdict::NotEnoughData)];
+        assert_eq!(verdicts(&reports), expected);
+        drift.window = Duration::from_secs(60);
+        count(&mut totals, 1, [1; GROUPS]);
+        assert_eq!(look(1_001, &totals, &drift)[1].samples, 0, "another window starts from what was counted");
+        count(&mut totals, 1, [1; GROUPS]);
+        assert_eq!(look(1_002, &totals, &drift)[1].samples, 4);
+    }
+}

@@ -86,3 +86,25 @@ pub struct Live<'a> {
     /// Fixed-point sums of the values below the edges, in the first bin, in the last bin and above.
     pub sums: [i64; SUMS],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_slots_cell_is_the_slots_own() {
+        let ordered = Reference {
+            groups: vec![0, 0, 1, 2, 2, 3, 3],
+            group_count: 4,
+            ordered: Some(0..5),
+            ..Reference::default()
+        };
+        let unordered = Reference { ordered: None, ..ordered.clone() };
+        for reference in [ordered, unordered] {
+            for (slot, &group) in reference.groups.iter().enumerate() {
+                assert_eq!(reference.group_of_cell(reference.cell_of_slot(slot)), usize::from(group), "{slot}");
+            }
+            assert!((0..reference.cells()).all(|cell| reference.group_of_cell(cell) < reference.group_count));
+        }
+    }
+}
