@@ -54,7 +54,8 @@ const NO_CELL: u32 = u32::MAX;
 pub struct Origin<'a> {
     /// What it is worth to an alarm.
     pub evidence: Evidence,
-    /// The value of the [header that segments are by](super::Recorder::segment_header), if the request has it.
+    /// The value of the [header that segments are by](super::Recorder::segment_header), if the request has it; the first
+    /// of several.
     pub header: Option<&'a [u8]>,
 }
 
