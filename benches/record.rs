@@ -5,7 +5,7 @@
 //! recording does is in it, the row of evidence too. Rows are drawn from the distributions that the references were
 //! drawn from, and requests change from one iteration to the next: the same rows again and again would let the branch
 //! predictor learn them. `normal` features are the easiest to search; `mixed` ones are what tables hold: skewed amounts,
-//! heavy tails, counts, many zeros, missing values.
+//! heavy tails, counts, many zeros, missing values; `divided` ones are normal and counted by segment as well.
 //!
 //! Designs that were measured, nanoseconds per value on one thread of an AMD EPYC (Zen 4) of 2.6 GHz, on `normal` and
 //! `mixed` features. The machine had other work, which makes it half as slow again for seconds at a time; so the rows in
@@ -38,7 +38,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
-use tidegate::observe::{Evidence, Recorder};
+use tidegate::config::{SegmentSettings, SegmentSource};
+use tidegate::observe::{Evidence, Origin, Recorder};
 use tidegate::profile::{ColumnSpec, Profile, ProfileBuilder, ProfileOptions, Side};
 use tidegate::tensor::{DataType, Dimension, Shape, Signature, Tensor, TensorData, TensorSpec};
 
@@ -48,6 +49,17 @@ const REFERENCE_ROWS: usize = 10_000;
 /// Rows of all requests that the iterations go through: more values than a branch predictor remembers, few enough that
 /// they stay in the second-level cache, where a request's values are when they have just been decoded.
 const ROWS: usize = 768;
+
+/// Values of the header that divides rows.
+const TENANTS: [[u8; 8]; 16] = {
+    let mut tenants = [*b"tenant-a"; 16];
+    let mut index = 0;
+    while index < tenants.len() {
+        tenants[index][7] += index as u8;
+        index += 1;
+    }
+    tenants
+};
 
 /// One feature's distribution.
 type Draw = fn(&mut SmallRng) -> f64;
@@ -113,7 +125,9 @@ impl Client<'_> {
         self.turn = (self.turn + 1) % self.requests.len();
         let inputs = black_box(std::slice::from_ref(&self.requests[self.turn]));
         let evidence = Evidence::Row { draw: self.random.random() };
-        self.recorder.record_prediction(self.worker, evidence, inputs, &[]);
+        // Sixteen tenants; where rows are not divided nobody looks at them.
+        let origin = Origin { evidence, header: Some(&TENANTS[self.turn % TENANTS.len()]) };
+        self.recorder.record_prediction(self.worker, origin, inputs, &[]);
     }
 }
 
@@ -140,8 +154,13 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, recorder: &Recorder, draws:
 }
 
 fn recording(criterion: &mut Criterion) {
-    for (name, draws) in [("normal", &NORMAL[..]), ("mixed", &MIXED[..])] {
-        let recorder = Recorder::new(&signature(), Some(&profile(draws)), FEATURES, 2);
+    for (name, draws) in [("normal", &NORMAL[..]), ("mixed", &MIXED[..]), ("divided", &NORMAL[..])] {
+        let profile = profile(draws);
+        let mut recorder = Recorder::new(&signature(), Some(&profile), FEATURES, 2);
+        if name == "divided" {
+            let settings = SegmentSettings { by: SegmentSource::Header("x-tenant".into()), max_values: 16 };
+            recorder.divide(Some(&profile), &settings).expect("a header divides any rows");
+        }
         let mut group = criterion.benchmark_group(name);
         for batch in BATCHES {
             measure(&mut group, &recorder, draws, batch);

@@ -8,8 +8,9 @@
 use super::{Desk, bin_series};
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
+use crate::detect::Verdict;
 use crate::judge::VersionReport;
-use crate::observe::{Phase, Totals};
+use crate::observe::{Phase, RefusalKind, Totals};
 use crate::serve::acceptor::OpenConnections;
 use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
@@ -40,6 +41,7 @@ pub(super) fn render(desk: &Desk) -> String {
     }
     for report in desk.board.latest().iter() {
         drift_series(telemetry, report);
+        segment_series(telemetry, report);
     }
     alert_series(desk);
     let mut page = telemetry.render();
@@ -88,8 +90,12 @@ fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     }
 }
 
+/// Values by feature or output and kind of defect, where there are any, and refused requests by kind, always.
 fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
-    for (feature, kind, total) in model.defects(totals).into_iter().filter(|(_, _, total)| *total > 0) {
+    let refusals =
+        RefusalKind::ALL.iter().zip(totals.refusals).map(|(kind, total)| (String::new(), kind.name(), total));
+    let defects = model.defects(totals).into_iter().filter(|(_, _, total)| *total > 0);
+    for (feature, kind, total) in defects.chain(refusals) {
         let labels =
             [("model", model.name.as_str()), ("version", &model.version_text), ("feature", &feature), ("kind", kind)];
         telemetry.counter_total(&names::DATA_QUALITY, &labels, model.lineage, total);
@@ -111,6 +117,37 @@ fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
         }
         if let Some(wasserstein) = distances.wasserstein {
             telemetry.gauge(&names::DRIFT_WASSERSTEIN, &labels, wasserstein);
+        }
+    }
+}
+
+/// Of each segment the largest PSI, and that of the features that are exported in detail: at most 65 series for each of
+/// 65 segments. The worst features by name were considered and left: they change, and a series that has ended would show
+/// its last value for minutes.
+fn segment_series(telemetry: &Telemetry, report: &VersionReport) {
+    let version = report.version.to_string();
+    let exported = &report.settings.drift.bins_exported;
+    for segment in &report.segments {
+        let set = |feature: &str, psi: f64| {
+            let labels = [
+                ("model", report.model.as_str()),
+                ("version", &version),
+                ("feature", feature),
+                ("segment", &segment.value),
+            ];
+            telemetry.gauge(&names::SEGMENT_DRIFT_PSI, &labels, psi);
+        };
+        let judged = segment.columns.iter().filter(|column| matches!(column.verdict, Verdict::Ok | Verdict::Drift));
+        let mut largest: Option<f64> = None;
+        for column in judged {
+            let Some(distances) = column.measure.distances else { continue };
+            largest = Some(largest.map_or(distances.psi, |largest| largest.max(distances.psi)));
+            if let Some(shown) = report.columns.get(column.column).filter(|shown| exported.contains(&shown.name)) {
+                set(&shown.name, distances.psi);
+            }
+        }
+        if let Some(largest) = largest {
+            set("", largest);
         }
     }
 }

@@ -10,7 +10,7 @@
 use super::legacy::{Counts, Legacy};
 use super::runtime::Runtime;
 use crate::engine::{EngineError, Instance, LoadedGraph};
-use crate::observe::{Recorder, Side, Totals};
+use crate::observe::{Recorder, Totals};
 use crate::profile::{Profile, ProfileError};
 use crate::tensor::{Signature, Tensor};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,12 +180,12 @@ impl Model {
         totals
     }
 
-    /// How many values of each feature were no ordinary numbers, by kind, since the version was loaded. `totals` are
+    /// How many values of each feature or output were no ordinary numbers, by kind, since the version was loaded. `totals` are
     /// from [`Self::counted`].
     #[must_use]
     pub fn defects(&self, totals: &Totals) -> Vec<(String, &'static str, u64)> {
         let mut defects = self.legacy.get().defects;
-        for column in self.recorder.columns().iter().filter(|column| column.side == Side::Input) {
+        for column in self.recorder.columns() {
             for (kind, count) in column.defects(&totals.slots) {
                 match defects.iter_mut().find(|(name, known, _)| *name == column.name && *known == kind) {
                     Some((_, _, total)) => *total += count,
@@ -202,7 +202,14 @@ impl Model {
             let counted = self.counted();
             let defects = self.defects(&counted);
             heir.set(Counts {
-                totals: Totals { slots: Vec::new(), sums: Vec::new(), cells: Vec::new(), keyed: Vec::new(), ..counted },
+                totals: Totals {
+                    slots: Vec::new(),
+                    sums: Vec::new(),
+                    cells: Vec::new(),
+                    keyed: Vec::new(),
+                    segments: Vec::new(),
+                    ..counted
+                },
                 defects,
             });
         }

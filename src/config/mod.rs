@@ -48,8 +48,8 @@
 //! | `drift.seasonal_memory` | `"16MiB"` | 1MiB to 4GiB | what hours of the week may take per version; without room there are none |
 //! | `drift.learn_rows` | 10000 | 0 to 1000000000 | rows after which a version without a profile gets a reference of its own; 0 is never |
 //! | `drift.bins_exported` | `[]` | at most 64 | features whose counters are exported bin by bin |
-//! | `drift.segment.feature`, `drift.segment.header` | none | one of them | whose values drift is split by |
-//! | `drift.segment.max_values` | 16 | 1 to 64 | segments that are told apart |
+//! | `drift.segment.feature`, `drift.segment.header` | none | one of them | whose values drift is split by, from the next load of a version on |
+//! | `drift.segment.max_values` | 16 | 1 to 64 | segments that are told apart, besides one of all others |
 //! | `latency.p99_limit` | `"1s"` | 1us to 1h | what the 99th percentile may not exceed |
 //! | `latency.rule` | `"sequential"` | `"sequential"`, `"p99"` | requests beyond the limit against the allowed rate, or the percentile of the window |
 //! | `latency.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of requests that may exceed `p99_limit` |

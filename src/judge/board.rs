@@ -52,6 +52,8 @@ pub struct VersionReport {
     pub primary: Arc<WindowCounts>,
     /// How far every column was from its reference over the last day, in their order.
     pub history: Arc<History>,
+    /// The same by segment, that of all others last; empty where drift is not split.
+    pub segments: Vec<SegmentReport>,
     /// Latency over its own window.
     pub latency: LatencyJudgement,
     /// Rates of slow, failed and refused requests over the same window.
@@ -134,6 +136,41 @@ pub struct ColumnReport {
     pub evidence: Option<(f64, f64)>,
     /// Whether its drift alone is drift of the version.
     pub critical: bool,
+    /// What is wrong with its values; none where the window does not tell values apart.
+    pub quality: Option<ColumnQuality>,
+}
+
+/// What is wrong with a column's values in the primary window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnQuality {
+    /// Values.
+    pub samples: u64,
+    /// How many of them are no ordinary values, by kind of defect; kinds that the column cannot have are left out.
+    pub defects: Vec<(&'static str, u64)>,
+    /// Whether all values lie in one bin, which of the reference cannot be by chance.
+    pub constant: bool,
+}
+
+/// One segment over the primary window: for reading, it never raises an alarm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentReport {
+    /// The value, as text that is safe to show; [`OTHER`](crate::observe::OTHER) for all without a segment of their own.
+    pub value: String,
+    /// Rows.
+    pub samples: u64,
+    /// The columns that can be compared.
+    pub columns: Vec<SegmentColumn>,
+}
+
+/// One column of a segment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentColumn {
+    /// Its index in [`VersionReport::columns`].
+    pub column: usize,
+    /// The distances from the reference of all rows.
+    pub measure: Measure,
+    /// Drift when PSI exceeds its expectation without drift by more than the threshold.
+    pub verdict: Verdict,
 }
 
 impl Board {

@@ -19,14 +19,19 @@ mod history;
 mod learning;
 mod live;
 mod measure;
+mod quality;
 mod rate;
+mod segments;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod version;
 
 pub use answers::{AnswerReport, RateReport};
-pub use board::{BlockReport, Board, ColumnReport, ReferenceReport, VersionReport, WindowInfo};
+pub use board::{
+    BlockReport, Board, ColumnQuality, ColumnReport, ReferenceReport, SegmentColumn, SegmentReport, VersionReport,
+    WindowInfo,
+};
 pub use history::{History, POINTS};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};
@@ -231,6 +236,7 @@ fn report(
         columns: look.columns,
         primary: look.primary,
         history: look.history,
+        segments: look.segments,
         latency: look.answers.latency,
         answers: look.answers,
         settings: Arc::clone(&entry.settings),

@@ -9,12 +9,14 @@
 use super::answers::{AnswerShard, AnswerTotals, PHASES, Protocol, StatusLabel};
 use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
-use super::evidence::Evidence;
 use super::refusals::{REFUSAL_KINDS, RefusalKind};
+use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
 use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard};
+use crate::config::SegmentSettings;
 use crate::profile::Profile;
 use crate::sketch::KEY_GROUPS;
 use crate::tensor::{Signature, Tensor};
+use hyper::header::HeaderName;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -47,6 +49,8 @@ pub struct Totals {
     pub refusals: [u64; REFUSAL_KINDS],
     /// Answers and durations.
     pub answers: AnswerTotals,
+    /// The same rows by segment, if they are divided.
+    pub segments: SegmentTotals,
 }
 
 impl Totals {
@@ -71,15 +75,43 @@ impl Recorder {
         Self { plan, max_features, shards: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
+    /// Divides rows into segments; to be called before anything is recorded. `profile` is what the recorder was made
+    /// with.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when they cannot be divided like that; they then stay undivided.
+    pub fn divide(&mut self, profile: Option<&Profile>, settings: &SegmentSettings) -> Result<(), SegmentError> {
+        let segments = SegmentPlan::new(&self.plan, profile, settings, self.shards.len())?;
+        self.plan.segments = Some(segments);
+        self.shards.iter_mut().for_each(|shard| drop(shard.take()));
+        Ok(())
+    }
+
+    /// The header whose values divide rows, if one does.
+    #[must_use]
+    pub fn segment_header(&self) -> Option<&HeaderName> {
+        self.plan.segments.as_ref()?.header()
+    }
+
     /// What is recorded, column by column.
     #[must_use]
     pub fn columns(&self) -> &[RecordedColumn] {
         &self.plan.columns
     }
 
-    /// Counts an answered request's values: inputs and outputs in the signature's order. `evidence` says whether, and
-    /// which, one of its rows enters the alarm cells.
-    pub fn record_prediction(&self, worker: usize, evidence: Evidence, inputs: &[Tensor], outputs: &[Tensor]) {
+    /// Counts an answered request's values: inputs and outputs in the signature's order. `origin` says whether, and
+    /// which, one of its rows enters the alarm cells, and may say the segment of all of them.
+    pub fn record_prediction<'a>(
+        &self,
+        worker: usize,
+        origin: impl Into<Origin<'a>>,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) {
+        self.record(worker, origin.into(), inputs, outputs);
+    }
+
+    fn record(&self, worker: usize, Origin { evidence, header }: Origin<'_>, inputs: &[Tensor], outputs: &[Tensor]) {
         let shard = self.shard(worker);
         let tensors = || self.plan.inputs.iter().zip(inputs);
         let rows = tensors().next_back().map_or(1, |(plan, tensor)| plan.rows(tensor));
@@ -89,8 +121,15 @@ impl Recorder {
             shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
         }
         shard.key_group.store(group.unwrap_or(NO_KEY), Ordering::Relaxed);
+        let segments =
+            self.plan.segments.as_ref().zip(shard.segments.as_ref()).map(|(plan, counters)| {
+                plan.rows(counters.slice(0..plan.counters()), header, (&self.plan.inputs, inputs))
+            });
         for (plan, tensor) in tensors().chain(self.plan.outputs.iter().zip(outputs)) {
-            shard.record_tensor(plan, tensor, draw);
+            shard.record_tensor(plan, tensor, draw, segments.as_ref());
+        }
+        if let Some(segments) = segments {
+            segments.count_rows(rows);
         }
         shard.requests.add(ROWS, rows as u64);
         shard.requests.add(PREDICTIONS, 1);
@@ -132,6 +171,9 @@ impl Recorder {
                 *total += shard.requests.get(REFUSALS + kind);
             }
             shard.answers.add_to(&mut totals.answers);
+            if let Some(segments) = &shard.segments {
+                segments.add_to(&mut totals.segments.counts);
+            }
         }
         totals
     }
@@ -156,7 +198,8 @@ impl Recorder {
     pub fn no_totals(&self) -> Totals {
         let zeros = |count| vec![0; count];
         let RecordPlan { slots, sums, cells, .. } = self.plan;
-        Totals { slots: zeros(slots), sums: zeros(sums), cells: zeros(cells), ..Totals::default() }
+        let segments = self.plan.segments.as_ref().map(SegmentPlan::no_totals).unwrap_or_default();
+        Totals { slots: zeros(slots), sums: zeros(sums), cells: zeros(cells), segments, ..Totals::default() }
     }
 
     fn shard(&self, worker: usize) -> &Shard {
@@ -169,6 +212,7 @@ impl Recorder {
                 keyed: OnceLock::new(),
                 key_group: AtomicUsize::new(NO_KEY),
                 answers: AnswerShard::new(),
+                segments: self.plan.segments.as_ref().map(|plan| Counters::new(plan.counters())),
             })
         })
     }

@@ -126,6 +126,7 @@ impl Scene {
             windows: look.windows,
             blocks: look.blocks,
             columns: look.columns,
+            segments: look.segments,
             primary: look.primary,
             history: look.history,
             latency: look.answers.latency,

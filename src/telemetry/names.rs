@@ -84,10 +84,15 @@ pub const DRIFT_EVIDENCE: Metric = gauge(
     "tidegate_drift_evidence",
     "Weighted evidence of drift or of defects since the best start, natural logarithm, as a share of the alarm's threshold: 1 raises the alarm. Refreshed in turns, every 16 s.",
 );
-/// Values that are not ordinary, by kind.
+/// PSI over the window, by segment.
+pub const SEGMENT_DRIFT_PSI: Metric = gauge(
+    "tidegate_segment_drift_psi",
+    "Population stability index of a segment against the reference of all rows, over the window: of the features named in drift.bins_exported, and under an empty feature the largest of all columns with enough samples.",
+);
+/// Values that are not ordinary and requests that do not fit, by kind.
 pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
-    "Feature values by kind of defect: missing, infinite, below_range, above_range, unseen_category.",
+    "Values by kind of defect: missing, infinite, below_range, above_range, unseen_category; under an empty feature requests refused because they do not fit the model: wrong_shape, wrong_type, malformed.",
 );
 /// Rows of chosen features by coarse group.
 pub const FEATURE_BIN: Metric = counter(
@@ -125,6 +130,7 @@ pub const ALL: &[Metric] = &[
     DRIFT_KS,
     DRIFT_WASSERSTEIN,
     DRIFT_EVIDENCE,
+    SEGMENT_DRIFT_PSI,
     DATA_QUALITY,
     FEATURE_BIN,
     FEATURE_BIN_REFERENCE,

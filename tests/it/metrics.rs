@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tidegate::config::{SegmentSettings, SegmentSource};
 use tidegate::telemetry::names;
 
 /// A page, parsed as the text format 0.0.4 has it: samples by name and sorted labels.
@@ -171,6 +172,10 @@ async fn gateway() -> Gateway {
         // So that every metric is on it.
         config.drift.bins_exported = vec!["order_value".to_owned(), "plan".to_owned()];
         config.latency.pending_for = std::time::Duration::ZERO;
+        // Segments that have enough rows to be on the page.
+        let by = SegmentSource::Feature("auto_renew".into());
+        config.drift.segment = Some(SegmentSettings { by, max_values: 2 });
+        config.drift.min_samples = 100;
     })
     .await
 }
@@ -215,6 +220,14 @@ async fn every_request_and_row_is_counted_once_under_its_labels() {
     assert!(quality("order_value", "missing") && quality("purchase_frequency", "above_range"));
     assert!(quality("plan", "unseen_category"));
     bins(&page);
+    let refused = |kind| {
+        let labels = [("model", "churn"), ("version", "1"), ("feature", ""), ("kind", kind)];
+        page.count("tidegate_data_quality_total", &labels)
+    };
+    assert_eq!(["wrong_shape", "wrong_type", "malformed"].map(refused), [0, 0, 3]);
+    let segments: BTreeSet<&str> =
+        page.of("tidegate_segment_drift_psi").map(|(labels, _)| labels["segment"].as_str()).collect();
+    assert_eq!(segments, BTreeSet::from(["0", "1"]), "the other segment has no rows");
     histograms(&page);
     let firing = page.of("tidegate_alert_state").find(|(labels, _)| labels["rule"] == "latency");
     assert!(firing.is_some_and(|(_, state)| state > 0.0));
