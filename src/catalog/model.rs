@@ -207,7 +207,7 @@ impl Model {
                     sums: Vec::new(),
                     cells: Vec::new(),
                     keyed: Vec::new(),
-                    segments: Vec::new(),
+                    segments: Default::default(),
                     ..counted
                 },
                 defects,
