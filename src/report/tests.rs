@@ -329,8 +329,11 @@ fn a_hundred_features_take_at_most_200_kilobytes() {
         assert!(column.verdict == Verdict::Drift && column.groups.len() >= 10, "{column:?}");
     }
     let (html, json) = (found.to_html().len(), found.to_json().len());
-    if let Ok(path) = std::env::var("DUMP") { std::fs::write(path, found.to_html()).unwrap(); }
+    if let Ok(path) = std::env::var("DUMP") {
+        std::fs::write(path, found.to_html()).unwrap();
+    }
     println!("100 features: {html} bytes of HTML, {json} bytes of JSON");
     assert!(html <= 200_000, "{html} bytes of HTML");
     assert!(json <= 300_000, "{json} bytes of JSON");
+    assert!(found.to_html().contains("are shown without their tables"), "the test would not see a page that is cut");
 }
