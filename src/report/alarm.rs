@@ -26,7 +26,7 @@ pub(super) fn alarm(finding: &Finding) -> Alarm {
     };
     let text = format!(
         "Alarm since {}: {what} {} in {} rows, at least {} (95 %, floor {}). Without a change, so much evidence comes \
-         once in {} cases (limit {}).",
+         at most once in {} cases (limit {}).",
         moment(finding.at),
         effect(finding.effect),
         count(finding.samples),
@@ -84,7 +84,8 @@ mod tests {
     fn evidence_is_told_with_its_effect_its_rows_and_its_odds() {
         let found = alarm(&finding(Cause::Drift));
         assert_eq!(found.at, "2026-09-21T14:14:20.000Z");
-        for words in ["1,312 rows", "14:14:20", "PSI beyond chance 0.314", "at least 0.120", "once in 1,500,000 cases"]
+        for words in
+            ["1,312 rows", "14:14:20", "PSI beyond chance 0.314", "at least 0.120", "at most once in 1,500,000 cases"]
         {
             assert!(found.text.contains(words), "{words} in {}", found.text);
         }

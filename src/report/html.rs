@@ -15,8 +15,8 @@ use std::fmt::{self, Display, Write};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Columns that are unfolded at first: those that drift, up to so many.
-const UNFOLDED: usize = 2;
+/// Columns that are unfolded at first, if they drift.
+const UNFOLDED: usize = 1;
 
 /// Bytes that the columns of a version may take; of 200,000 some are for the rest of the page.
 const LIMIT: usize = 190_000;
@@ -104,7 +104,7 @@ fn write_version(page: &mut String, version: &VersionPart) {
     let name = format!("t{}", version.version.chars().filter(char::is_ascii_digit).collect::<String>());
     page.push_str(&frame(&name, &span(POINTS as f64 * version.drift.step_seconds)));
     page.push_str(
-        "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live</span><span>PSI beyond chance over \
+        "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live <i class=y></i>live, drifting</span><span>PSI beyond chance over \
          time</span></div>",
     );
     write_columns(page, version, &name);
@@ -207,10 +207,12 @@ fn head(column: &ColumnPart, may_unfold: bool, frame: &str) -> String {
     let class = if drifts { " class=d" } else { "" };
     let open = if drifts && may_unfold { " open" } else { "" };
     let kind = column.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    let cause = column.alarm.as_ref().map(|alarm| format!(" · {}", cause(&alarm.cause))).unwrap_or_default();
     let critical = if column.critical { ", critical" } else { "" };
-    let excess = column.psi_excess.map(|excess| format!(" PSI {}", number(excess.max(0.0)))).unwrap_or_default();
+    let excess =
+        column.psi_excess.map(|excess| format!(" PSI beyond chance {}", number(excess.max(0.0)))).unwrap_or_default();
     let mut head = format!(
-        "<details{class}{open}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}</small>{}{excess}</div>{}{}</summary>",
+        "<details{class}{open}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}{cause}</small>{}{excess}</div>{}{}</summary>",
         Safe(&column.name),
         Safe(&column.side),
         verdict(column.verdict),
@@ -288,6 +290,17 @@ fn write_windows(page: &mut String, column: &ColumnPart) {
         }
     }
     page.push_str("</table>");
+}
+
+/// What is wrong with a column.
+fn cause(name: &str) -> &'static str {
+    match name {
+        "missing" => "missing values",
+        "infinite" => "infinite values",
+        "out_of_range" => "values out of range",
+        "unseen_category" => "unseen categories",
+        _ => "distribution changed",
+    }
 }
 
 fn distance_name(name: &str) -> &'static str {
