@@ -7,7 +7,7 @@ use super::text::{count, moment, number, rounded};
 use crate::alert::rules::rfc3339;
 use crate::detect::alarm::{Cause, Finding};
 
-/// Beyond this one in so many is no number that anybody can picture.
+/// A number beyond this says nothing more.
 const LARGEST_ODDS: f64 = 1e12;
 
 /// An alarm on evidence that a sequential test gathered.
@@ -25,8 +25,8 @@ pub(super) fn alarm(finding: &Finding) -> Alarm {
         Cause::Exceedance => "the rate",
     };
     let text = format!(
-        "Alarm since {}: {what} {} in {} rows, at least {} with 95 % confidence (floor {}); without a change so much \
-         evidence is seen once in {} cases (limit {}).",
+        "Alarm since {}: {what} {} in {} rows, at least {} (95 %, floor {}). Without a change, so much evidence comes \
+         at most once in {} cases (limit {}).",
         moment(finding.at),
         effect(finding.effect),
         count(finding.samples),
@@ -54,7 +54,7 @@ pub(super) fn alarm(finding: &Finding) -> Alarm {
 fn odds(ln: f64) -> String {
     let odds = ln.exp().max(1.0);
     if odds >= LARGEST_ODDS {
-        return "a million million".to_owned();
+        return "over 10¹²".to_owned();
     }
     let unit = 10_f64.powi((odds.log10().floor() as i32 - 1).max(0));
     count(((odds / unit).round() * unit) as u64)
@@ -84,12 +84,13 @@ mod tests {
     fn evidence_is_told_with_its_effect_its_rows_and_its_odds() {
         let found = alarm(&finding(Cause::Drift));
         assert_eq!(found.at, "2026-09-21T14:14:20.000Z");
-        for words in ["1,312 rows", "14:14:20", "PSI beyond chance 0.314", "at least 0.120", "once in 1,500,000 cases"]
+        for words in
+            ["1,312 rows", "14:14:20", "PSI beyond chance 0.314", "at least 0.120", "at most once in 1,500,000 cases"]
         {
             assert!(found.text.contains(words), "{words} in {}", found.text);
         }
         assert_eq!((found.cause.as_str(), found.samples), ("drift", 1_312));
         let found = alarm(&Finding { ln_evidence: 900.0, ..finding(Cause::Missing) });
-        assert!(found.text.contains("missing values 31 %") && found.text.contains("a million million"), "{found:?}");
+        assert!(found.text.contains("missing values 31 %") && found.text.contains("over 10¹²"), "{found:?}");
     }
 }

@@ -6,7 +6,7 @@ use super::alarm::alarm;
 use super::build::{Options, Subject};
 use super::groups::groups;
 use super::parts::{ColumnPart, Defect, Distance, GroupDistances, Measured, WindowPart};
-use super::text::{length_name, rounded};
+use super::text::{coarse, length_name, rounded};
 use crate::detect::{Interval, Intervals};
 use crate::judge::{ColumnReport, Measure, VersionReport, WindowInfo};
 use crate::observe::{RecordedColumn, Side};
@@ -37,7 +37,7 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
             _ => Vec::new(),
         },
         defects: recorded.map(|recorded| defects(subject.judged, shown, recorded)).unwrap_or_default(),
-        drift: subject.judged.history.column(index).map(|value| value.map(rounded)).collect(),
+        drift: subject.judged.history.column(index).map(|value| value.map(coarse)).collect(),
     }
 }
 

@@ -15,8 +15,14 @@ use std::fmt::{self, Display, Write};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Columns that are unfolded at first: those that drift, up to so many.
-const UNFOLDED: usize = 2;
+/// Columns that are unfolded at first, if they drift.
+const UNFOLDED: usize = 1;
+
+/// Bytes that the columns of a version may take; of 200,000 some are for the rest of the page.
+const LIMIT: usize = 190_000;
+
+/// What ends a column.
+const END: &str = "</details>";
 
 /// Nothing may be fetched or run, wherever the file lies.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -98,12 +104,10 @@ fn write_version(page: &mut String, version: &VersionPart) {
     let name = format!("t{}", version.version.chars().filter(char::is_ascii_digit).collect::<String>());
     page.push_str(&frame(&name, &span(POINTS as f64 * version.drift.step_seconds)));
     page.push_str(
-        "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live</span><span>PSI beyond chance over \
+        "<div class=h><span></span><span><i class=r></i>reference <i class=l></i>live <i class=y></i>live, drifting</span><span>PSI beyond chance over \
          time</span></div>",
     );
-    for (index, column) in version.columns.iter().enumerate() {
-        write_column(page, column, index < UNFOLDED && column.verdict == Verdict::Drift, &name);
-    }
+    write_columns(page, version, &name);
     page.push_str("</section>");
 }
 
@@ -168,28 +172,77 @@ fn write_alarm(page: &mut String, alarm: &Alarm) {
     let _ = write!(page, "<p class=a>{}", Safe(&alarm.text));
 }
 
-fn write_column(page: &mut String, column: &ColumnPart, unfolded: bool, frame: &str) {
-    let class = if column.verdict == Verdict::Drift { " class=d" } else { "" };
+/// All columns with their pictures; and with their tables as long as these fit, the worst first.
+fn write_columns(page: &mut String, version: &VersionPart, frame: &str) {
+    let columns = || version.columns.iter().enumerate();
+    let heads: Vec<String> = columns().map(|(index, column)| head(column, index < UNFOLDED, frame)).collect();
+    let briefs: Vec<String> = version.columns.iter().map(brief).collect();
+    let mut room = LIMIT.saturating_sub(heads.iter().chain(&briefs).map(|text| text.len() + END.len()).sum());
+    let mut left_out = 0;
+    for (column, (head, brief)) in version.columns.iter().zip(heads.into_iter().zip(briefs)) {
+        page.push_str(&head);
+        let tables = tables(column);
+        let more = tables.len().saturating_sub(brief.len());
+        if more <= room {
+            room -= more;
+            page.push_str(&tables);
+        } else {
+            left_out += 1;
+            page.push_str(&brief);
+        }
+        page.push_str(END);
+    }
+    if left_out > 0 {
+        let _ = write!(
+            page,
+            "<p><small>The last {left_out} columns are shown without their tables, to keep this file small; the JSON of \
+             this report has them.</small>"
+        );
+    }
+}
+
+/// What a column's line shows, and its alarm.
+fn head(column: &ColumnPart, may_unfold: bool, frame: &str) -> String {
+    let drifts = column.verdict == Verdict::Drift;
+    let class = if drifts { " class=d" } else { "" };
+    let open = if drifts && may_unfold { " open" } else { "" };
     let kind = column.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+    let cause = column.alarm.as_ref().map(|alarm| format!(" · {}", cause(&alarm.cause))).unwrap_or_default();
     let critical = if column.critical { ", critical" } else { "" };
-    let excess = column.psi_excess.map(|excess| format!(" PSI {}", number(excess.max(0.0)))).unwrap_or_default();
-    let _ = write!(
-        page,
-        "<details{class}{}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}</small>{}{excess}</div>",
-        if unfolded { " open" } else { "" },
+    let excess =
+        column.psi_excess.map(|excess| format!(" PSI beyond chance {}", number(excess.max(0.0)))).unwrap_or_default();
+    let mut head = format!(
+        "<details{class}{open}><summary><div><bdi>{}</bdi><small>{kind}{}{critical}{cause}</small>{}{excess}</div>{}{}</summary>",
         Safe(&column.name),
         Safe(&column.side),
         verdict(column.verdict),
+        distribution(column),
+        over_time(column, frame),
     );
-    page.push_str(&distribution(column));
-    page.push_str(&over_time(column, frame));
-    page.push_str("</summary>");
-    column.alarm.iter().for_each(|alarm| write_alarm(page, alarm));
-    page.push_str("<div class=n>");
-    write_groups(page, column);
-    write_distances(page, column);
-    write_windows(page, column);
-    page.push_str("</div></details>");
+    column.alarm.iter().for_each(|alarm| write_alarm(&mut head, alarm));
+    head
+}
+
+/// The numbers of a column.
+fn tables(column: &ColumnPart) -> String {
+    let mut tables = "<div class=n>".to_owned();
+    write_groups(&mut tables, column);
+    write_distances(&mut tables, column);
+    write_windows(&mut tables, column);
+    tables.push_str("</div>");
+    tables
+}
+
+/// The same in a line.
+fn brief(column: &ColumnPart) -> String {
+    let mut line = "<p class=n>".to_owned();
+    for distance in &column.distances {
+        let _ = write!(line, "{} {}", distance_name(&distance.name), number(distance.value));
+        if let (Some(low), Some(high)) = (distance.low, distance.high) {
+            let _ = write!(line, " ({}–{}) ", number(low), number(high));
+        }
+    }
+    line
 }
 
 fn write_groups(page: &mut String, column: &ColumnPart) {
@@ -214,14 +267,7 @@ fn write_distances(page: &mut String, column: &ColumnPart) {
     }
     page.push_str("<table><tr><th>Distance<th><th>95 % interval");
     for distance in &column.distances {
-        let name = match distance.name.as_str() {
-            "psi" => "PSI",
-            "js" => "JS",
-            "ks" => "KS",
-            "wasserstein" => "W1 / σ",
-            _ => "TV",
-        };
-        let _ = write!(page, "<tr><td>{name}<td>{}", number(distance.value));
+        let _ = write!(page, "<tr><td>{}<td>{}", distance_name(&distance.name), number(distance.value));
         if let (Some(low), Some(high)) = (distance.low, distance.high) {
             let _ = write!(page, "<td>{}–{}", number(low), number(high));
         }
@@ -244,6 +290,27 @@ fn write_windows(page: &mut String, column: &ColumnPart) {
         }
     }
     page.push_str("</table>");
+}
+
+/// What is wrong with a column.
+fn cause(name: &str) -> &'static str {
+    match name {
+        "missing" => "missing values",
+        "infinite" => "infinite values",
+        "out_of_range" => "values out of range",
+        "unseen_category" => "unseen categories",
+        _ => "distribution changed",
+    }
+}
+
+fn distance_name(name: &str) -> &'static str {
+    match name {
+        "psi" => "PSI",
+        "js" => "JS",
+        "ks" => "KS",
+        "wasserstein" => "W1 / σ",
+        _ => "TV",
+    }
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

@@ -36,6 +36,11 @@ pub(super) fn rounded(value: f64) -> f64 {
     if value.is_finite() { format!("{value:.3e}").parse().unwrap_or(0.0) } else { 0.0 }
 }
 
+/// Three digits, for what is known to within 2 %.
+pub(super) fn coarse(value: f64) -> f64 {
+    if value.is_finite() { format!("{value:.2e}").parse().unwrap_or(0.0) } else { 0.0 }
+}
+
 /// A distance or a number like it: `0.012`, `1.25`, `31`.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
