@@ -5,7 +5,8 @@
 //! recording does is in it, the row of evidence too. Rows are drawn from the distributions that the references were
 //! drawn from, and requests change from one iteration to the next: the same rows again and again would let the branch
 //! predictor learn them. `normal` features are the easiest to search; `mixed` ones are what tables hold: skewed amounts,
-//! heavy tails, counts, many zeros, missing values; `divided` ones are normal and counted by segment as well.
+//! heavy tails, counts, many zeros, missing values; `divided` ones are normal and counted by segment as well, which makes
+//! 2.3 ns 3.1 at 32 rows and 7.2 ns 9.8 at one.
 //!
 //! Designs that were measured, nanoseconds per value on one thread of an AMD EPYC (Zen 4) of 2.6 GHz, on `normal` and
 //! `mixed` features. The machine had other work, which makes it half as slow again for seconds at a time; so the rows in
