@@ -33,9 +33,9 @@
 //! | `drift.preset` | `"default"` | `"default"`, `"classic"`, `"evidently"` | which rule makes a verdict of the numbers |
 //! | `drift.window` | `"5m"` | 2s to 1d | sliding window that is compared with the reference |
 //! | `drift.min_samples` | 200 | 1 to 1000000000 | samples below which there is not enough data |
-//! | `drift.threshold` | 0.1 | 0.001 to 100 | PSI above its expectation from which a feature drifts |
+//! | `drift.threshold` | 0.1 | 0.001 to 100 | PSI above its expectation from which a segment drifts; alarms follow from the budget instead |
 //! | `drift.resolve_threshold` | half of `threshold` | 0 to `threshold` | below which a firing alert can resolve |
-//! | `drift.pending_for` | `"2s"` | 0s to 1d | how long drift must hold before an alert fires |
+//! | `drift.pending_for` | `"2s"` | 0s to 1d | how long drift must hold before an alert fires, under `classic` and `evidently`; an alarm does not wait |
 //! | `drift.resolve_after` | `"10s"` | 0s to 1d | how long it must be gone before an alert resolves |
 //! | `drift.max_features` | 512 | 1 to 65536 | elements of an input beyond which it gets aggregate statistics |
 //! | `drift.false_pages_per_month` | 0.1 | 0.0001 to 100 | pages without a cause per version and 30 days, all features together |
@@ -55,9 +55,9 @@
 //! | `latency.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of requests that may exceed `p99_limit` |
 //! | `latency.window` | `"5m"` | 2s to 1d | sliding window |
 //! | `latency.min_requests` | 1000 | 1 to 1000000000 | requests below which there is not enough data |
-//! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires |
+//! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires, by the rule `"p99"` |
 //! | `latency.resolve_after` | `"10s"` | 0s to 1d | how long it must be kept before an alert resolves |
-//! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx) |
+//! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx), and of requests that may not fit the version |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |
