@@ -266,6 +266,9 @@ pub struct Alarm {
 
 impl Report {
     /// The report as JSON.
+    ///
+    /// # Panics
+    /// Never: it holds strings, finite numbers and lists.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings, finite numbers and lists are JSON")
