@@ -44,8 +44,9 @@
 //!
 //! # Not here yet
 //! All inference runs inline on the worker that read the request, which is right for models that take microseconds; an
-//! executor for slow ones comes with batching. A version without a profile is counted in log-linear bins, but they are not
-//! frozen into a self-reference: its verdict is `no_reference`.
+//! executor for slow ones comes with batching. A version without a profile counts in log-linear bins and, as the stable one,
+//! learns a reference from them; of strings it learns no categories, so that a string column learned from traffic drifts
+//! by its missing values alone.
 //!
 //! # What is deliberately absent
 //! No queue between serving and judging, no sidecar, no lock and no shared counter on the request path, no sampling of

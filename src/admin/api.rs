@@ -8,14 +8,15 @@
 //! | `GET /api/v1/models`, `/api/v1/models/{m}` | models, versions, splits |
 //! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
-//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version |
+//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version; `?segment=…` leaves out the other segments |
+//! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, metrics_page, report, split, views};
+use super::{AdminError, Command, Desk, drift_view, metrics_page, profile_view, report, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -56,7 +57,16 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             if !desk.gate.catalog.snapshot().models.contains_key(*name) {
                 return Err(unknown_model(name));
             }
-            Ok(respond::value(&drift_view::drift(name, &desk.board.latest())))
+            let segment = drift_view::segment_of_query(request.uri().query());
+            Ok(respond::value(&drift_view::drift(name, &desk.board.latest(), segment.as_deref())))
+        }
+        ["api", "v1", "models", name, "profile"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            if !desk.gate.catalog.snapshot().models.contains_key(*name) {
+                return Err(unknown_model(name));
+            }
+            let body = profile_view::profile(name, request.uri().query(), &desk.board.live())?;
+            Ok(respond::json(StatusCode::OK, body))
         }
         ["api", "v1", "models", name, "report"] => {
             only(&method, &Method::GET, &path, "GET")?;

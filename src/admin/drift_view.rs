@@ -6,29 +6,43 @@
 
 use crate::alert::rules::{alarm_view, rfc3339};
 use crate::detect::Distances;
-use crate::judge::{BlockReport, ColumnReport, Measure, RateReport, VersionReport, WindowInfo};
-use crate::observe::Side;
+use crate::judge::{
+    BlockReport, ColumnQuality, ColumnReport, Measure, RateReport, SegmentColumn, SegmentReport, VersionReport,
+    WindowInfo,
+};
+use crate::observe::{DEFECTS, Side};
 use crate::report::length_name;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// `GET /api/v1/models/{m}/drift`.
-pub(super) fn drift(name: &str, reports: &[VersionReport]) -> Value {
-    let versions: Vec<Value> = reports.iter().filter(|report| report.model == name).map(version).collect();
+pub(super) fn drift(name: &str, reports: &[VersionReport], segment: Option<&str>) -> Value {
+    let of_model = reports.iter().filter(|report| report.model == name);
+    let versions: Vec<Value> = of_model.map(|report| version(report, segment)).collect();
     json!({ "model": name, "versions": versions })
 }
 
-fn version(report: &VersionReport) -> Value {
+/// The segment that a query asks for: `segment=…`, as in a URL. The texts of segments have `%` of their own, which a
+/// client that builds its query properly encodes again.
+pub(super) fn segment_of_query(query: Option<&str>) -> Option<String> {
+    let value = query?.split('&').find_map(|pair| pair.strip_prefix("segment="))?.replace('+', " ");
+    Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
+}
+
+fn version(report: &VersionReport, segment: Option<&str>) -> Value {
     let of_side = |side: Side| -> Vec<Value> {
         let columns = report.columns.iter().enumerate().filter(|(_, column)| column.side == side);
         columns.map(|(index, shown)| column(report, index, shown)).collect()
     };
-    json!({
+    let mut view = json!({
         "version": report.version.to_string(),
         "arm": report.arm,
         "window": humantime::format_duration(report.window).to_string().replace(' ', ""),
         "samples": report.samples,
         "verdict": report.verdict,
+        "reference": report.reference.as_ref().map(|reference| if reference.is_learned { "learned" } else { "profile" }),
+        "reference_note": report.reference.as_ref().and_then(|reference| reference.note.as_deref()),
         "reason": report.no_reference,
         "windows": windows(report),
         "slow": rate(&report.answers.slow),
@@ -36,7 +50,37 @@ fn version(report: &VersionReport) -> Value {
         "refused": rate(&report.answers.refused),
         "features": of_side(Side::Input),
         "outputs": of_side(Side::Output),
-    })
+    });
+    if !report.segments.is_empty() {
+        view["segments"] = segments(report, segment);
+    }
+    view
+}
+
+/// Every segment, or the one of this text.
+fn segments(report: &VersionReport, wanted: Option<&str>) -> Value {
+    let column = |found: &SegmentColumn| {
+        let mut view = measure(&found.measure);
+        view["name"] = json!(report.columns.get(found.column).map(|column| &column.name));
+        view["verdict"] = json!(found.verdict);
+        view
+    };
+    let of_side = |segment: &SegmentReport, side: Side| -> Vec<Value> {
+        let is_of_side =
+            |found: &&SegmentColumn| report.columns.get(found.column).is_some_and(|column| column.side == side);
+        segment.columns.iter().filter(is_of_side).map(column).collect()
+    };
+    let shown = report.segments.iter().filter(|segment| wanted.is_none_or(|wanted| wanted == segment.value));
+    shown
+        .map(|segment| {
+            json!({
+                "value": segment.value,
+                "samples": segment.samples,
+                "features": of_side(segment, Side::Input),
+                "outputs": of_side(segment, Side::Output),
+            })
+        })
+        .collect()
 }
 
 /// What each window covers, by the name that columns use for it.
@@ -73,9 +117,28 @@ fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value 
         "evidence_threshold": column.evidence.map(|(_, ln_threshold)| ln_threshold),
         "test": column.outcome,
         "season": column.season.as_ref().map(measure),
+        "quality": column.quality.as_ref().map(quality),
         "windows": column_windows(report, column),
         "tumbling": tumbling(&report.blocks, index),
     })
+}
+
+/// Shares of defects over the primary window and their counts; null for what a column of its kind cannot have.
+fn quality(quality: &ColumnQuality) -> Value {
+    let mut view = json!({ "constant": quality.constant, "samples": quality.samples });
+    let mut counts = Map::new();
+    for kind in DEFECTS {
+        let count = quality.defects.iter().find(|(found, _)| *found == kind).map(|(_, count)| *count);
+        view[kind] = json!(count.map(|count| share(count, quality.samples)));
+        counts.insert(kind.to_owned(), json!(count));
+    }
+    view["counts"] = Value::Object(counts);
+    view
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts in a window are far below 2^53, and a share needs no more")]
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 fn column_windows(report: &VersionReport, column: &ColumnReport) -> Value {
@@ -143,5 +206,19 @@ fn name(window: &WindowInfo) -> String {
         WindowInfo::Sliding { length, .. } => length_name(*length),
         WindowInfo::SinceDeploy => "since_deploy".to_owned(),
         WindowInfo::Decayed { .. } => "decayed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_asks_for_a_segment_by_its_text() {
+        let asked = |query: &str| segment_of_query(Some(query));
+        assert_eq!((segment_of_query(None), asked(""), asked("segments=a")), (None, None, None));
+        assert_eq!(asked("x=1&segment=acme+EU%20a&segment=b"), Some("acme EU a".into()));
+        assert_eq!(asked("segment=100%2525"), Some("100%25".into()));
+        assert_eq!(asked("segment=%FF%"), Some("\u{fffd}%".into()));
     }
 }

@@ -5,11 +5,12 @@
 //!
 //! Invariant: labels are bounded by what is loaded and by fixed tables.
 
-use super::Desk;
+use super::{Desk, bin_series};
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model};
+use crate::detect::Verdict;
 use crate::judge::VersionReport;
-use crate::observe::{Phase, Side, Totals};
+use crate::observe::{Phase, RefusalKind, Totals};
 use crate::serve::acceptor::OpenConnections;
 use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
@@ -26,7 +27,7 @@ pub(super) fn render(desk: &Desk) -> String {
     let models: Vec<(&Arc<Entry>, &Arc<Model>, Totals)> = snapshot
         .models
         .values()
-        .flat_map(|entry| entry.loaded.values().map(move |model| (entry, model, model.recorder.totals())))
+        .flat_map(|entry| entry.loaded.values().map(move |model| (entry, model, model.counted())))
         .collect();
     server_series(desk);
     for entry in snapshot.models.values() {
@@ -36,9 +37,11 @@ pub(super) fn render(desk: &Desk) -> String {
         version_series(telemetry, entry, model);
         answer_series(telemetry, model, totals);
         quality_series(telemetry, model, totals);
+        bin_series::set(telemetry, entry, model, totals);
     }
     for report in desk.board.latest().iter() {
         drift_series(telemetry, report);
+        segment_series(telemetry, report);
     }
     alert_series(desk);
     let mut page = telemetry.render();
@@ -78,26 +81,24 @@ fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {
 fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     let labels = [("model", model.name.as_str()), ("version", model.version_text.as_str())];
     let [name, version] = labels;
-    telemetry.counter_total(&names::ROWS, &labels, model.identity, totals.rows);
+    telemetry.counter_total(&names::ROWS, &labels, model.lineage, totals.rows);
     for (arm, protocol, status, total) in totals.answers.statuses() {
         let code = status.to_string();
         let arm = ("arm", ArmLabel::ALL[arm].name());
         let labels = [name, version, arm, ("protocol", protocol.name()), ("code", &code)];
-        telemetry.counter_total(&names::REQUESTS, &labels, model.identity, total);
+        telemetry.counter_total(&names::REQUESTS, &labels, model.lineage, total);
     }
 }
 
+/// Values by feature or output and kind of defect, where there are any, and refused requests by kind, always.
 fn quality_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
-    for column in model.recorder.columns().iter().filter(|column| column.side == Side::Input) {
-        for (kind, total) in column.defects(&totals.slots).into_iter().filter(|(_, total)| *total > 0) {
-            let labels = [
-                ("model", model.name.as_str()),
-                ("version", &model.version_text),
-                ("feature", &column.name),
-                ("kind", kind),
-            ];
-            telemetry.counter_total(&names::DATA_QUALITY, &labels, model.identity, total);
-        }
+    let refusals =
+        RefusalKind::ALL.iter().zip(totals.refusals).map(|(kind, total)| (String::new(), kind.name(), total));
+    let defects = model.defects(totals).into_iter().filter(|(_, _, total)| *total > 0);
+    for (feature, kind, total) in defects.chain(refusals) {
+        let labels =
+            [("model", model.name.as_str()), ("version", &model.version_text), ("feature", &feature), ("kind", kind)];
+        telemetry.counter_total(&names::DATA_QUALITY, &labels, model.lineage, total);
     }
 }
 
@@ -116,6 +117,37 @@ fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
         }
         if let Some(wasserstein) = distances.wasserstein {
             telemetry.gauge(&names::DRIFT_WASSERSTEIN, &labels, wasserstein);
+        }
+    }
+}
+
+/// Of each segment the largest PSI, and that of the features that are exported in detail: at most 65 series for each of
+/// 65 segments. The worst features by name were considered and left: they change, and a series that has ended would show
+/// its last value for minutes.
+fn segment_series(telemetry: &Telemetry, report: &VersionReport) {
+    let version = report.version.to_string();
+    let exported = &report.settings.drift.bins_exported;
+    for segment in &report.segments {
+        let set = |feature: &str, psi: f64| {
+            let labels = [
+                ("model", report.model.as_str()),
+                ("version", &version),
+                ("feature", feature),
+                ("segment", &segment.value),
+            ];
+            telemetry.gauge(&names::SEGMENT_DRIFT_PSI, &labels, psi);
+        };
+        let judged = segment.columns.iter().filter(|column| matches!(column.verdict, Verdict::Ok | Verdict::Drift));
+        let mut largest: Option<f64> = None;
+        for column in judged {
+            let Some(distances) = column.measure.distances else { continue };
+            largest = Some(largest.map_or(distances.psi, |largest| largest.max(distances.psi)));
+            if let Some(shown) = report.columns.get(column.column).filter(|shown| exported.contains(&shown.name)) {
+                set(&shown.name, distances.psi);
+            }
+        }
+        if let Some(largest) = largest {
+            set("", largest);
         }
     }
 }

@@ -7,8 +7,10 @@
 
 mod access;
 mod api;
+mod bin_series;
 mod drift_view;
 mod metrics_page;
+mod profile_view;
 mod report;
 pub mod server;
 mod split;
@@ -18,8 +20,9 @@ pub use access::Access;
 
 use crate::alert::state::AlertBook;
 use crate::alert::webhook::WebhookSender;
-use crate::catalog::{SplitError, SplitReply};
+use crate::catalog::{FreezeOrder, SplitError, SplitReply};
 use crate::judge::Board;
+use crate::observe::live::LiveProfileError;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
 use crate::store::StateHealth;
@@ -49,6 +52,8 @@ pub enum Command {
         /// Called when it is done.
         reply: SplitReply,
     },
+    /// Freeze a learned reference.
+    Freeze(Box<FreezeOrder>),
     /// Read the configuration again.
     Reload {
         /// What was applied, or every problem found.
@@ -105,6 +110,7 @@ impl std::fmt::Debug for Command {
         let name = match self {
             Self::SetSplit { .. } => "SetSplit",
             Self::ClearSplit { .. } => "ClearSplit",
+            Self::Freeze(_) => "Freeze",
             Self::Reload { .. } => "Reload",
         };
         formatter.debug_struct(name).finish_non_exhaustive()
@@ -151,7 +157,7 @@ pub enum AdminError {
         name: String,
     },
     /// No such version of a model.
-    #[error("there is no report of version {version} of \"{name}\"; there is one of: {known}")]
+    #[error("there is nothing to show of version {version} of \"{name}\"; there is of: {known}")]
     UnknownVersion {
         /// The model.
         name: String,
@@ -160,6 +166,9 @@ pub enum AdminError {
         /// Those that there are.
         known: String,
     },
+    /// What was counted cannot be written down.
+    #[error(transparent)]
+    LiveProfile(#[from] LiveProfileError),
     /// The query is not what the path takes.
     #[error("{reason}")]
     BadQuery {
@@ -200,6 +209,7 @@ impl crate::error::Blamed for AdminError {
             Self::Forbidden { .. } => Fault::Forbidden,
             Self::Split(error) => error.fault(),
             Self::Busy => Fault::Unavailable,
+            Self::LiveProfile(_) => Fault::Internal,
         }
     }
 }

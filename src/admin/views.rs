@@ -72,10 +72,7 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         "platform": model.platform(),
         "inputs": model.signature().inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": model.signature().outputs.iter().map(tensor).collect::<Vec<_>>(),
-        "profile": match &model.profile {
-            Ok(profile) => json!({ "rows": profile.rows, "features": profile.inputs.len() }),
-            Err(reason) => json!({ "missing": reason }),
-        },
+        "profile": profile(model),
         "memory_bytes": model.facts.memory,
         "load_seconds": model.facts.load_time.as_secs_f64(),
         "loaded_at": humantime::format_rfc3339_millis(model.facts.loaded_at).to_string(),
@@ -84,6 +81,25 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         Value::Object(view) => view,
         _ => serde_json::Map::new(),
     }
+}
+
+/// The reference. One that was learned here also says why there is no profile.
+fn profile(model: &Model) -> Value {
+    let profile = match &model.profile {
+        Ok(profile) => profile,
+        Err(reason) => return json!({ "missing": reason }),
+    };
+    let mut view = json!({
+        "rows": profile.rows,
+        "features": profile.inputs.len(),
+        "source": profile.source,
+        "created": profile.created,
+        "learned": model.is_learned(),
+    });
+    if let Some(reason) = &model.learned_because {
+        view["missing"] = json!(reason);
+    }
+    view
 }
 
 fn tensor(spec: &TensorSpec) -> Value {

@@ -5,14 +5,15 @@
 //!
 //! Invariant: everything that may change what is live happens here, one thing after the other.
 
-use super::{AppError, ConfigSource};
+use super::{AppError, ConfigSource, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
-use crate::catalog::{Listing, LoadFailure, LoadOrder, Model, Publisher};
+use crate::catalog::{FreezeOrder, Listing, LoadFailure, LoadOrder, Model, Publisher};
 use crate::config::{AlertSettings, Config, ModelSettings};
 use crate::registry::RegistryError;
 use crate::registry::load::Loader;
 use crate::registry::{directory, memory};
+use crate::store::{Job, Keeper, Store};
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -34,6 +35,8 @@ pub(super) struct Parts {
     pub(super) loader: Loader,
     pub(super) desk: Arc<Desk>,
     pub(super) started: Instant,
+    /// Where learned references come from and go to, if state can be kept.
+    pub(super) state: Option<(Store, Keeper)>,
 }
 
 /// What the control loop owns.
@@ -46,6 +49,7 @@ pub(super) struct Control {
     loader: Loader,
     desk: Arc<Desk>,
     started: Instant,
+    state: Option<(Store, Keeper)>,
     listing: Listing,
     listed_once: bool,
     /// What was last said of the repository: whether it can be listed.
@@ -57,7 +61,7 @@ pub(super) struct Control {
 impl Control {
     /// The loop, with the configured alert sinks started.
     pub(super) fn new(parts: Parts) -> Result<Self, AppError> {
-        let Parts { config, source, publisher, loader, desk, started } = parts;
+        let Parts { config, source, publisher, loader, desk, started, state } = parts;
         start_sinks(&desk, &config.alerts)?;
         let at_start = config.clone();
         Ok(Self {
@@ -68,6 +72,7 @@ impl Control {
             loader,
             desk,
             started,
+            state,
             listing: Listing::new(),
             listed_once: false,
             is_listable: true,
@@ -97,6 +102,7 @@ impl Control {
                     Some(Command::ClearSplit { model, reply }) => {
                         self.publisher.clear_split(&model, reply, self.started.elapsed());
                     }
+                    Some(Command::Freeze(order)) => self.freeze(*order),
                     None => return,
                 },
                 () = stop.cancelled() => return,
@@ -150,8 +156,15 @@ impl Control {
             && let Some(order) = self.publisher.next_load(now)
         {
             let loader = self.loader.clone();
+            // Whoever wants nothing learned wants nothing that was.
+            let learns = order.settings.drift.learn_rows > 0;
+            let store = self.state.as_ref().filter(|_| learns).map(|(store, _)| store.clone());
             self.load = Some(tokio::task::spawn_blocking(move || {
-                let outcome = loader.load(&order);
+                let recall = |model| match &store {
+                    Some(store) => learning::recall(model, store),
+                    None => model,
+                };
+                let outcome = loader.load(&order).map(recall);
                 (order, outcome)
             }));
         }
@@ -165,6 +178,26 @@ impl Control {
         match outcome {
             Some((order, outcome)) => self.publisher.load_finished(&order, outcome, self.started.elapsed()),
             None => self.publisher.load_lost(self.started.elapsed()),
+        }
+    }
+
+    /// Publishes a learned reference and writes it down. A version that was unloaded meanwhile, or loaded anew, has no use
+    /// for it.
+    fn freeze(&mut self, order: FreezeOrder) {
+        let model = match self.publisher.freeze(order, self.started.elapsed()) {
+            Ok(model) => model,
+            Err(error) => return tracing::warn!(cause = %error, "a learned reference is not frozen"),
+        };
+        tracing::info!(
+            model = model.name,
+            version = model.version,
+            rows = model.profile.as_ref().map_or(0, |profile| profile.rows),
+            "the reference is learned from traffic and frozen"
+        );
+        if let Some((_, keeper)) = &self.state
+            && let Some(row) = learning::row(&model, SystemTime::now())
+        {
+            keeper.hand_in(Job::Learned(row));
         }
     }
 

@@ -3,8 +3,10 @@
 //! Invariant: a slow tick delays the next one and never overlaps it; a disk that is slow, full or gone delays none.
 
 use super::clock::UnixClock;
-use crate::admin::Desk;
+use super::learning::Learner;
+use crate::admin::{Command, Desk};
 use crate::alert::{Alert, AlertPhase, rules};
+use crate::catalog::FreezeOrder;
 use crate::judge::Judge;
 use crate::store::{Job, Keeper, Store};
 use std::sync::{Arc, PoisonError};
@@ -29,6 +31,7 @@ pub(super) struct Judging {
     /// Where snapshots come from and go to, if state can be kept.
     pub(super) state: Option<(Store, Keeper)>,
     pub(super) snapshot_interval: Duration,
+    pub(super) learner: Learner,
 }
 
 impl Judging {
@@ -49,6 +52,7 @@ impl Judging {
                 looked = Some(at);
                 self.look(at);
             }
+            self.learn().await;
             if is_due(saved, at, self.snapshot_interval) {
                 self.save(at, saved.is_some());
                 saved = Some(at);
@@ -79,6 +83,29 @@ impl Judging {
                 }
             };
             self.judge.watch(newcomer, snapshot.as_ref().map(|snapshot| &snapshot.blob[..]), at);
+        }
+    }
+
+    /// Hands on a reference that was learned, and begins with the next.
+    async fn learn(&mut self) {
+        match self.learner.finished().await {
+            Some((model, Ok(profile))) => {
+                let (name, version, identity) = (model.name.clone(), model.version, model.identity);
+                let order = Box::new(FreezeOrder { model: name, version, identity, profile });
+                if self.desk.commands.try_send(Command::Freeze(order)).is_err() {
+                    self.judge.not_learned(identity, None);
+                }
+            }
+            Some((model, Err(cause))) => {
+                tracing::warn!(model = model.name, version = model.version, cause, "no reference can be learned");
+                self.judge.not_learned(model.identity, Some(cause));
+            }
+            None => {}
+        }
+        if self.learner.is_idle()
+            && let Some(model) = self.judge.take_ripe()
+        {
+            self.learner.start(model);
         }
     }
 

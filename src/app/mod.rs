@@ -14,6 +14,8 @@
 mod clock;
 mod control;
 mod judging;
+mod learning;
+mod replica;
 mod state;
 mod workers;
 
@@ -33,6 +35,7 @@ use crate::telemetry::Telemetry;
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use judging::Judging;
+use learning::Learner;
 use state::{Kept, State, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,9 +48,6 @@ use tokio_util::sync::CancellationToken;
 
 /// What may wait for the retirer, which is always about to take it.
 const RETIRE_QUEUE: usize = 1024;
-
-/// The name under which snapshots are kept. One process has one; replicas that share a database will each have their own.
-const REPLICA: &str = "local";
 
 /// Reads the configuration again: the settings, or every problem as text.
 pub type ConfigSource = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -109,11 +109,14 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let workers = workers::start(&gate, queues, &stop_data)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
-    let State { health, alerts, kept } = state::open(&config.state).await;
+    let State { health, alerts, replica, kept } = state::open(&config.state).await;
+    let replica = config.server.replica.clone().unwrap_or(replica);
     let desk = Arc::new(desk(&config, &gate, &handles, commands.clone(), (alerts, health)));
-    let (judging, write) = judging(&config, &desk, started, kept);
+    let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
+    let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
-    let control = Control::new(Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started })?;
+    let parts = Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started, state };
+    let control = Control::new(parts)?;
     tracing::info!(%http, %admin, workers = handles.len(), "listening");
     let mut tasks = vec![
         spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
@@ -231,15 +234,19 @@ fn desk(
     }
 }
 
-/// The judge's loop, and the future that writes its state if state can be kept.
-fn judging(config: &Config, desk: &Arc<Desk>, started: Instant, kept: Option<Kept>) -> (Judging, Option<Write>) {
-    let clock = UnixClock::new(Instant::now(), SystemTime::now());
+fn identity(replica: String, started: Instant) -> JudgeIdentity {
     let epoch = unix(SystemTime::now()).saturating_sub(started.elapsed()).as_millis();
-    let identity = JudgeIdentity { replica: REPLICA.to_owned(), epoch: u64::try_from(epoch).unwrap_or(u64::MAX) };
+    JudgeIdentity { replica, epoch: u64::try_from(epoch).unwrap_or(u64::MAX) }
+}
+
+/// The judge's loop, and the future that writes its state if state can be kept.
+fn judging(config: &Config, desk: &Arc<Desk>, identity: JudgeIdentity, kept: Option<Kept>) -> (Judging, Option<Write>) {
+    let clock = UnixClock::new(Instant::now(), SystemTime::now());
     let judge = Judge::new(Arc::clone(&desk.gate.catalog), Arc::clone(&desk.board), identity);
     let (state, write) = kept.map(|kept| ((kept.store, kept.keeper), kept.write)).unzip();
     let snapshot_interval = config.state.snapshot_interval;
-    (Judging { judge, desk: Arc::clone(desk), clock, state, snapshot_interval }, write)
+    let learner = Learner::default();
+    (Judging { judge, desk: Arc::clone(desk), clock, state, snapshot_interval, learner }, write)
 }
 
 /// The one place where a task starts that outlives its caller.

@@ -3,6 +3,7 @@
 //! Invariant: whatever is wrong with the directory or the database, the gateway starts.
 
 use super::clock::unix;
+use super::replica;
 use crate::alert::state::AlertBook;
 use crate::config::StateSettings;
 use crate::store::{Keeper, StateHealth, Store, StoreError, keep};
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) health: Arc<StateHealth>,
     /// Alerts as they were when the last process ended.
     pub(super) alerts: AlertBook,
+    /// The name under which this process counts, unless the settings name another.
+    pub(super) replica: String,
     /// None when nothing can be kept.
     pub(super) kept: Option<Kept>,
 }
@@ -39,20 +42,20 @@ pub(super) async fn open(settings: &StateSettings) -> State {
     let opened = tokio::time::timeout(PATIENCE, open_with_alerts(settings)).await;
     let opened = opened.unwrap_or(Err(StoreError::Late(PATIENCE)));
     match opened {
-        Ok((store, alerts)) => {
+        Ok((store, alerts, replica)) => {
             tracing::debug!(path = %settings.path.display(), "state is kept");
             let (keeper, write) = keep(store.clone(), Arc::clone(&health));
-            State { health, alerts, kept: Some(Kept { store, keeper, write: Box::pin(write) }) }
+            State { health, alerts, replica, kept: Some(Kept { store, keeper, write: Box::pin(write) }) }
         }
         Err(error) => {
             health.note(&Err(error), Duration::ZERO);
-            State { health, alerts: AlertBook::default(), kept: None }
+            State { health, alerts: AlertBook::default(), replica: replica::made_up().await, kept: None }
         }
     }
 }
 
-async fn open_with_alerts(settings: &StateSettings) -> Result<(Store, AlertBook), StoreError> {
+async fn open_with_alerts(settings: &StateSettings) -> Result<(Store, AlertBook, String), StoreError> {
     let store = Store::open(&settings.path, unix(SystemTime::now())).await?;
     let alerts = AlertBook::from_rows(&store.alerts().await?);
-    Ok((store, alerts))
+    Ok((store, alerts, replica::name_in(&settings.path).await))
 }

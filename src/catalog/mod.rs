@@ -8,10 +8,12 @@
 //! ```
 //! Invariant: requests only read; a published snapshot never changes.
 
+mod legacy;
 mod model;
 mod policy;
 mod publisher;
 mod retire;
+mod runtime;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -24,4 +26,4 @@ pub use publisher::Publisher;
 pub use retire::{Retired, retire_until_closed};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
 pub use state::{Listing, Present, PresentConfig, PresentModel};
-pub use wishes::{LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
+pub use wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};

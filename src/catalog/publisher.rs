@@ -9,7 +9,7 @@
 
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
 use super::state::{Failure, Listing, Loaded, ModelState, Weights};
-use super::wishes::{LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
+use super::wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
 use super::{Model, Retired, VersionStatus};
 use crate::config::ModelSettings;
 use crate::route::Split;
@@ -156,6 +156,30 @@ impl Publisher {
             }
         }
         self.republish(now);
+    }
+
+    /// Gives a loaded version the reference that was learned from its traffic: a new value of it is published in place of
+    /// the old one, with the same share and on the same engine. Answers the new value.
+    ///
+    /// # Errors
+    /// [`FreezeError`] when the version is no longer the one that the reference was learned from, when it has a reference,
+    /// and when the reference does not fit.
+    pub fn freeze(&mut self, order: FreezeOrder, now: Duration) -> Result<Arc<Model>, FreezeError> {
+        let FreezeOrder { model: name, version, identity, profile } = order;
+        let loaded = self.models.get_mut(&name).and_then(|state| state.loaded.get_mut(&version));
+        let Some(loaded) = loaded.filter(|loaded| loaded.model.identity == identity) else {
+            return Err(FreezeError::Stale { name, version });
+        };
+        if loaded.model.profile.is_ok() {
+            return Err(FreezeError::HasReference { name, version });
+        }
+        let frozen = Arc::new(loaded.model.with_learned(profile)?);
+        let old = std::mem::replace(&mut loaded.model, Arc::clone(&frozen));
+        self.republish(now);
+        // Once more: the old value served while the new one was made.
+        old.hand_over();
+        self.retire(Retired::Value(old));
+        Ok(frozen)
     }
 
     /// Asks for a split. `reply` is called once it is live, or refused: at once, or when a load fails.

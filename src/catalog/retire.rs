@@ -19,6 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub enum Retired {
     /// A version that is unloaded.
     Model(Arc<Model>),
+    /// A value of a version that goes on as another.
+    Value(Arc<Model>),
     /// A snapshot that was replaced.
     Snapshot(Arc<Snapshot>),
 }
@@ -26,7 +28,7 @@ pub enum Retired {
 impl Retired {
     fn is_last_reference(&self) -> bool {
         match self {
-            Self::Model(model) => Arc::strong_count(model) == 1,
+            Self::Model(model) | Self::Value(model) => Arc::strong_count(model) == 1,
             Self::Snapshot(snapshot) => Arc::strong_count(snapshot) == 1,
         }
     }
@@ -48,6 +50,7 @@ pub fn retire_until_closed(retired: &Receiver<Retired>) {
                 tracing::info!(model = model.name, version = model.version, "version unloaded");
                 false
             }
+            Retired::Value(model) => Arc::strong_count(model) > 1,
             _ => true,
         });
     }

@@ -1,5 +1,6 @@
 //! The publisher's rule in memory: what is loaded, what becomes live, what is retired.
 
+mod freezing;
 mod policy;
 
 use super::*;

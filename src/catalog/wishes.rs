@@ -1,9 +1,11 @@
-//! What is asked of the publisher and what it asks for: splits and their refusals, loads and their failures.
+//! What is asked of the publisher and what it asks for: splits and their refusals, loads and their failures, learned
+//! references.
 //!
 //! Invariant: a refusal says what was asked, what there is, and whose fault the difference is.
 
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
+use crate::profile::{Profile, ProfileError};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -31,6 +33,43 @@ pub struct LoadFailure {
     pub reason: String,
     /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
     pub until_memory_is_freed: bool,
+}
+
+/// A reference that was learned from a version's traffic, to be frozen.
+#[derive(Debug, Clone)]
+pub struct FreezeOrder {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u64,
+    /// The value whose counts it was learned from.
+    pub identity: u64,
+    /// The reference.
+    pub profile: Profile,
+}
+
+/// Why a learned reference was not frozen.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// The version was unloaded or loaded anew while its reference was being learned.
+    #[error("version {version} of model \"{name}\" is no longer the one that the reference was learned from")]
+    Stale {
+        /// The model.
+        name: String,
+        /// The version.
+        version: u64,
+    },
+    /// The version has a reference.
+    #[error("version {version} of model \"{name}\" has a reference already")]
+    HasReference {
+        /// The model.
+        name: String,
+        /// The version.
+        version: u64,
+    },
+    /// The reference does not fit the version's signature.
+    #[error("the learned reference does not fit the model: {0}")]
+    Unfit(#[from] ProfileError),
 }
 
 /// A live split, as the API shows it: versions with their shares in hundredths of a percent.

@@ -6,6 +6,7 @@
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
+//! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
 //! | `tidegate draws` | rows of the demo's customers, as CSV |
 //!
@@ -16,6 +17,7 @@
 mod demo;
 pub mod draws;
 mod explain;
+mod merge;
 mod profile;
 mod report;
 mod serve;
@@ -49,6 +51,8 @@ enum Command {
     /// Say how something is decided.
     #[command(subcommand)]
     Explain(Explain),
+    /// Add up what several replicas counted, or reference profiles of parts of a data set on the same edges.
+    Merge(MergeArgs),
     /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
     Demo(DemoArgs),
     /// Print rows of the demo's customers as CSV.
@@ -156,6 +160,23 @@ struct ExplainAlarmArgs {
 }
 
 #[derive(Debug, Args)]
+struct MergeArgs {
+    /// Live profiles, as GET /api/v1/models/<model>/profile answers them, or files of the form of profile.json. In any
+    /// order; a live profile that comes twice, or an older one of the same replica, counts once.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where the merged file goes [default: standard output].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The version's profile.json: print how far the merged counts are from it.
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// Print distances as JSON, with every digit.
+    #[arg(long, requires = "reference")]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct ReportArgs {
     /// Admin address of the gateway. If it has a token, that is read from TIDEGATE_ADMIN_TOKEN or --token-file.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8002")]
@@ -210,6 +231,7 @@ pub fn run() -> ExitCode {
         Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
+        Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Draws(args)) => print_draws(&args),
     };

@@ -47,7 +47,8 @@ pub struct DriftSettings {
     pub learn_rows: u64,
     /// Features whose counters are exported bin by bin, at most 64. Default none.
     pub bins_exported: Vec<String>,
-    /// What drift is split by. Default nothing.
+    /// What drift is split by; counters are laid out when a version is loaded, so that a change takes effect with its
+    /// next load. Default nothing.
     pub segment: Option<SegmentSettings>,
     /// Features whose drift alone makes the version drift; given per model. Default none.
     pub critical: BTreeSet<String>,

@@ -22,6 +22,7 @@
 //! | `server.body_timeout` | `"30s"` | 100ms to 1h | for the body of a request to arrive |
 //! | `server.idle_timeout` | `"75s"` | 100ms to 1h | for the head of a request to arrive, idle time included |
 //! | `server.drain_timeout` | `"30s"` | 0s to 1h | for requests in flight to finish at the end |
+//! | `server.replica` | made up once, kept with the state | 1 to 128 letters, digits, `.`, `_`, `-` | name under which this replica counts; no two replicas of a model may share one |
 //! | `repository.path` | `"./models"` | | directory of models, `<model>/<version>/model.onnx` |
 //! | `repository.poll_interval` | `"1s"` | 100ms to 1h | time between two looks at the directory |
 //! | `repository.bake` | `"5m"` | 0s to 1d | how long the previous version stays loaded after a swap |
@@ -32,9 +33,9 @@
 //! | `drift.preset` | `"default"` | `"default"`, `"classic"`, `"evidently"` | which rule makes a verdict of the numbers |
 //! | `drift.window` | `"5m"` | 2s to 1d | sliding window that is compared with the reference |
 //! | `drift.min_samples` | 200 | 1 to 1000000000 | samples below which there is not enough data |
-//! | `drift.threshold` | 0.1 | 0.001 to 100 | PSI above its expectation from which a feature drifts |
+//! | `drift.threshold` | 0.1 | 0.001 to 100 | PSI above its expectation from which a segment drifts; alarms follow from the budget instead |
 //! | `drift.resolve_threshold` | half of `threshold` | 0 to `threshold` | below which a firing alert can resolve |
-//! | `drift.pending_for` | `"2s"` | 0s to 1d | how long drift must hold before an alert fires |
+//! | `drift.pending_for` | `"2s"` | 0s to 1d | how long drift must hold before an alert fires, under `classic` and `evidently`; an alarm does not wait |
 //! | `drift.resolve_after` | `"10s"` | 0s to 1d | how long it must be gone before an alert resolves |
 //! | `drift.max_features` | 512 | 1 to 65536 | elements of an input beyond which it gets aggregate statistics |
 //! | `drift.false_pages_per_month` | 0.1 | 0.0001 to 100 | pages without a cause per version and 30 days, all features together |
@@ -47,16 +48,16 @@
 //! | `drift.seasonal_memory` | `"16MiB"` | 1MiB to 4GiB | what hours of the week may take per version; without room there are none |
 //! | `drift.learn_rows` | 10000 | 0 to 1000000000 | rows after which a version without a profile gets a reference of its own; 0 is never |
 //! | `drift.bins_exported` | `[]` | at most 64 | features whose counters are exported bin by bin |
-//! | `drift.segment.feature`, `drift.segment.header` | none | one of them | whose values drift is split by |
-//! | `drift.segment.max_values` | 16 | 1 to 64 | segments that are told apart |
+//! | `drift.segment.feature`, `drift.segment.header` | none | one of them | whose values drift is split by, from the next load of a version on |
+//! | `drift.segment.max_values` | 16 | 1 to 64 | segments that are told apart, besides one of all others |
 //! | `latency.p99_limit` | `"1s"` | 1us to 1h | what the 99th percentile may not exceed |
 //! | `latency.rule` | `"sequential"` | `"sequential"`, `"p99"` | requests beyond the limit against the allowed rate, or the percentile of the window |
 //! | `latency.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of requests that may exceed `p99_limit` |
 //! | `latency.window` | `"5m"` | 2s to 1d | sliding window |
 //! | `latency.min_requests` | 1000 | 1 to 1000000000 | requests below which there is not enough data |
-//! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires |
+//! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires, by the rule `"p99"` |
 //! | `latency.resolve_after` | `"10s"` | 0s to 1d | how long it must be kept before an alert resolves |
-//! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx) |
+//! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx), and of requests that may not fit the version |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |

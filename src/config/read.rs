@@ -15,7 +15,7 @@ use super::settings::{
     AlertSettings, Config, EngineSettings, LogFormat, LogLevel, LogSettings, RepositorySettings, ServerSettings,
     SinkKind, SinkSettings, StateSettings,
 };
-use super::values::{address, duration, one_of, path, size, webhook_url, whole};
+use super::values::{address, duration, one_of, path, replica, size, webhook_url, whole};
 use super::{judging, models};
 
 /// Most receivers of alerts.
@@ -66,6 +66,7 @@ fn server(reader: &mut Reader<'_, '_>) -> ServerSettings {
         idle_timeout: reader.value("idle_timeout", timeout(HOUR)).unwrap_or(default.idle_timeout),
         drain_timeout: reader.value("drain_timeout", duration(Duration::ZERO..=HOUR)).unwrap_or(default.drain_timeout),
         admin_token: secret(reader, "admin_token"),
+        replica: reader.value("replica", replica),
     }
 }
 

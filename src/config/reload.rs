@@ -21,6 +21,7 @@ const TAKEN_AT_START: &[(&str, Differs)] = &[
     ("server.idle_timeout", |old, new| old.server.idle_timeout != new.server.idle_timeout),
     ("server.drain_timeout", |old, new| old.server.drain_timeout != new.server.drain_timeout),
     ("server.admin_token", |old, new| old.server.admin_token != new.server.admin_token),
+    ("server.replica", |old, new| old.server.replica != new.server.replica),
     ("repository.path", |old, new| old.repository.path != new.repository.path),
     ("engine.onnxruntime", |old, new| old.engine.onnxruntime != new.engine.onnxruntime),
     ("state.path", |old, new| old.state.path != new.state.path),

@@ -60,6 +60,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// What callers of the admin port must present; required when it listens on more than loopback. Default none.
     pub admin_token: Option<Secret>,
+    /// The name under which this replica counts. Default `None`: one that is made up once and kept with the state.
+    pub replica: Option<String>,
 }
 
 /// Where models come from.
@@ -234,6 +236,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
             admin_token: None,
+            replica: None,
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ("TIDEGATE_BODY_TIMEOUT", "server", "body_timeout"),
     ("TIDEGATE_IDLE_TIMEOUT", "server", "idle_timeout"),
     ("TIDEGATE_DRAIN_TIMEOUT", "server", "drain_timeout"),
+    ("TIDEGATE_REPLICA", "server", "replica"),
     ("TIDEGATE_MODELS", "repository", "path"),
     ("TIDEGATE_POLL_INTERVAL", "repository", "poll_interval"),
     ("TIDEGATE_BAKE", "repository", "bake"),

@@ -154,6 +154,16 @@ pub(super) fn name(value: &Value) -> Parsed<String> {
     }
 }
 
+/// The name of a replica: what may be part of a label, a key and a document.
+pub(super) fn replica(value: &Value) -> Parsed<String> {
+    let fits = |text: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=128).contains(&text.len()) && text.bytes().all(is_plain)
+    };
+    let fitting = value.as_text().filter(|text| fits(text)).map(str::to_owned);
+    fitting.ok_or_else(|| refused("a name of 1 to 128 letters, digits, \".\", \"_\" or \"-\"", value))
+}
+
 /// A list of names, none of them empty.
 pub(super) fn names(value: &Value) -> Parsed<Vec<String>> {
     list("an array of names, such as [\"age\", \"plan\"]", value, name)

@@ -12,6 +12,7 @@
 
 pub mod alarm;
 mod chi_square;
+mod constant;
 mod distances;
 mod evidently;
 mod intervals;
@@ -26,6 +27,7 @@ mod verdict;
 mod wasserstein;
 
 pub use chi_square::{TestResult, chi_square_fit, chi_square_two_sample, two_proportions};
+pub use constant::{CONSTANT_EVIDENCE, constant_evidence};
 pub use distances::{
     Distances, expected_psi, group_counts, hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi,
     total_variation,

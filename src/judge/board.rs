@@ -7,6 +7,7 @@ use super::history::History;
 use super::measure::Measure;
 use crate::detect::alarm::Finding;
 use crate::detect::{Distances, LatencyJudgement, Outcome, Verdict};
+use crate::observe::live::LiveVersion;
 use crate::observe::{Side, WindowCounts};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +16,10 @@ use std::time::Duration;
 /// Where the latest reports hang. A lock is right here: written once a second, read when somebody asks, never by a
 /// request for predictions.
 #[derive(Debug, Default)]
-pub struct Board(RwLock<Arc<Vec<VersionReport>>>);
+pub struct Board {
+    reports: RwLock<Arc<Vec<VersionReport>>>,
+    live: RwLock<Arc<Vec<LiveVersion>>>,
+}
 
 /// What one version looks like over its windows.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct VersionReport {
     pub verdict: Verdict,
     /// Why there is no reference, if there is none.
     pub no_reference: Option<String>,
+    /// The reference, if there is one.
+    pub reference: Option<ReferenceReport>,
     /// The windows of [`ColumnReport::windows`], in their order.
     pub windows: Vec<WindowInfo>,
     /// The last complete block of each length.
@@ -46,12 +52,23 @@ pub struct VersionReport {
     pub primary: Arc<WindowCounts>,
     /// How far every column was from its reference over the last day, in their order.
     pub history: Arc<History>,
+    /// The same by segment, that of all others last; empty where drift is not split.
+    pub segments: Vec<SegmentReport>,
     /// Latency over its own window.
     pub latency: LatencyJudgement,
     /// Rates of slow, failed and refused requests over the same window.
     pub answers: AnswerReport,
     /// When its alerts fire and resolve.
     pub settings: Arc<crate::config::ModelSettings>,
+}
+
+/// Where a version's reference comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceReport {
+    /// Whether it was learned from traffic and not from training data.
+    pub is_learned: bool,
+    /// From how many rows this gateway learned it, and why; nothing if it came with the version.
+    pub note: Option<String>,
 }
 
 /// A window besides the primary one.
@@ -119,16 +136,58 @@ pub struct ColumnReport {
     pub evidence: Option<(f64, f64)>,
     /// Whether its drift alone is drift of the version.
     pub critical: bool,
+    /// What is wrong with its values; none where the window does not tell values apart.
+    pub quality: Option<ColumnQuality>,
+}
+
+/// What is wrong with a column's values in the primary window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnQuality {
+    /// Values.
+    pub samples: u64,
+    /// How many of them are no ordinary values, by kind of defect; kinds that the column cannot have are left out.
+    pub defects: Vec<(&'static str, u64)>,
+    /// Whether all values lie in one bin, which of the reference cannot be by chance.
+    pub constant: bool,
+}
+
+/// One segment over the primary window: for reading, it never raises an alarm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentReport {
+    /// The value, as text that is safe to show; [`OTHER`](crate::observe::OTHER) for all without a segment of their own.
+    pub value: String,
+    /// Rows.
+    pub samples: u64,
+    /// The columns that can be compared.
+    pub columns: Vec<SegmentColumn>,
+}
+
+/// One column of a segment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SegmentColumn {
+    /// Its index in [`VersionReport::columns`].
+    pub column: usize,
+    /// The distances from the reference of all rows.
+    pub measure: Measure,
+    /// Drift when PSI exceeds its expectation without drift by more than the threshold.
+    pub verdict: Verdict,
 }
 
 impl Board {
     /// The reports of the latest tick.
     #[must_use]
     pub fn latest(&self) -> Arc<Vec<VersionReport>> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.reports.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn post(&self, reports: Arc<Vec<VersionReport>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = reports;
+    /// What every version has counted since it was deployed, as of the latest tick.
+    #[must_use]
+    pub fn live(&self) -> Arc<Vec<LiveVersion>> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn post(&self, reports: Arc<Vec<VersionReport>>, live: Vec<LiveVersion>) {
+        *self.reports.write().unwrap_or_else(PoisonError::into_inner) = reports;
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 }

@@ -5,6 +5,7 @@
 use super::alarm::{ColumnAlarm, Counted, Measured};
 use super::board::ColumnReport;
 use super::measure::{Measure, measure, measure_weights, reference_groups};
+use super::quality::quality;
 use crate::config::{DriftPreset, DriftSettings};
 use crate::detect::{Distances, Rule, judge_column};
 use crate::observe::{RecordedColumn, WindowCounts, Windows};
@@ -90,6 +91,7 @@ impl ColumnWatch {
             finding: self.alarm.finding().cloned(),
             evidence: self.alarm.evidence(seen.turn == index % TURNS, counted),
             critical: column.critical || settings.critical.contains(&column.name),
+            quality: quality(column, live.counts),
         }
     }
 }

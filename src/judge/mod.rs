@@ -16,21 +16,29 @@ mod board;
 mod column;
 mod evidence;
 mod history;
+mod learning;
+mod live;
 mod measure;
+mod quality;
 mod rate;
+mod segments;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod version;
 
 pub use answers::{AnswerReport, RateReport};
-pub use board::{BlockReport, Board, ColumnReport, VersionReport, WindowInfo};
+pub use board::{
+    BlockReport, Board, ColumnQuality, ColumnReport, ReferenceReport, SegmentColumn, SegmentReport, VersionReport,
+    WindowInfo,
+};
 pub use history::{History, POINTS};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch};
 
 use crate::catalog::{Catalog, Entry, Model, Snapshot};
 use crate::store::{SnapshotKey, SnapshotRow};
+use learning::{Progress, Stage};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +53,8 @@ pub struct Judge {
     watches: HashMap<u64, Watched>,
     /// The last snapshots of versions that are no longer loaded.
     departed: Vec<SnapshotRow>,
+    /// Versions that have served enough rows to learn from, as of the last look.
+    ripe: Vec<Arc<Model>>,
 }
 
 /// Who judges.
@@ -60,6 +70,8 @@ pub struct JudgeIdentity {
 struct Watched {
     key: SnapshotKey,
     watch: VersionWatch,
+    lineage: u64,
+    learning: Stage,
 }
 
 /// A loaded version that is not watched yet.
@@ -75,7 +87,7 @@ impl Judge {
     /// A judge of what is live; its reports go to `board`.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, board: Arc<Board>, identity: JudgeIdentity) -> Self {
-        Self { catalog, board, identity, watches: HashMap::new(), departed: Vec::new() }
+        Self { catalog, board, identity, watches: HashMap::new(), departed: Vec::new(), ripe: Vec::new() }
     }
 
     /// Versions that were loaded since the last call of [`Self::watch`] for them.
@@ -103,10 +115,16 @@ impl Judge {
             Some(Err(error)) => tracing::warn!(model = name, version, %error, "the snapshot cannot be read"),
             None => {}
         }
+        if let Some(before) = self.watches.values().find(|watched| watched.lineage == model.lineage)
+            && watch.inherit_answers(&before.watch, at).is_err()
+        {
+            tracing::warn!(model = name, version, "windows and alarms over answers start anew");
+        }
         if watch.lacks_seasons() {
             tracing::warn!(model = name, version, "hours of the week need more than drift.seasonal_memory: left out");
         }
-        self.watches.insert(model.identity, Watched { key, watch });
+        let (lineage, learning) = (model.lineage, Stage::default());
+        self.watches.insert(model.identity, Watched { key, watch, lineage, learning });
     }
 
     /// Looks at the alarms alone. `at` is monotonic unix time. Answers whether one went off.
@@ -126,16 +144,23 @@ impl Judge {
     pub fn look(&mut self, at: Duration) -> Arc<Vec<VersionReport>> {
         let snapshot = self.catalog.snapshot();
         self.forget_unloaded(&snapshot, at);
-        let mut reports = Vec::new();
+        let (mut reports, mut live) = (Vec::new(), Vec::new());
+        self.ripe.clear();
         for (entry, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
                 let totals = model.recorder.totals();
                 watched.watch.follow(&entry.settings, model.recorder.columns(), &totals);
-                reports.push(report(entry, model, watched.watch.look(at, model.recorder.columns(), &totals)));
+                let look = watched.watch.look(at, model.recorder.columns(), &totals);
+                let progress = learning::progress(entry, model, totals.rows);
+                if watched.learning == Stage::Counting && progress.is_some_and(Progress::is_complete) {
+                    self.ripe.push(Arc::clone(model));
+                }
+                reports.push(report((entry, model), look, (progress, &watched.learning)));
+                live.push(watched.watch.live(&watched.key, model.recorder.columns()));
             }
         }
         let reports = Arc::new(reports);
-        self.board.post(Arc::clone(&reports));
+        self.board.post(Arc::clone(&reports), live);
         reports
     }
 
@@ -148,6 +173,25 @@ impl Judge {
     /// The last snapshots of versions that are no longer loaded, once.
     pub fn take_departed(&mut self) -> Vec<SnapshotRow> {
         std::mem::take(&mut self.departed)
+    }
+
+    /// A version that had served enough rows to learn from when everything was last looked at, once.
+    pub fn take_ripe(&mut self) -> Option<Arc<Model>> {
+        let model = self.ripe.pop()?;
+        self.set_learning(model.identity, Stage::Taken);
+        Some(model)
+    }
+
+    /// What was made of a version's counts did not become its reference, for this reason; without one it is to be tried
+    /// again.
+    pub fn not_learned(&mut self, identity: u64, reason: Option<String>) {
+        self.set_learning(identity, reason.map_or(Stage::Counting, Stage::Failed));
+    }
+
+    fn set_learning(&mut self, identity: u64, stage: Stage) {
+        if let Some(watched) = self.watches.get_mut(&identity) {
+            watched.learning = stage;
+        }
     }
 
     fn snapshot(&self, watched: &Watched, at: Duration) -> SnapshotRow {
@@ -171,7 +215,12 @@ fn loaded(snapshot: &Snapshot) -> Vec<(&Arc<Entry>, &Arc<Model>)> {
     entries.into_iter().flat_map(|entry| entry.loaded.values().map(move |model| (entry, model))).collect()
 }
 
-fn report(entry: &Entry, model: &Model, look: Look) -> VersionReport {
+fn report(
+    (entry, model): (&Entry, &Model),
+    look: Look,
+    (progress, stage): (Option<Progress>, &Stage),
+) -> VersionReport {
+    let lacking = model.profile.as_ref().err();
     VersionReport {
         model: model.name.clone(),
         version: model.version,
@@ -180,14 +229,22 @@ fn report(entry: &Entry, model: &Model, look: Look) -> VersionReport {
         resolution: look.resolution,
         samples: look.samples,
         verdict: look.verdict,
-        no_reference: model.profile.as_ref().err().cloned(),
+        no_reference: lacking.map(|lacking| learning::reason(lacking, progress, stage)),
+        reference: reference(model),
         windows: look.windows,
         blocks: look.blocks,
         columns: look.columns,
         primary: look.primary,
         history: look.history,
+        segments: look.segments,
         latency: look.answers.latency,
         answers: look.answers,
         settings: Arc::clone(&entry.settings),
     }
+}
+
+fn reference(model: &Model) -> Option<ReferenceReport> {
+    let profile = model.profile.as_ref().ok()?;
+    let note = model.learned_because.as_ref().map(|lacking| learning::note(profile.rows, lacking));
+    Some(ReferenceReport { is_learned: model.is_learned(), note })
 }

@@ -75,18 +75,14 @@ impl VersionWatch {
 /// or the signature where there is none.
 pub(super) fn key_of(model: &Model, replica: &str) -> SnapshotKey {
     let mut hasher = XxHash64::with_seed(0);
-    match model.profile.as_ref().ok().and_then(|profile| profile.to_json().ok()) {
-        Some(text) => hasher.write(&text),
-        None => {
-            hasher.write(model.signature().describe_inputs().as_bytes());
-            hasher.write(&[0]);
-            hasher.write(model.signature().describe_outputs().as_bytes());
-        }
-    }
+    hasher.write(model.signature().describe_inputs().as_bytes());
+    hasher.write(&[0]);
+    hasher.write(model.signature().describe_outputs().as_bytes());
+    let of_profile = model.profile.as_ref().ok().and_then(|profile| profile.fingerprint().ok());
     SnapshotKey {
         model: model.name.clone(),
         version: model.version,
-        profile_hash: hasher.finish(),
+        profile_hash: of_profile.unwrap_or_else(|| hasher.finish()),
         replica: replica.to_owned(),
     }
 }

@@ -8,11 +8,12 @@
 
 use super::alarm::ColumnAlarm;
 use super::answers::{AnswerReport, AnswerWatch};
-use super::board::{BlockReport, ColumnReport, WindowInfo};
+use super::board::{BlockReport, ColumnReport, SegmentReport, WindowInfo};
 use super::column::{ColumnWatch, Seen, has_rows, profile_season};
 use super::evidence::EvidenceWatch;
 use super::history::History;
 use super::measure::{measure, reference_groups};
+use super::segments::SegmentWatch;
 use crate::config::{DriftPreset, DriftSettings, ModelSettings};
 use crate::detect::alarm::{AlarmPlan, AlarmSettings};
 use crate::detect::{FeatureVerdict, Verdict, judge_version, judge_version_by_share};
@@ -36,6 +37,8 @@ pub struct VersionWatch {
     plan: AlarmPlan,
     /// The hour of the week that alarms compare with, where hours are known.
     hour: Option<usize>,
+    /// The primary window by segment.
+    segments: SegmentWatch,
     /// The last complete blocks, which are measured once.
     blocks: Vec<Arc<BlockReport>>,
 }
@@ -61,6 +64,8 @@ pub struct Look {
     pub primary: Arc<WindowCounts>,
     /// How far every column was from its reference over the last day.
     pub history: Arc<History>,
+    /// Every segment.
+    pub segments: Vec<SegmentReport>,
     /// How it answers.
     pub answers: AnswerReport,
 }
@@ -79,6 +84,7 @@ impl VersionWatch {
             evidence: EvidenceWatch::default(),
             plan,
             hour: None,
+            segments: SegmentWatch::default(),
             blocks: Vec::new(),
             settings: Arc::clone(settings),
         }
@@ -142,6 +148,7 @@ impl VersionWatch {
             columns: reports,
             primary: Arc::new(seen.primary),
             history: Arc::new(self.history.clone()),
+            segments: self.segments.look(at, columns, &totals.segments, &settings.drift),
             answers: self.answers.look(at, totals, settings),
         }
     }
@@ -174,6 +181,7 @@ impl VersionWatch {
             + self.history.resident_bytes()
             + self.columns.iter().map(|column| column.alarm.resident_bytes()).sum::<usize>()
             + self.evidence.resident_bytes()
+            + self.segments.resident_bytes()
     }
 
     /// Whether hours of the week were asked for but would take more memory than they may.

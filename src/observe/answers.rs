@@ -159,6 +159,19 @@ impl Default for AnswerTotals {
 }
 
 impl AnswerTotals {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.statuses, &other.statuses),
+            (&mut self.durations, &other.durations),
+            (&mut self.duration_sums, &other.duration_sums),
+        ];
+        for (mine, theirs) in pairs {
+            // Sums of nanoseconds wrap in theory, and a wrapped sum is what its readers expect.
+            mine.iter_mut().zip(theirs).for_each(|(mine, count)| *mine = mine.wrapping_add(*count));
+        }
+    }
+
     /// Every count that is not zero: arm index, protocol, status code, count.
     pub fn statuses(&self) -> impl Iterator<Item = (usize, Protocol, u16, u64)> {
         (0..ARMS).flat_map(move |arm| {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: the ranges of all columns are disjoint and cover the flat arrays.
 
+use super::segments::SegmentPlan;
 use crate::profile::{Column, Profile, Statistic};
 use crate::sketch::KEY_GROUPS;
 use crate::sketch::log_linear::floats;
@@ -92,10 +93,15 @@ pub(super) struct RecordPlan {
     pub(super) slots: usize,
     pub(super) sums: usize,
     pub(super) cells: usize,
+    /// How rows are divided, if they are.
+    pub(super) segments: Option<SegmentPlan>,
 }
 
 /// The statistics that a wide row is reduced to, in column order.
 pub const STATISTICS: [Statistic; 4] = [Statistic::Norm, Statistic::Mean, Statistic::Zeros, Statistic::Nonfinite];
+
+/// What can be wrong with a value.
+pub const DEFECTS: [&str; 5] = ["missing", "infinite", "below_range", "above_range", "unseen_category"];
 
 impl RecordPlan {
     pub(super) fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize) -> Self {
@@ -212,28 +218,32 @@ impl RecordedColumn {
         self.cells.start * KEY_GROUPS..self.cells.end * KEY_GROUPS
     }
 
-    /// Live counts of values that are no ordinary numbers, by kind of defect.
+    /// Live counts of values that are no ordinary numbers, by kind of defect; `slots` are those of all columns.
     #[must_use]
     pub fn defects(&self, slots: &[u64]) -> Vec<(&'static str, u64)> {
-        let counts = &slots[self.slots.clone()];
+        self.defects_among(&slots[self.slots.clone()])
+    }
+
+    /// The same of the column's own counters, over any window.
+    #[must_use]
+    pub fn defects_among(&self, counts: &[u64]) -> Vec<(&'static str, u64)> {
         match self.order {
+            Some(order) if counts.len() < order.count() => Vec::new(),
             Some(order) => {
+                let [missing, infinite, below, above, unseen] = DEFECTS;
                 let mut defects = vec![
-                    ("missing", counts[order.missing()]),
-                    ("infinite", counts[order.negative_infinite()] + counts[order.positive_infinite()]),
+                    (missing, counts[order.missing()]),
+                    (infinite, counts[order.negative_infinite()] + counts[order.positive_infinite()]),
                 ];
                 match order.unseen() {
-                    Some(unseen) => defects.push(("unseen_category", counts[unseen])),
-                    None => {
-                        defects.push(("below_range", counts[order.below()]));
-                        defects.push(("above_range", counts[order.above()]));
-                    }
+                    Some(slot) => defects.push((unseen, counts[slot])),
+                    None => defects.extend([(below, counts[order.below()]), (above, counts[order.above()])]),
                 }
                 defects
             }
             None if counts.len() == floats::COUNT => vec![
-                ("missing", counts[floats::MISSING]),
-                ("infinite", counts[floats::NEGATIVE_INFINITE] + counts[floats::POSITIVE_INFINITE]),
+                (DEFECTS[0], counts[floats::MISSING]),
+                (DEFECTS[1], counts[floats::NEGATIVE_INFINITE] + counts[floats::POSITIVE_INFINITE]),
             ],
             None => Vec::new(),
         }

@@ -9,20 +9,23 @@
 use super::answers::{AnswerShard, AnswerTotals, PHASES, Protocol, StatusLabel};
 use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
-use super::evidence::Evidence;
 use super::refusals::{REFUSAL_KINDS, RefusalKind};
+use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
 use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard};
+use crate::config::SegmentSettings;
 use crate::profile::Profile;
 use crate::sketch::KEY_GROUPS;
 use crate::tensor::{Signature, Tensor};
+use hyper::header::HeaderName;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts of one version, a shard per worker.
 #[derive(Debug)]
 pub struct Recorder {
-    plan: RecordPlan,
-    shards: Box<[OnceLock<Box<Shard>>]>,
+    pub(super) plan: RecordPlan,
+    pub(super) max_features: usize,
+    pub(super) shards: Box<[OnceLock<Box<Shard>>]>,
 }
 
 /// All workers' counts, summed.
@@ -46,6 +49,22 @@ pub struct Totals {
     pub refusals: [u64; REFUSAL_KINDS],
     /// Answers and durations.
     pub answers: AnswerTotals,
+    /// The same rows by segment, if they are divided.
+    pub segments: SegmentTotals,
+}
+
+impl Totals {
+    /// Adds what another recorder counted per request: rows, predictions, refusals, answers and durations. Counters of
+    /// columns are left alone, since those of other edges mean something else.
+    pub fn add_requests(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.evidence_rows += other.evidence_rows;
+        self.predictions += other.predictions;
+        for (mine, count) in self.refusals.iter_mut().zip(other.refusals) {
+            *mine += count;
+        }
+        self.answers.add(&other.answers);
+    }
 }
 
 impl Recorder {
@@ -53,7 +72,25 @@ impl Recorder {
     #[must_use]
     pub fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize, workers: usize) -> Self {
         let plan = RecordPlan::new(signature, profile, max_features);
-        Self { plan, shards: (0..workers).map(|_| OnceLock::new()).collect() }
+        Self { plan, max_features, shards: (0..workers).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Divides rows into segments; to be called before anything is recorded. `profile` is what the recorder was made
+    /// with.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when they cannot be divided like that; they then stay undivided.
+    pub fn divide(&mut self, profile: Option<&Profile>, settings: &SegmentSettings) -> Result<(), SegmentError> {
+        let segments = SegmentPlan::new(&self.plan, profile, settings, self.shards.len())?;
+        self.plan.segments = Some(segments);
+        self.shards.iter_mut().for_each(|shard| drop(shard.take()));
+        Ok(())
+    }
+
+    /// The header whose values divide rows, if one does.
+    #[must_use]
+    pub fn segment_header(&self) -> Option<&HeaderName> {
+        self.plan.segments.as_ref()?.header()
     }
 
     /// What is recorded, column by column.
@@ -62,9 +99,19 @@ impl Recorder {
         &self.plan.columns
     }
 
-    /// Counts an answered request's values: inputs and outputs in the signature's order. `evidence` says whether, and
-    /// which, one of its rows enters the alarm cells.
-    pub fn record_prediction(&self, worker: usize, evidence: Evidence, inputs: &[Tensor], outputs: &[Tensor]) {
+    /// Counts an answered request's values: inputs and outputs in the signature's order. `origin` says whether, and
+    /// which, one of its rows enters the alarm cells, and may say the segment of all of them.
+    pub fn record_prediction<'a>(
+        &self,
+        worker: usize,
+        origin: impl Into<Origin<'a>>,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) {
+        self.record(worker, origin.into(), inputs, outputs);
+    }
+
+    fn record(&self, worker: usize, Origin { evidence, header }: Origin<'_>, inputs: &[Tensor], outputs: &[Tensor]) {
         let shard = self.shard(worker);
         let tensors = || self.plan.inputs.iter().zip(inputs);
         let rows = tensors().next_back().map_or(1, |(plan, tensor)| plan.rows(tensor));
@@ -74,8 +121,15 @@ impl Recorder {
             shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
         }
         shard.key_group.store(group.unwrap_or(NO_KEY), Ordering::Relaxed);
+        let segments =
+            self.plan.segments.as_ref().zip(shard.segments.as_ref()).map(|(plan, counters)| {
+                plan.rows(counters.slice(0..plan.counters()), header, (&self.plan.inputs, inputs))
+            });
         for (plan, tensor) in tensors().chain(self.plan.outputs.iter().zip(outputs)) {
-            shard.record_tensor(plan, tensor, draw);
+            shard.record_tensor(plan, tensor, draw, segments.as_ref());
+        }
+        if let Some(segments) = segments {
+            segments.count_rows(rows);
         }
         shard.requests.add(ROWS, rows as u64);
         shard.requests.add(PREDICTIONS, 1);
@@ -117,6 +171,9 @@ impl Recorder {
                 *total += shard.requests.get(REFUSALS + kind);
             }
             shard.answers.add_to(&mut totals.answers);
+            if let Some(segments) = &shard.segments {
+                segments.add_to(&mut totals.segments.counts);
+            }
         }
         totals
     }
@@ -141,7 +198,8 @@ impl Recorder {
     pub fn no_totals(&self) -> Totals {
         let zeros = |count| vec![0; count];
         let RecordPlan { slots, sums, cells, .. } = self.plan;
-        Totals { slots: zeros(slots), sums: zeros(sums), cells: zeros(cells), ..Totals::default() }
+        let segments = self.plan.segments.as_ref().map(SegmentPlan::no_totals).unwrap_or_default();
+        Totals { slots: zeros(slots), sums: zeros(sums), cells: zeros(cells), segments, ..Totals::default() }
     }
 
     fn shard(&self, worker: usize) -> &Shard {
@@ -154,6 +212,7 @@ impl Recorder {
                 keyed: OnceLock::new(),
                 key_group: AtomicUsize::new(NO_KEY),
                 answers: AnswerShard::new(),
+                segments: self.plan.segments.as_ref().map(|plan| Counters::new(plan.counters())),
             })
         })
     }

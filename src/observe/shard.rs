@@ -10,6 +10,7 @@ use super::answers::AnswerShard;
 use super::columns::{ColumnPlan, Search, TensorPlan};
 use super::counter::{Counters, add_to_one};
 use super::evidence::row_of_draw;
+use super::segments::{RowSegments, SlotCells};
 use super::statistics::RowStatistics;
 use crate::sketch::{KEY_GROUPS, LANES, Precision, RowSearch, VisitRow};
 use crate::tensor::{Tensor, TensorData};
@@ -34,6 +35,25 @@ pub(super) struct Shard {
     /// The group of keys of the request that is being recorded; [`NO_KEY`] without one.
     pub(super) key_group: AtomicUsize,
     pub(super) answers: AnswerShard,
+    /// Cells by segment, if rows are divided.
+    pub(super) segments: Option<Counters>,
+}
+
+/// What is to be known of a tensor's rows besides their values.
+#[derive(Clone, Copy)]
+struct Marks<'a> {
+    /// The row that is evidence.
+    evidence: Option<usize>,
+    segments: Option<&'a RowSegments<'a>>,
+}
+
+/// Whether a row is evidence; its segment, by where its counters start.
+type Mark<'a> = (bool, Option<(&'a RowSegments<'a>, u32)>);
+
+impl<'a> Marks<'a> {
+    fn of_row(self, row: usize) -> Mark<'a> {
+        (self.evidence == Some(row), self.segments.map(|segments| (segments, segments.start_of(row))))
+    }
 }
 
 /// The group of keys of a request that has none.
@@ -59,6 +79,8 @@ struct Tile<'a> {
     searched: u16,
     /// The row of the block that is evidence.
     evidence: Option<usize>,
+    /// Segments, and where the counters start of each row's.
+    segments: Option<(&'a RowSegments<'a>, &'a [u32])>,
 }
 
 /// Counts the rows of a tile as they are found; `FULL` if the search takes all its lanes.
@@ -90,6 +112,27 @@ impl<const ROWS: usize, const FULL: bool> VisitRow for Counting<'_, ROWS, FULL> 
     }
 }
 
+/// Counts the rows of a tile once more, by segment.
+struct CountingBySegment<'a, 'b, const ROWS: usize, const FULL: bool> {
+    counting: &'b mut Counting<'a, ROWS, FULL>,
+    cells: SlotCells<'a>,
+    /// Where the counters of each row's segment start.
+    starts: &'a [u32],
+}
+
+impl<const ROWS: usize, const FULL: bool> VisitRow for CountingBySegment<'_, '_, ROWS, FULL> {
+    #[inline(always)]
+    fn visit(&mut self, places: &[u32], tails: [u8; LANES]) {
+        let start = self.starts[self.counting.row];
+        for (lane, &place) in places.iter().enumerate() {
+            if FULL || is_set(self.counting.searched, lane) {
+                self.cells.count(start, place as usize);
+            }
+        }
+        self.counting.visit(places, tails);
+    }
+}
+
 impl Tile<'_> {
     /// The lanes that are searched, or those that are not.
     fn lanes(self, searched: bool) -> impl Iterator<Item = usize> {
@@ -102,15 +145,22 @@ fn is_set(bits: u16, lane: usize) -> bool {
 }
 
 impl Shard {
-    pub(super) fn record_tensor(&self, plan: &TensorPlan, tensor: &Tensor, draw: Option<u64>) {
+    pub(super) fn record_tensor(
+        &self,
+        plan: &TensorPlan,
+        tensor: &Tensor,
+        draw: Option<u64>,
+        segments: Option<&RowSegments<'_>>,
+    ) {
         let rows = plan.rows(tensor);
         let evidence = draw.filter(|_| rows > 0).map(|draw| row_of_draw(draw, rows));
+        let marks = Marks { evidence, segments };
         if plan.reduced {
-            return self.record_statistics(plan, tensor, evidence);
+            return self.record_statistics(plan, tensor, marks);
         }
         match (&plan.search, tensor.data()) {
             (Search::F32(search), TensorData::Fp32(values)) => {
-                self.record_rows((plan, search), values.len(), evidence, |start, count, into| {
+                self.record_rows((plan, search), values.len(), marks, |start, count, into| {
                     // A copy of a known length is a few instructions, and what is copied past the row is not looked at.
                     match values[start..].first_chunk() {
                         Some(values) => *into = *values,
@@ -120,20 +170,20 @@ impl Shard {
             }
             (Search::F32(search), data) => {
                 let mut wide = [f64::NAN; LANES];
-                self.record_rows((plan, search), data.len(), evidence, |start, count, into| {
+                self.record_rows((plan, search), data.len(), marks, |start, count, into| {
                     data.read_numbers(start, &mut wide[..count]);
                     *into = wide.map(|number| number as f32);
                 });
             }
             (Search::F64(search), data) => {
-                self.record_rows((plan, search), data.len(), evidence, |start, count, into| {
+                self.record_rows((plan, search), data.len(), marks, |start, count, into| {
                     data.read_numbers(start, &mut into[..count]);
                 });
             }
             (Search::Strings, TensorData::Bytes(values)) => {
                 for (position, value) in values.iter().enumerate() {
                     let (row, column) = (position / plan.columns.len(), &plan.columns[position % plan.columns.len()]);
-                    self.count(column, column.layout.slot_bytes(value), evidence == Some(row));
+                    self.count(column, column.layout.slot_bytes(value), marks.of_row(row));
                 }
             }
             (Search::Strings, _) => {}
@@ -144,13 +194,13 @@ impl Shard {
         &self,
         plan: (&TensorPlan, &RowSearch<T>),
         values: usize,
-        evidence: Option<usize>,
+        marks: Marks<'_>,
         read: impl FnMut(usize, usize, &mut [T; LANES]),
     ) {
         match values.checked_div(plan.0.columns.len()).unwrap_or(0) {
             // Room for a whole block would have to be cleared, for nothing.
-            1 => self.record_blocks::<T, 1>(plan, 1, evidence, read),
-            rows => self.record_blocks::<T, BLOCK>(plan, rows, evidence, read),
+            1 => self.record_blocks::<T, 1>(plan, 1, marks, read),
+            rows => self.record_blocks::<T, BLOCK>(plan, rows, marks, read),
         }
     }
 
@@ -159,20 +209,24 @@ impl Shard {
         &self,
         (plan, search): (&TensorPlan, &RowSearch<T>),
         rows: usize,
-        evidence: Option<usize>,
+        marks: Marks<'_>,
         mut read: impl FnMut(usize, usize, &mut [T; LANES]),
     ) {
         let width = plan.columns.len();
-        let mut block = [[T::NAN; LANES]; ROWS];
+        let (mut block, mut starts) = ([[T::NAN; LANES]; ROWS], [0; ROWS]);
         for first_row in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - first_row);
-            let evidence = evidence.and_then(|row| row.checked_sub(first_row)).filter(|&row| row < count);
+            let evidence = marks.evidence.and_then(|row| row.checked_sub(first_row)).filter(|&row| row < count);
+            let segments = marks.segments.map(|segments| {
+                (first_row..).zip(&mut starts[..count]).for_each(|(row, start)| *start = segments.start_of(row));
+                (segments, &starts[..])
+            });
             for (index, columns) in plan.columns.chunks(LANES).enumerate() {
                 for (row, values) in block[..count].iter_mut().enumerate() {
                     read((first_row + row) * width + index * LANES, columns.len(), values);
                 }
                 let searched = search.searched(index);
-                let tile = Tile { plan, index, columns, searched, evidence };
+                let tile = Tile { plan, index, columns, searched, evidence, segments };
                 if searched == u16::MAX {
                     self.record_searched::<T, ROWS, true>(search, tile, &block[..count]);
                 } else {
@@ -193,11 +247,18 @@ impl Shard {
         if tile.searched == 0 {
             return;
         }
-        let Tile { plan, index, columns, searched, evidence } = tile;
+        let Tile { plan, index, columns, searched, evidence, segments } = tile;
         let counters = self.slots.slice(plan.slots.clone());
         let (tails, evidence_places) = ([[0; LANES]; ROWS], [0; LANES]);
         let mut counting = Counting::<ROWS, FULL> { counters, searched, row: 0, tails, evidence, evidence_places };
-        search.find_rows(index, columns.len(), block, &mut counting);
+        match segments {
+            None => search.find_rows(index, columns.len(), block, &mut counting),
+            Some((segments, starts)) => {
+                let cells = segments.among(plan.slots.clone());
+                let mut counting = CountingBySegment { counting: &mut counting, cells, starts };
+                search.find_rows(index, columns.len(), block, &mut counting);
+            }
+        }
         for lane in tile.lanes(true).filter(|_| evidence.is_some()) {
             let slot = plan.slots.start + counting.evidence_places[lane] as usize - columns[lane].first_slot;
             self.count_cell(&columns[lane], slot);
@@ -225,34 +286,38 @@ impl Shard {
     fn record_unsearched<T: Precision>(&self, tile: Tile<'_>, block: &[[T; LANES]]) {
         for lane in tile.lanes(false) {
             for (row, values) in block.iter().enumerate() {
-                self.count_number(&tile.columns[lane], values[lane].to_f64(), tile.evidence == Some(row));
+                let segment = tile.segments.map(|(segments, starts)| (segments, starts[row]));
+                self.count_number(&tile.columns[lane], values[lane].to_f64(), (tile.evidence == Some(row), segment));
             }
         }
     }
 
-    fn record_statistics(&self, plan: &TensorPlan, tensor: &Tensor, evidence: Option<usize>) {
+    fn record_statistics(&self, plan: &TensorPlan, tensor: &Tensor, marks: Marks<'_>) {
         let width = tensor.data().len().checked_div(plan.rows(tensor)).unwrap_or(0);
         let (mut statistics, mut row) = (RowStatistics::default(), 0);
         tensor.data().visit_numbers(|position, value| {
             statistics.add(value);
             if (position + 1) % width == 0 {
                 for (column, value) in plan.columns.iter().zip(std::mem::take(&mut statistics).finish()) {
-                    self.count_number(column, value, evidence == Some(row));
+                    self.count_number(column, value, marks.of_row(row));
                 }
                 row += 1;
             }
         });
     }
 
-    fn count_number(&self, column: &ColumnPlan, value: f64, is_evidence: bool) {
-        self.count(column, column.layout.slot_f64(value), is_evidence);
+    fn count_number(&self, column: &ColumnPlan, value: f64, mark: Mark<'_>) {
+        self.count(column, column.layout.slot_f64(value), mark);
         self.add_sum(column, value);
     }
 
-    fn count(&self, column: &ColumnPlan, slot: usize, is_evidence: bool) {
+    fn count(&self, column: &ColumnPlan, slot: usize, (is_evidence, segment): Mark<'_>) {
         self.slots.add(column.first_slot + slot, 1);
         if is_evidence {
             self.count_cell(column, slot);
+        }
+        if let Some((segments, start)) = segment {
+            segments.count(start, column.first_slot + slot);
         }
     }
 

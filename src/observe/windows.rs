@@ -60,6 +60,11 @@ pub struct Windows {
     /// Since deploy.
     pub(super) total: Vec<u64>,
     pub(super) total_sums: Vec<u64>,
+    /// Rows since deploy that entered the alarms.
+    pub(super) total_evidence: u64,
+    /// When the counters since deploy began, unix time; zero before the first reading.
+    pub(super) began: Duration,
+    last_evidence: u64,
     /// The last reading: of counters the low half, which is enough for a difference.
     last: Vec<u32>,
     last_sums: Vec<u64>,
@@ -105,6 +110,9 @@ impl Windows {
         Self {
             total: vec![0; counters],
             total_sums: vec![0; sums],
+            total_evidence: 0,
+            began: Duration::ZERO,
+            last_evidence: 0,
             last: vec![0; counters],
             last_sums: vec![0; sums],
             at: Duration::ZERO,
@@ -160,7 +168,8 @@ impl Windows {
         std::mem::swap(&mut self.total_sums, &mut new.total_sums);
         std::mem::swap(&mut self.last, &mut new.last);
         std::mem::swap(&mut self.last_sums, &mut new.last_sums);
-        new.at = self.at;
+        (new.total_evidence, new.last_evidence) = (self.total_evidence, self.last_evidence);
+        (new.at, new.began) = (self.at, self.began);
         *self = new;
     }
 
@@ -168,6 +177,9 @@ impl Windows {
     pub fn roll(&mut self, at: Duration, totals: &Totals) {
         let at = at.max(self.at);
         self.at = at;
+        if self.began.is_zero() {
+            self.began = at;
+        }
         let (gained, sums) = self.gained(totals);
         if gained.iter().any(|&gained| gained > 0) {
             self.primary.add(at, &gained, &sums);
@@ -228,6 +240,25 @@ impl Windows {
     #[must_use]
     pub fn since_deploy(&self) -> (&[u64], &[u64]) {
         (&self.total, &self.total_sums)
+    }
+
+    /// Rows since deploy that entered the alarms.
+    #[must_use]
+    pub fn evidence_since_deploy(&self) -> u64 {
+        self.total_evidence
+    }
+
+    /// When the counters since deploy began, unix time: at the first reading, of the first start if they go on from a
+    /// snapshot.
+    #[must_use]
+    pub fn began(&self) -> Duration {
+        self.began
+    }
+
+    /// The time of the last reading, unix time.
+    #[must_use]
+    pub fn read_at(&self) -> Duration {
+        self.at
     }
 
     /// Half-life, and decayed counts by group.
@@ -298,6 +329,9 @@ impl Windows {
             *total = total.wrapping_add(*count);
             *last = newest;
         }
+        let evidence = totals.evidence_rows.wrapping_sub(self.last_evidence);
+        self.total_evidence = self.total_evidence.wrapping_add(evidence);
+        self.last_evidence = totals.evidence_rows;
         let mut sums = totals.sums.clone();
         for ((sum, last), total) in sums.iter_mut().zip(&mut self.last_sums).zip(&mut self.total_sums) {
             let gained = sum.wrapping_sub(*last);

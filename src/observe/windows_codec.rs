@@ -17,6 +17,8 @@ use std::time::Duration;
 struct Restored {
     total: Vec<u64>,
     total_sums: Vec<u64>,
+    total_evidence: u64,
+    began: Duration,
     primary: Option<Ring<u16>>,
     sliding: Vec<Ring<u32>>,
     blocks: Vec<Blocks>,
@@ -43,6 +45,8 @@ impl Windows {
         }
         section(writer, self.decayed.half_life(), |writer| self.decayed.encode(writer));
         writer.optional(self.seasons.as_ref(), |writer, seasons| seasons.encode(writer));
+        writer.number(self.total_evidence);
+        writer.time(self.began);
     }
 
     /// Takes over what windows over the same counters held that were written before `at`; what has aged out since is
@@ -54,6 +58,8 @@ impl Windows {
         let restored = self.read(reader)?;
         self.total = restored.total;
         self.total_sums = restored.total_sums;
+        self.total_evidence = restored.total_evidence;
+        self.began = restored.began;
         if let Some(primary) = restored.primary {
             self.primary = primary;
         }
@@ -117,7 +123,8 @@ impl Windows {
             seasons.restore(reader).map(|()| seasons)
         })?;
         let decayed = (half_life == self.decayed.half_life()).then_some(decayed);
-        Ok(Restored { total, total_sums, primary, sliding, blocks, decayed, seasons })
+        let (total_evidence, began) = (reader.number()?, reader.time()?);
+        Ok(Restored { total, total_sums, total_evidence, began, primary, sliding, blocks, decayed, seasons })
     }
 
     fn read_primary(&self, reader: &mut Reader<'_>) -> Result<Option<Ring<u16>>, Malformed> {

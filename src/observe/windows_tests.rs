@@ -72,6 +72,36 @@ fn view(windows: &Windows) -> (WindowCounts, Vec<WindowCounts>, Vec<BlockCounts>
 }
 
 #[test]
+fn counting_began_with_the_first_reading_of_the_first_start() {
+    let mut windows = Windows::new(plan(1), settings());
+    assert_eq!((windows.began(), windows.evidence_since_deploy()), (Duration::ZERO, 0));
+    let mut counted = totals(1);
+    for at in [1_000, 1_001] {
+        count(&mut counted, 3, 10);
+        counted.evidence_rows += 2;
+        windows.roll(seconds(at), &counted);
+    }
+    windows.follow(&WindowSettings { primary: seconds(60), ..settings() });
+    assert_eq!(
+        (windows.began(), windows.read_at(), windows.evidence_since_deploy()),
+        (seconds(1_000), seconds(1_001), 4)
+    );
+    let bytes = bytes_of(&windows);
+    // The next start counts from zero, and its clock may be behind.
+    for at in [2_000, 500] {
+        let mut next = Windows::new(plan(1), settings());
+        next.restore(&mut Reader::new(&bytes), seconds(at)).unwrap();
+        next.roll(seconds(at), &totals(1));
+        let mut counted = totals(1);
+        count(&mut counted, 4, 5);
+        counted.evidence_rows = 1;
+        next.roll(seconds(at + 1), &counted);
+        assert_eq!((next.began(), next.evidence_since_deploy()), (seconds(1_000), 5), "{at}");
+        assert_eq!(next.since_deploy().0.last(), Some(&25));
+    }
+}
+
+#[test]
 fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
     const FEATURES: usize = 100;
     let mut windows = Windows::new(plan(FEATURES), settings());

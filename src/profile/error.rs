@@ -195,6 +195,34 @@ pub enum ProfileError {
         /// What came.
         found: String,
     },
+    /// Profiles that are not parts of one.
+    #[error("these profiles cannot be merged: {field} is {found} in one and {expected} in another")]
+    UnmergeableProfiles {
+        /// The field.
+        field: &'static str,
+        /// What one of them has.
+        expected: String,
+        /// What another one has.
+        found: String,
+    },
+    /// A column that differs between profiles.
+    #[error("column \"{column}\" cannot be merged: {field} is {found} in one profile and {expected} in another")]
+    Unmergeable {
+        /// The column.
+        column: String,
+        /// The field.
+        field: &'static str,
+        /// What one profile has.
+        expected: String,
+        /// What another one has.
+        found: String,
+    },
+    /// The same profile among those to be merged.
+    #[error("the same profile is there twice; its rows cannot be counted twice")]
+    SameProfileTwice,
+    /// Nothing to merge.
+    #[error("there is no profile to merge")]
+    NothingToMerge,
     /// An option outside its range.
     #[error("{found} fine bins were asked for; expected 2 to {limit}")]
     BinsOutOfRange {

@@ -11,6 +11,7 @@
 //! Invariant: every slot has a group, an ordinary group has at least 0.5 % of the mass, and there are at most 20.
 
 use crate::sketch::Slots;
+use std::borrow::Cow;
 
 /// A column with at most this many bins in use gets a group for each.
 const FEW: usize = 20;
@@ -28,6 +29,19 @@ pub struct Groups {
     pub of_slot: Vec<u8>,
     /// How many groups there are.
     pub count: usize,
+}
+
+/// The name of a group among `count`, of values with or without an order: `0`, `1` and so on for ordinary ones, then
+/// `rare`, `missing`, `infinite` and, where there is no order, `unseen`.
+#[must_use]
+pub fn group_label(group: usize, count: usize, categorical: bool) -> Cow<'static, str> {
+    const NAMES: [&str; 4] = ["rare", "missing", "infinite", "unseen"];
+    let names = &NAMES[..if categorical { 4 } else { 3 }];
+    let ordinary = count.saturating_sub(names.len());
+    match group.checked_sub(ordinary).and_then(|special| names.get(special)) {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(group.to_string()),
+    }
 }
 
 /// Groups of bins whose values have an order, from their reference counts. `below` and `above` belong to the outermost

@@ -35,6 +35,12 @@ impl Moments {
         Self { count, mean, squares }
     }
 
+    /// Moments of so many scaled values of this mean and population standard deviation.
+    pub(super) fn summarized(count: u64, mean: f64, std: f64) -> Self {
+        let count = count as f64;
+        Self { count, mean, squares: std * std * count }
+    }
+
     /// Adds the moments of other values.
     pub(super) fn merge(&mut self, other: Self) {
         let count = self.count + other.count;

@@ -2,6 +2,7 @@
 
 mod format;
 mod learning;
+mod merging;
 mod streaming;
 
 use super::*;

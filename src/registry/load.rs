@@ -68,7 +68,8 @@ impl Loader {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
         }
         let max_features = order.settings.drift.max_features;
-        let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
+        let mut recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
+        divide(order, profile.as_ref().ok(), &mut recorder);
         warn_of_unknown_critical(order, &recorder);
         warn_of_unused_profile(order, profile.as_ref().ok(), &recorder);
         match fingerprint(&directory) {
@@ -140,6 +141,15 @@ fn open_warm(
             Ok(instance)
         })
         .collect()
+}
+
+/// Divides rows into segments, if they are asked for and can be.
+fn divide(order: &LoadOrder, profile: Option<&Profile>, recorder: &mut Recorder) {
+    let Some(settings) = &order.settings.drift.segment else { return };
+    if let Err(error) = recorder.divide(profile, settings) {
+        let (model, version) = (&order.model, order.version);
+        tracing::warn!(model, version, %error, "drift is not split into segments");
+    }
 }
 
 fn warn_of_unknown_critical(order: &LoadOrder, recorder: &Recorder) {

@@ -15,7 +15,7 @@ use super::{body, refusals};
 use crate::catalog::{ArmLabel, Model, Picked};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
-use crate::observe::{Evidence, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
+use crate::observe::{Evidence, Origin, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
 use crate::protocol::{AnswerHead, ProtocolError, oip, v1};
 use crate::route;
 use crate::tensor::Tensor;
@@ -60,6 +60,7 @@ impl Blamed for PredictError {
 /// A whole request for a version that was picked.
 struct Asked<'a> {
     protocol: Protocol,
+    headers: &'a HeaderMap,
     body: &'a [u8],
     evidence: Evidence,
 }
@@ -91,7 +92,7 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
     watch.skip(Instant::now());
-    let asked = Asked { protocol: call.protocol, body: &body, evidence };
+    let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body, evidence };
     let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, &asked, &mut watch)));
     let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
     let mut answer = match outcome {
@@ -128,7 +129,9 @@ fn answer_with(
     })?;
     watch.end(Phase::Compute, Instant::now());
     let answer = encode(model, asked.protocol, &decoded, &outputs)?;
-    model.recorder.record_prediction(worker.index, asked.evidence, &decoded.inputs, &outputs);
+    let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
+    let origin = Origin { evidence: asked.evidence, header: header.map(HeaderValue::as_bytes) };
+    model.recorder.record_prediction(worker.index, origin, &decoded.inputs, &outputs);
     watch.end(Phase::Encode, Instant::now());
     Ok(answer)
 }

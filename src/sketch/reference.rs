@@ -59,6 +59,19 @@ impl Reference {
         }
     }
 
+    /// The coarse group of an alarm cell.
+    #[must_use]
+    pub fn group_of_cell(&self, cell: usize) -> usize {
+        let group_of = |slot: usize| self.groups.get(slot).map_or(0, |&group| usize::from(group));
+        match &self.ordered {
+            Some(ordered) if cell == self.group_count => group_of(ordered.start),
+            Some(ordered) if cell > self.group_count => group_of(ordered.end.saturating_sub(1)),
+            _ if cell < self.group_count => cell,
+            // Without an order no slot has these cells.
+            _ => 0,
+        }
+    }
+
     /// The alarm cells of all slots, in slot order.
     pub fn cell_of_each_slot(&self) -> impl Iterator<Item = u16> {
         (0..self.groups.len()).map(|slot| self.cell_of_slot(slot) as u16)
@@ -72,4 +85,26 @@ pub struct Live<'a> {
     pub counts: &'a [u64],
     /// Fixed-point sums of the values below the edges, in the first bin, in the last bin and above.
     pub sums: [i64; SUMS],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_slots_cell_is_the_slots_own() {
+        let ordered = Reference {
+            groups: vec![0, 0, 1, 2, 2, 3, 3],
+            group_count: 4,
+            ordered: Some(0..5),
+            ..Reference::default()
+        };
+        let unordered = Reference { ordered: None, ..ordered.clone() };
+        for reference in [ordered, unordered] {
+            for (slot, &group) in reference.groups.iter().enumerate() {
+                assert_eq!(reference.group_of_cell(reference.cell_of_slot(slot)), usize::from(group), "{slot}");
+            }
+            assert!((0..reference.cells()).all(|cell| reference.group_of_cell(cell) < reference.group_count));
+        }
+    }
 }

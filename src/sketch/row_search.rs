@@ -1,4 +1,4 @@
-//! Finds the counters of whole rows at once: what [`BinLayout::slot`] says of one value, some five times faster.
+//! Finds the counters of whole rows at once, each the one that [`BinLayout::slot`] says of the value alone.
 //!
 //! The range of a column's edges is cut into even cells, and a table says how many edges lie in the cells before each.
 //! Left to search are the edges within the value's own cell: with 64 bins one or two, seldom more than three. Where
@@ -7,10 +7,9 @@
 //! is loaded. No branch depends on a value, so that none is mispredicted.
 //!
 //! A tile of neighbouring columns is searched row by row, and not a column value by value: finding the cells is then
-//! arithmetic on vectors of what lies side by side in memory, a single row costs hardly more than one of a batch, and
-//! increments that follow each other never hit the same counter, for which the processor would wait. The instructions
-//! that every x86-64 has are enough: building for AVX2 gained nothing that could be measured. `benches/record.rs` has
-//! the figures of this and of what it replaced.
+//! arithmetic on vectors of what lies side by side in memory, also of a single row, and increments that follow each other
+//! never hit the same counter, for which the processor would wait. The instructions that every x86-64 has are enough:
+//! building for wider vectors gains 5 to 10 %. `benches/record.rs` has the figures of this and of what it replaced.
 //!
 //! Invariant: rounding is monotone, so that a number in a later cell is above every edge of an earlier one; therefore the
 //! place is exactly the one that [`BinLayout::slot`] says, however uneven the edges are.
@@ -123,7 +122,7 @@ impl<T: Precision> RowSearch<T> {
         rows: &[[T; LANES]],
         visitor: &mut impl VisitRow,
     ) {
-        // Most tiles are full, and loops of a known length are faster.
+        // Most tiles are full, and loops of a known length take a fifth less.
         if lanes == LANES {
             rows.iter().for_each(|row| self.find::<STEPS, BITS>(tile, row, visitor));
         } else {

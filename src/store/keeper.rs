@@ -5,7 +5,7 @@
 //!
 //! Invariant: a write that fails or hangs costs that write and a log line, nothing else.
 
-use super::{AlertRow, SnapshotRow, StateHealth, Store, StoreError};
+use super::{AlertRow, LearnedRow, SnapshotRow, StateHealth, Store, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -23,6 +23,8 @@ pub enum Job {
     Snapshots(Vec<SnapshotRow>),
     /// All alerts there are.
     Alerts(Vec<AlertRow>),
+    /// A reference that was learned.
+    Learned(LearnedRow),
 }
 
 /// The near end of the queue.
@@ -70,5 +72,6 @@ async fn do_job(store: &Store, job: &Job) -> Result<(), StoreError> {
     match job {
         Job::Snapshots(rows) => store.save_snapshots(rows).await,
         Job::Alerts(rows) => store.save_alerts(rows).await,
+        Job::Learned(row) => store.save_learned(row).await,
     }
 }

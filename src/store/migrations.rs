@@ -9,8 +9,9 @@ use sqlx::{Row, SqlitePool};
 use std::time::Duration;
 
 /// The steps, from schema 1 on; each is a list of statements.
-const STEPS: &[&[&str]] = &[&[
-    "CREATE TABLE monitor_snapshots (
+const STEPS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE monitor_snapshots (
         model TEXT NOT NULL,
         version INTEGER NOT NULL,
         profile_hash INTEGER NOT NULL,
@@ -20,13 +21,23 @@ const STEPS: &[&[&str]] = &[&[
         blob BLOB NOT NULL,
         PRIMARY KEY (model, version, profile_hash, replica)
     ) STRICT",
-    "CREATE TABLE alerts (
+        "CREATE TABLE alerts (
         id TEXT PRIMARY KEY,
         open INTEGER NOT NULL,
         place INTEGER NOT NULL,
         body TEXT NOT NULL
     ) STRICT",
-]];
+    ],
+    &["CREATE TABLE learned_profiles (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        fingerprint INTEGER NOT NULL,
+        layout_hash INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        profile TEXT NOT NULL,
+        PRIMARY KEY (model, version)
+    ) STRICT"],
+];
 
 /// The schema of this release.
 pub(super) fn newest() -> i64 {

@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | `schema_version` | migration that was applied | its number and when |
 //! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
+//! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
@@ -25,6 +26,7 @@ mod alerts;
 mod database;
 mod health;
 mod keeper;
+mod learned;
 mod migrations;
 mod snapshots;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use alerts::AlertRow;
 pub use database::Store;
 pub use health::StateHealth;
 pub use keeper::{Job, Keeper, keep};
+pub use learned::LearnedRow;
 pub use snapshots::{SnapshotKey, SnapshotRow};
 
 use std::path::PathBuf;

@@ -25,6 +25,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// A number as people read it: with a comma before every third digit from the right.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Starts logging for the whole process; later calls change nothing.
 pub fn start(format: LogFormat, level: &str) {
     let filter = std::env::var("TIDEGATE_LOG").unwrap_or_else(|_unset| {
@@ -75,5 +89,11 @@ mod tests {
         for text in ["ERROR", "panicked", "the engine gave up", "src/telemetry/logs.rs", "worker-of-test"] {
             assert!(lines.contains(text), "{text} is not in: {lines}");
         }
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        let said = [0, 999, 1_000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(said, ["0", "999", "1,000", "123,456", "1,234,567"]);
     }
 }

@@ -84,11 +84,24 @@ pub const DRIFT_EVIDENCE: Metric = gauge(
     "tidegate_drift_evidence",
     "Weighted evidence of drift or of defects since the best start, natural logarithm, as a share of the alarm's threshold: 1 raises the alarm. Refreshed in turns, every 16 s.",
 );
-/// Values that are not ordinary, by kind.
+/// PSI over the window, by segment.
+pub const SEGMENT_DRIFT_PSI: Metric = gauge(
+    "tidegate_segment_drift_psi",
+    "Population stability index of a segment against the reference of all rows, over the window: of the features named in drift.bins_exported, and under an empty feature the largest of all columns with enough samples.",
+);
+/// Values that are not ordinary and requests that do not fit, by kind.
 pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
-    "Feature values by kind of defect: missing, infinite, below_range, above_range, unseen_category.",
+    "Values by kind of defect: missing, infinite, below_range, above_range, unseen_category; under an empty feature requests refused because they do not fit the model: wrong_shape, wrong_type, malformed.",
 );
+/// Rows of chosen features by coarse group.
+pub const FEATURE_BIN: Metric = counter(
+    "tidegate_feature_bin_total",
+    "Values of the features in drift.bins_exported, by coarse group of their reference: 0, 1 and so on, rare, missing, infinite, unseen.",
+);
+/// The reference's share of each of these groups.
+pub const FEATURE_BIN_REFERENCE: Metric =
+    gauge("tidegate_feature_bin_reference", "Share of the reference's rows in the same group, 0 to 1.");
 /// State of alerts.
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
 /// What a bounded queue had to drop.
@@ -117,7 +130,10 @@ pub const ALL: &[Metric] = &[
     DRIFT_KS,
     DRIFT_WASSERSTEIN,
     DRIFT_EVIDENCE,
+    SEGMENT_DRIFT_PSI,
     DATA_QUALITY,
+    FEATURE_BIN,
+    FEATURE_BIN_REFERENCE,
     ALERT_STATE,
     DROPPED,
     STATE_PERSISTENT,

@@ -5,9 +5,9 @@
 
 use allocation_counter::measure;
 use std::path::Path;
-use tidegate::config::EngineChoice;
+use tidegate::config::{EngineChoice, SegmentSettings, SegmentSource};
 use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
-use tidegate::observe::{Evidence, PHASES, Phase, Protocol, Recorder, RefusalKind, StatusLabel};
+use tidegate::observe::{Evidence, Origin, PHASES, Phase, Protocol, Recorder, RefusalKind, StatusLabel};
 use tidegate::protocol::{AnswerHead, oip};
 use tidegate::registry::load::read_profile;
 use tidegate::route::{Split, point_of_draw, point_of_key};
@@ -66,6 +66,31 @@ fn recording_allocates_nothing_once_a_shard_exists() {
         let mut phases = [0; PHASES];
         phases[Phase::Total as usize] = 25_000;
         assert_eq!(allocations(|| recorder.record_answer(0, label, &phases)), 0);
+    }
+}
+
+#[test]
+fn dividing_rows_into_segments_allocates_for_a_new_value_of_a_header_and_never_else() {
+    let (graph, mut recorder) = graph("2");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/breast-cancer/2");
+    let profile = read_profile(&directory, graph.signature()).unwrap();
+    let settings = SegmentSettings { by: SegmentSource::Header("x-tenant".into()), max_values: 2 };
+    recorder.divide(Some(&profile), &settings).unwrap();
+    for rows in [1, 64] {
+        let inputs = oip::decode_infer(body(rows).as_bytes(), graph.signature()).unwrap().inputs;
+        let mut outputs = Vec::new();
+        graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
+        let of = |header: Option<&[u8]>| {
+            let origin = Origin { evidence: Evidence::Row { draw: 5 }, header };
+            allocations(|| recorder.record_prediction(0, origin, &inputs, &outputs))
+        };
+        // The shard.
+        of(None);
+        let is_first = u64::from(rows == 1);
+        let long = [b'x'; 5_000];
+        let headers: [Option<&[u8]>; 8] =
+            [Some(b"a"), Some(b"a"), Some(b""), Some(&long), Some(b"b"), Some(b"b"), Some(b"c"), None];
+        assert_eq!(headers.map(of), [is_first, 0, 0, 0, is_first, 0, 0, 0], "{rows} rows");
     }
 }
 

@@ -37,7 +37,7 @@ async fn the_embedded_engine_answers_as_scikit_learn_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn onnx_runtime_answers_as_scikit_learn_does() {
-    let library = python::environment().onnxruntime();
+    let library = crate::support::library::onnxruntime(python::environment());
     let arguments =
         ["--onnxruntime", library.to_str().unwrap(), "--models", shipped().to_str().unwrap()].map(String::from);
     let process = Process::start(&arguments.each_ref().map(String::as_str)).await;

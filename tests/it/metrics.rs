@@ -3,12 +3,13 @@
 use crate::support::client::{Client, send};
 use crate::support::gateway::Gateway;
 use crate::support::load::Customers;
-use crate::support::repository::{Repository, held_out};
+use crate::support::repository::{Repository, held_out, shipped};
 use crate::support::wait::until;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tidegate::config::{SegmentSettings, SegmentSource};
 use tidegate::telemetry::names;
 
 /// A page, parsed as the text format 0.0.4 has it: samples by name and sorted labels.
@@ -168,7 +169,13 @@ async fn gateway() -> Gateway {
         config.latency.rule = tidegate::config::LatencyRuleChoice::P99;
         config.latency.p99_limit = std::time::Duration::from_micros(1);
         config.latency.min_requests = 1;
+        // So that every metric is on it.
+        config.drift.bins_exported = vec!["order_value".to_owned(), "plan".to_owned()];
         config.latency.pending_for = std::time::Duration::ZERO;
+        // Segments that have enough rows to be on the page.
+        let by = SegmentSource::Feature("auto_renew".into());
+        config.drift.segment = Some(SegmentSettings { by, max_values: 2 });
+        config.drift.min_samples = 100;
     })
     .await
 }
@@ -212,10 +219,44 @@ async fn every_request_and_row_is_counted_once_under_its_labels() {
     };
     assert!(quality("order_value", "missing") && quality("purchase_frequency", "above_range"));
     assert!(quality("plan", "unseen_category"));
+    bins(&page);
+    let refused = |kind| {
+        let labels = [("model", "churn"), ("version", "1"), ("feature", ""), ("kind", kind)];
+        page.count("tidegate_data_quality_total", &labels)
+    };
+    assert_eq!(["wrong_shape", "wrong_type", "malformed"].map(refused), [0, 0, 3]);
+    let segments: BTreeSet<&str> =
+        page.of("tidegate_segment_drift_psi").map(|(labels, _)| labels["segment"].as_str()).collect();
+    assert_eq!(segments, BTreeSet::from(["0", "1"]), "the other segment has no rows");
     histograms(&page);
     let firing = page.of("tidegate_alert_state").find(|(labels, _)| labels["rule"] == "latency");
     assert!(firing.is_some_and(|(_, state)| state > 0.0));
     gateway.stop().await;
+}
+
+/// Bins of the chosen features: every group of the reference, and all rows in one of them.
+fn bins(page: &Page) {
+    let profile = std::fs::read(shipped().join("churn/1/profile.json")).unwrap();
+    let profile = tidegate::profile::Profile::from_json(&profile).unwrap();
+    for feature in ["order_value", "plan"] {
+        let column = profile.inputs.iter().find(|column| column.name == feature).unwrap();
+        let groups = column.reference().group_count;
+        let of = |name: &str| -> Vec<(String, f64)> {
+            let series = page.of(name);
+            let of_feature = series.filter(|(labels, _)| labels["version"] == "1" && labels["feature"] == feature);
+            of_feature.map(|(labels, value)| (labels["bin"].clone(), value)).collect()
+        };
+        let (counts, shares) = (of("tidegate_feature_bin_total"), of("tidegate_feature_bin_reference"));
+        assert_eq!((counts.len(), shares.len()), (groups, groups), "{feature}: {counts:?}");
+        assert!(counts.iter().zip(&shares).all(|(count, share)| count.0 == share.0), "{counts:?} {shares:?}");
+        assert!((shares.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-12, "{shares:?}");
+        assert_eq!(whole(counts.iter().map(|(_, count)| count).sum()), ROWS, "{feature}");
+        let defect = if feature == "plan" { "unseen" } else { "missing" };
+        assert!(counts.iter().any(|(bin, count)| bin == defect && *count > 0.0), "{counts:?}");
+    }
+    assert!(
+        page.of("tidegate_feature_bin_total").all(|(labels, _)| ["order_value", "plan"].contains(&&*labels["feature"]))
+    );
 }
 
 /// Durations: as many as predictions by a version, cumulative, and the phases no longer than the whole.

@@ -5,6 +5,7 @@
 //! changes: the script, the generator of `churn`, and the packages.
 
 use crate::answers::check_version;
+use crate::support::library::onnxruntime;
 use crate::support::process::{BINARY, Process};
 use crate::support::python::{environment, hash_of, lock, run, say, target_directory};
 use crate::support::repository::versions_in;
@@ -32,7 +33,7 @@ fn fresh_models() -> PathBuf {
     let mut train = Command::new(python.interpreter());
     train.arg(root.join("models/train.py")).arg("--out").arg(&place).args(["--tidegate", BINARY]);
     // The profile of a model that the embedded engine does not run needs ONNX Runtime, which is in the environment.
-    train.env("ORT_DYLIB_PATH", python.onnxruntime());
+    train.env("ORT_DYLIB_PATH", onnxruntime(python));
     run(&mut train);
     fs::write(place.join("whole"), "").unwrap();
     say("the models are trained");
@@ -42,7 +43,7 @@ fn fresh_models() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn fresh_models_answer_as_this_machine_s_scikit_learn_does() {
     let fresh = tokio::task::block_in_place(fresh_models);
-    let library = environment().onnxruntime();
+    let library = onnxruntime(environment());
     let process =
         Process::start(&["--onnxruntime", library.to_str().unwrap(), "--models", fresh.to_str().unwrap()]).await;
     let versions = versions_in(&fresh);

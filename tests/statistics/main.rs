@@ -11,6 +11,7 @@ mod budget;
 mod detection;
 mod names;
 mod rates;
+mod rules;
 mod seasons;
 mod streams;
 mod support;

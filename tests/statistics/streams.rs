@@ -217,6 +217,20 @@ struct Users {
     cells: Vec<Vec<u8>>,
 }
 
+/// For each kind of cluster, slots by quantile: rows of a batch that are alike (intraclass correlation 0.2).
+pub(crate) fn batch_tables(feature: &Feature) -> Vec<Vec<u8>> {
+    let layout = feature.column.layout(DataType::Fp64).unwrap();
+    quantile_tables(|value| layout.slot_f64(value) as u8)
+}
+
+/// What `find` makes of the values of each kind of cluster, by quantile.
+fn quantile_tables(find: impl Fn(f64) -> u8) -> Vec<Vec<u8>> {
+    let normal = Normal::standard();
+    let within = |index: usize| normal.inverse_cdf((index as f64 + 0.5) / TABLE as f64) * WITHIN.sqrt();
+    let of_kind = |kind: usize| (0..TABLE).map(|index| find(offset(kind) + within(index))).collect();
+    (0..KINDS).map(of_kind).collect()
+}
+
 /// Users, each as often as its share of all requests: by Zipf's law.
 fn activity() -> Vec<u16> {
     let total: f64 = (1..=USERS).map(|rank| 1.0 / rank as f64).sum();
@@ -286,16 +300,7 @@ impl Users {
     fn new(feature: &Feature) -> Self {
         assert_eq!(feature.law, Law::OfUsers, "the reference is of the same users");
         let layout = feature.column.layout(DataType::Fp64).unwrap();
-        let normal = Normal::standard();
-        let cells = (0..KINDS)
-            .map(|kind| {
-                let cell = |index: usize| {
-                    let within = normal.inverse_cdf((index as f64 + 0.5) / TABLE as f64) * WITHIN.sqrt();
-                    feature.reference.cell_of_slot(layout.slot_f64(offset(kind) + within)) as u8
-                };
-                (0..TABLE).map(cell).collect()
-            })
-            .collect();
+        let cells = quantile_tables(|value| feature.reference.cell_of_slot(layout.slot_f64(value)) as u8);
         Self { activity: activity(), cells }
     }
 }

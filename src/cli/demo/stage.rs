@@ -39,7 +39,7 @@ impl Stage {
             "[server]\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
              [repository]\npath = {:?}\npoll_interval = \"200ms\"\n\
              [state]\npath = {:?}\n\
-             [drift]\nwindow = \"10s\"\nmin_samples = 350\npending_for = \"1s\"\nresolve_after = \"2s\"\n\
+             [drift]\nwindow = \"10s\"\nmin_samples = 350\nresolve_after = \"2s\"\n\
              [models.churn]\nsplit = {{ \"1\" = 100 }}\n",
             repository.display().to_string(),
             self.root.path().join("state").display().to_string()

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a reading of less than a moment says nothing.
 
+use crate::telemetry::logs::grouped;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -61,19 +62,6 @@ fn line(what: &str, rows: u64, share: f64, elapsed: Duration) -> String {
     format!("{what}: {} rows, {} rows/s, {percent:.0} % of the file", grouped(rows), grouped(rate))
 }
 
-/// A number with a comma before every third digit from the right.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +70,5 @@ mod tests {
     fn a_line_says_rows_speed_and_share() {
         let said = line("first reading", 1_234_567, 0.456, Duration::from_secs(10));
         assert_eq!(said, "first reading: 1,234,567 rows, 123,456 rows/s, 46 % of the file");
-        assert_eq!([0, 999, 1000].map(grouped), ["0", "999", "1,000"]);
     }
 }

@@ -33,6 +33,7 @@ const ROWS: &[Row] = &[
     ("server", "body_timeout", &[r#""100ms""#, r#""1h""#], &[r#""0s""#, r#""61m""#]),
     ("server", "idle_timeout", &[r#""100ms""#, r#""60m""#], &[r#""0s""#, r#""2h""#]),
     ("server", "drain_timeout", &[r#""0s""#, r#""1h""#], &[r#""-1s""#, r#""1h1us""#]),
+    ("server", "replica", &[r#""gateway-1""#, r#""a.b_C""#], &[r#""""#, r#""a b""#, r#""a/b""#, "1"]),
     ("repository", "path", &[r#"".""#], &[r#""""#, "1", "[]"]),
     ("repository", "poll_interval", &[r#""100ms""#, r#""1h""#], &[r#""50ms""#, r#""1d""#]),
     ("repository", "bake", &[r#""0s""#, r#""24h""#], &[r#""25h""#, "true"]),

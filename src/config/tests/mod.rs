@@ -84,6 +84,7 @@ max_body = "1MB"
 body_timeout = "2s"
 idle_timeout = "3s"
 drain_timeout = "0s"
+replica = "gateway-1"
 
 [repository]
 path = "/srv/models"
@@ -168,6 +169,7 @@ fn every_setting_of_the_server_is_read() {
         idle_timeout: Duration::from_secs(3),
         drain_timeout: Duration::ZERO,
         admin_token: config.server.admin_token.clone(),
+        replica: Some("gateway-1".to_owned()),
     };
     assert_eq!(config.server, server);
     assert_eq!(config.server.admin_token.unwrap().expose(), "from-the-file");
@@ -331,6 +333,7 @@ fn a_reload_names_what_only_a_restart_changes() {
         "server.idle_timeout",
         "server.drain_timeout",
         "server.admin_token",
+        "server.replica",
         "repository.path",
         "engine.onnxruntime",
         "state.path",

@@ -90,19 +90,4 @@ impl Python {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
         run(Command::new(self.interpreter()).arg(script).args(arguments))
     }
-
-    /// The shared library of ONNX Runtime inside the environment.
-    pub(crate) fn onnxruntime(&self) -> PathBuf {
-        let script = "import onnxruntime; print(onnxruntime.__path__[0])";
-        let package = run(Command::new(self.interpreter()).args(["-c", script]));
-        let folder = Path::new(package.trim()).join("capi");
-        let libraries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        libraries
-            .map(|item| item.unwrap().path())
-            .find(|path| {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                name.starts_with("libonnxruntime.") && !name.contains("providers")
-            })
-            .unwrap_or_else(|| panic!("no libonnxruntime in {}", folder.display()))
-    }
 }
