@@ -7,7 +7,8 @@ use super::build::{Options, Subject};
 use super::groups::groups;
 use super::parts::{ColumnPart, Defect, Distance, GroupDistances, Measured, WindowPart};
 use super::text::{coarse, length_name, rounded};
-use crate::detect::{Interval, Intervals};
+use crate::config::DriftPreset;
+use crate::detect::{Interval, Intervals, Outcome};
 use crate::judge::{ColumnReport, Measure, VersionReport, WindowInfo};
 use crate::observe::{RecordedColumn, Side};
 use crate::profile::Column;
@@ -28,6 +29,10 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
         verdict: shown.verdict,
         alarm: shown.finding.as_ref().map(alarm),
         evidence: shown.evidence.map(|(now, threshold)| [rounded(now), rounded(threshold)]),
+        outcome: shown
+            .outcome
+            .filter(|_| subject.judged.settings.drift.preset != DriftPreset::Default)
+            .map(rounded_outcome),
         samples: shown.samples,
         psi_excess: shown.excess.map(rounded),
         distances: distances(subject.judged, shown, recorded),
@@ -39,6 +44,10 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
         defects: recorded.map(|recorded| defects(subject.judged, shown, recorded)).unwrap_or_default(),
         drift: subject.judged.history.column(index).map(|value| value.map(coarse)).collect(),
     }
+}
+
+fn rounded_outcome(found: Outcome) -> Outcome {
+    Outcome { statistic: rounded(found.statistic), p_value: found.p_value.map(rounded), ..found }
 }
 
 /// The column of the profile that it is compared with.

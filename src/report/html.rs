@@ -8,7 +8,7 @@
 use super::parts::{Alarm, Answers, ColumnPart, Rate, Report, VersionPart};
 use super::pictures::{distribution, frame, over_time, shares};
 use super::text::{count, number, percent, span, took, when};
-use crate::detect::{LatencyVerdict, Verdict};
+use crate::detect::{LatencyVerdict, Outcome, Test, Verdict};
 use crate::judge::POINTS;
 use crate::profile::Source;
 use std::fmt::{self, Display, Write};
@@ -220,7 +220,29 @@ fn head(column: &ColumnPart, may_unfold: bool, frame: &str) -> String {
         over_time(column, frame),
     );
     column.alarm.iter().for_each(|alarm| write_alarm(&mut head, alarm));
+    column.outcome.iter().filter(|_| drifts).for_each(|outcome| write_outcome(&mut head, outcome));
     head
+}
+
+/// What a preset's test found.
+fn write_outcome(page: &mut String, outcome: &Outcome) {
+    let test = match outcome.test {
+        Test::ExcessPsi => "PSI beyond chance",
+        Test::PsiAndKs => "PSI, with a Kolmogorov-Smirnov test,",
+        Test::PsiAndChiSquare => "PSI, with a chi-square test,",
+        Test::Ks => "the Kolmogorov-Smirnov distance",
+        Test::ChiSquare => "chi-square",
+        Test::Proportions => "the test on two proportions",
+        Test::Wasserstein => "the Wasserstein distance over σ",
+        Test::JensenShannon => "the Jensen-Shannon distance",
+    };
+    let p_value = outcome.p_value.map(|p_value| format!(", p = {}", number(p_value))).unwrap_or_default();
+    let _ = write!(
+        page,
+        "<p class=a>By the preset\u{2019}s test: {test} is {}{p_value} (threshold {}).",
+        number(outcome.statistic),
+        number(outcome.threshold)
+    );
 }
 
 /// The numbers of a column.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every number is finite, and none is a value of a feature.
 
-use crate::detect::{LatencyVerdict, Verdict};
+use crate::detect::{LatencyVerdict, Outcome, Verdict};
 use crate::profile::{Kind, Source};
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +164,8 @@ pub struct ColumnPart {
     pub alarm: Option<Alarm>,
     /// Weighted evidence now and the threshold that raises the alarm, natural logarithms.
     pub evidence: Option<[f64; 2]>,
+    /// What the preset's test found in the primary window, if the preset is one that judges by it.
+    pub outcome: Option<Outcome>,
     /// Values in the primary window.
     pub samples: u64,
     /// PSI minus what is expected of it without drift, over the primary window; by it columns are sorted.
@@ -268,7 +270,7 @@ impl Report {
     /// The report as JSON.
     ///
     /// # Panics
-    /// Never: it holds strings, finite numbers and lists.
+    /// Never: there is nothing in it that JSON does not have.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings, finite numbers and lists are JSON")

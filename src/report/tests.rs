@@ -1,7 +1,7 @@
 //! What a report says, what it must not say, and how large it may be.
 
 use super::*;
-use crate::config::{Config, ModelSettings};
+use crate::config::{Config, DriftPreset, ModelSettings};
 use crate::detect::Verdict;
 use crate::judge::{Look, VersionReport, VersionWatch};
 use crate::observe::{Evidence, Recorder, Totals};
@@ -292,6 +292,21 @@ fn the_json_reads_back_as_it_was() {
     assert_eq!(serde_json::from_slice::<Report>(&found.to_json()).unwrap(), found);
 }
 
+#[test]
+fn a_preset_that_judges_by_a_test_says_what_it_found() {
+    let mut scene = Scene::mixed(["price", "rooms", "code", "city"]);
+    let mut settings = (*scene.settings).clone();
+    settings.drift.preset = DriftPreset::Classic;
+    scene.settings = Arc::new(settings);
+    scene.watch = VersionWatch::new(scene.recorder.columns(), &scene.settings);
+    (0..4).for_each(|_| scene.serve(500, 6_000.0));
+    let found = scene.report(false);
+    let first = &found.versions[0].columns[0];
+    assert_eq!((first.name.as_str(), first.verdict, &first.alarm), ("price", Verdict::Drift, &None));
+    assert!(first.outcome.is_some_and(|outcome| outcome.drifted && outcome.p_value.is_some()), "{first:?}");
+    assert!(found.to_html().contains("PSI, with a Kolmogorov-Smirnov test, is"));
+}
+
 /// A hundred features of 64 bins, all of which drift, now more and now less, and a day's worth of large counts.
 fn crowded() -> Scene {
     const FEATURES: usize = 100;
@@ -331,9 +346,6 @@ fn a_hundred_features_take_at_most_200_kilobytes() {
         assert!(column.verdict == Verdict::Drift && column.groups.len() >= 10, "{column:?}");
     }
     let (html, json) = (found.to_html().len(), found.to_json().len());
-    if let Ok(path) = std::env::var("DUMP") {
-        std::fs::write(path, found.to_html()).unwrap();
-    }
     println!("100 features: {html} bytes of HTML, {json} bytes of JSON");
     assert!(html <= 200_000, "{html} bytes of HTML");
     assert!(json <= 330_000, "{json} bytes of JSON");

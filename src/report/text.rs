@@ -128,7 +128,8 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([4.2e-4, 1.25e-3, 3.0].map(took), ["420 µs", "1.25 ms", "3.00 s"]);
         assert_eq!([40.0, 720.0, 92_160.0].map(span), ["40 s", "12 min", "25.6 h"]);
-        let found = [0.123_456, f64::NAN, f64::INFINITY, -1234.56].map(|value| rounded(value).to_string());
-        assert_eq!(found, ["0.1235", "0", "0", "-1235"]);
+        let texts = [0.123_456, f64::NAN, f64::INFINITY, -1234.56].map(|value| rounded(value).to_string());
+        assert_eq!(texts, ["0.1235", "0", "0", "-1235"]);
+        assert_eq!([0.123_456, f64::NAN].map(|value| coarse(value).to_string()), ["0.123", "0"]);
     }
 }
