@@ -71,13 +71,13 @@ impl ColumnAlarm {
     }
 
     /// ln of the weighted evidence and the threshold that raises the alarm. To weigh all evidence takes a while, so it is
-    /// done only when it is said to be this column's turn; otherwise what was seen last is answered.
+    /// done only when it is said to be this column's turn; otherwise what was seen last is answered, once there is such.
     pub(super) fn evidence(&mut self, is_its_turn: bool, counted: Counted<'_>) -> Option<(f64, f64)> {
         let evidence = self.evidence.as_ref()?;
         if let Some(finding) = self.latch.finding() {
             return Some((finding.ln_evidence, finding.ln_threshold));
         }
-        if is_its_turn {
+        if is_its_turn || self.evidence_seen.is_none() {
             self.evidence_seen = Some(evidence.ln_evidence_now(counted.cells)).filter(|evidence| evidence.is_finite());
         }
         self.evidence_seen.map(|seen| (seen, evidence.ln_threshold()))

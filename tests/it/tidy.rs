@@ -227,7 +227,8 @@ fn functions(text: &str) -> Vec<(usize, usize)> {
         let depth = line.len() - line.trim_start().len();
         let words = line.trim_start();
         let is_function = words.starts_with("fn ") || words.contains(" fn ") && words.starts_with(['p', 'a', 'c']);
-        if !is_function || words.starts_with("//") {
+        // A trait's method may be a signature alone.
+        if !is_function || words.starts_with("//") || words.ends_with(';') {
             continue;
         }
         let closing = format!("{}}}", " ".repeat(depth));

@@ -7,6 +7,8 @@
 //! Rates come with upper 95 % confidence limits (Clopper-Pearson for shares, Garwood for counts): no page in `n` months
 //! is a rate of at most `3 / n`, not of zero.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails where it stands")]
+
 mod budget;
 mod detection;
 mod names;
