@@ -100,7 +100,7 @@ async fn what_is_asked_for_is_given_or_refused_with_the_reason() {
     let refused = |status: u16, path: String| async move { client.get_admin(&path).await.refused(status) };
     assert!(refused(400, format!("{PATH}?format=pdf")).await.contains("json or html"));
     assert!(refused(400, format!("{PATH}?verison=2")).await.contains("verison"));
-    assert!(refused(404, format!("{PATH}?version=7")).await.ends_with("there is one of: 1, 2"));
+    assert!(refused(404, format!("{PATH}?version=7")).await.ends_with("there is of: 1, 2"));
     assert!(refused(404, "/api/v1/models/none/report".to_owned()).await.contains("unknown model"));
     assert!(send(client.control("POST", PATH)).await.refused(405).contains("GET"));
     gateway.stop().await;

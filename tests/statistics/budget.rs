@@ -96,10 +96,10 @@ fn null_traffic_pages_no_more_often_than_the_budget_allows() {
             if dependence == Dependence::Users && rate > 1_000.0 {
                 continue;
             }
-            let (days, look) = scale((1.0 / rate.sqrt(), (20.0 / rate.sqrt()).max(0.25)), (30.0, 60.0));
+            let (days, look) = scale((0.4 / rate.sqrt(), (20.0 / rate.sqrt()).max(0.25)), (30.0, 60.0));
             let condition = Condition { rate, dependence, days, look };
-            // Runs of users are drawn one by one, which takes long at a hundred rows a second.
-            let models = if dependence == Dependence::Users && rate > 1.0 { 2 } else { 10 };
+            // Runs of users are drawn one by one, which takes long.
+            let models = if dependence == Dependence::Users { 1 } else { 10 };
             let (pages, months) =
                 check(name, condition, scale(1, models), 1_000_000 * (index as u64 + 1) + rate as u64 * 7);
             of_rate += pages;

@@ -37,15 +37,16 @@ impl Watched {
         self.alarm.look(self.at, &self.stream.counts, &[]).map(|finding| finding.cause)
     }
 
-    /// Quiet traffic at a hundred rows a second. All but the last hours are looked at once a minute: starts older than
+    /// Quiet traffic at a hundred rows a second. All but the end is looked at once a minute: starts older than
     /// that are a minute apart then, which is coarser than they would be.
     fn quiet(&mut self, days: u64, random: &mut SmallRng) {
         let minute = Duration::from_mins(1);
-        for _ in 0..days * 1_440 - 120 {
+        let fine_seconds = scale(1_200, 7_200);
+        for _ in 0..days * 1_440 - fine_seconds / 60 {
             self.stream.advance(6_000, random);
             self.step_quietly(minute);
         }
-        for _ in 0..7_200 * 4 + random.random_range(0..1_000) {
+        for _ in 0..fine_seconds * 4 + random.random_range(0..1_000) {
             self.stream.advance(ROWS_PER_LOOK, random);
             self.step_quietly(LOOK);
         }

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand_distr::{Binomial, Distribution, StandardNormal, Zipf};
 use statrs::distribution::{ContinuousCDF, DiscreteCDF, Normal, Poisson};
+use std::sync::LazyLock;
 use tidegate::profile::{Column, ColumnSpec, ProfileBuilder, ProfileOptions, Side};
 use tidegate::sketch::{KEY_GROUPS, Reference};
 use tidegate::tensor::DataType;
@@ -212,7 +213,7 @@ pub(crate) struct Stream {
 }
 
 struct Users {
-    activity: Vec<u16>,
+    activity: &'static [u16],
     /// For each kind of user, cells by quantile.
     cells: Vec<Vec<u8>>,
 }
@@ -232,7 +233,12 @@ fn quantile_tables(find: impl Fn(f64) -> u8) -> Vec<Vec<u8>> {
 }
 
 /// Users, each as often as its share of all requests: by Zipf's law.
-fn activity() -> Vec<u16> {
+fn activity() -> &'static [u16] {
+    static ACTIVITY: LazyLock<Vec<u16>> = LazyLock::new(draw_activity);
+    &ACTIVITY
+}
+
+fn draw_activity() -> Vec<u16> {
     let total: f64 = (1..=USERS).map(|rank| 1.0 / rank as f64).sum();
     let entries = |user: usize| (4096.0 / total / (user + 1) as f64).round().max(1.0) as usize;
     (0..USERS).flat_map(|user| std::iter::repeat_n(user as u16, entries(user))).collect()
