@@ -64,6 +64,7 @@ pub(super) struct AnswerWatch {
     counts: Rates,
     rates: [RateWatch; 3],
     limit_ns: u64,
+    has_begun: bool,
 }
 
 impl AnswerWatch {
@@ -74,6 +75,7 @@ impl AnswerWatch {
             counts: [(0, 0); 3],
             rates: rules(settings).map(|rule| RateWatch::new(plan, rule)),
             limit_ns: limit_ns(settings),
+            has_begun: false,
         }
     }
 
@@ -106,6 +108,10 @@ impl AnswerWatch {
         });
         let counts = self.window.counts();
         let in_window = rates(&counts, self.limit_ns);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            // What was answered before the first look belongs to the version as well.
+            self.rates.iter_mut().for_each(|watch| watch.look(at, (0, 0), (0, 0), settings.latency.resolve_after));
+        }
         for ((watch, counted), window) in self.rates.iter_mut().zip(self.counts).zip(in_window) {
             watch.look(at, counted, window, settings.latency.resolve_after);
         }
@@ -137,7 +143,7 @@ impl AnswerWatch {
         }
         self.rates.iter_mut().try_for_each(|watch| watch.restore(reader))?;
         self.window.restore(&mut section, at)?;
-        (self.carried, self.counts) = (carried, carried);
+        (self.carried, self.counts, self.has_begun) = (carried, carried, true);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::observe::codec::{Malformed, Reader, Writer};
 pub(super) struct EvidenceWatch {
     carried: Cells,
     now: Cells,
+    has_begun: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -23,8 +24,19 @@ struct Cells {
 }
 
 impl EvidenceWatch {
+    /// So many cells in which nothing was counted.
+    pub(super) fn of_nothing(cells: usize) -> Self {
+        Self { now: Cells { cells: vec![0; cells], keyed: Vec::new() }, ..Self::default() }
+    }
+
+    /// Whether nothing was ever taken in or carried over.
+    pub(super) fn is_new(&self) -> bool {
+        !self.has_begun
+    }
+
     /// Takes in what a recorder has counted.
     pub(super) fn take_in(&mut self, cells: &[u64], keyed: &[u64]) {
+        self.has_begun = true;
         add(&self.carried.cells, cells, &mut self.now.cells);
         add(&self.carried.keyed, keyed, &mut self.now.keyed);
     }
@@ -49,7 +61,7 @@ impl EvidenceWatch {
     /// Goes on where another of the same version on the same profile left off.
     pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
         let carried = Cells { cells: read_numbers(reader)?, keyed: read_numbers(reader)? };
-        (self.carried, self.now) = (carried.clone(), carried);
+        (self.carried, self.now, self.has_begun) = (carried.clone(), carried, true);
         Ok(())
     }
 }

@@ -111,10 +111,18 @@ impl VersionWatch {
     /// Looks at the evidence of every column, and at nothing else. `at` is monotonic unix time; `cells` and `keyed` are the
     /// recorder's. Answers whether an alarm was raised.
     pub fn glance(&mut self, at: Duration, columns: &[RecordedColumn], (cells, keyed): (&[u64], &[u64])) -> bool {
-        self.evidence.take_in(cells, keyed);
         if self.settings.drift.preset != DriftPreset::Default {
+            self.evidence.take_in(cells, keyed);
             return false;
         }
+        if self.evidence.is_new() {
+            // What was counted before the first look belongs to the version as well.
+            let nothing = EvidenceWatch::of_nothing(cells.len());
+            for (watch, column) in self.columns.iter_mut().zip(columns) {
+                watch.alarm.glance(at, nothing.of(column));
+            }
+        }
+        self.evidence.take_in(cells, keyed);
         self.follow_hour(at, columns);
         let mut is_raised = false;
         for (watch, column) in self.columns.iter_mut().zip(columns) {

@@ -59,10 +59,15 @@ impl Recorder {
             .collect()
     }
 
-    /// A recorder of the same tensors by as many workers that has counted nothing yet, on the edges of `profile`.
+    /// A recorder of the same tensors by as many workers that has counted nothing yet, on the edges of `profile`. Rows are
+    /// divided as they were to be; where they still cannot be, that was said when the version was loaded.
     #[must_use]
     pub fn renewed(&self, signature: &Signature, profile: &Profile) -> Self {
-        Self::new(signature, Some(profile), self.max_features, self.shards.len())
+        let mut renewed = Self::new(signature, Some(profile), self.max_features, self.shards.len());
+        if let Some(settings) = &self.division {
+            let _said_at_the_load = renewed.divide(Some(profile), settings);
+        }
+        renewed
     }
 }
 

@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Recorder {
     pub(super) plan: RecordPlan,
     pub(super) max_features: usize,
+    /// How rows are to be divided, whether or not they could be.
+    pub(super) division: Option<SegmentSettings>,
     pub(super) shards: Box<[OnceLock<Box<Shard>>]>,
 }
 
@@ -72,7 +74,7 @@ impl Recorder {
     #[must_use]
     pub fn new(signature: &Signature, profile: Option<&Profile>, max_features: usize, workers: usize) -> Self {
         let plan = RecordPlan::new(signature, profile, max_features);
-        Self { plan, max_features, shards: (0..workers).map(|_| OnceLock::new()).collect() }
+        Self { plan, max_features, division: None, shards: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
     /// Divides rows into segments; to be called before anything is recorded. `profile` is what the recorder was made
@@ -81,6 +83,7 @@ impl Recorder {
     /// # Errors
     /// [`SegmentError`] when they cannot be divided like that; they then stay undivided.
     pub fn divide(&mut self, profile: Option<&Profile>, settings: &SegmentSettings) -> Result<(), SegmentError> {
+        self.division = Some(settings.clone());
         let segments = SegmentPlan::new(&self.plan, profile, settings, self.shards.len())?;
         self.plan.segments = Some(segments);
         self.shards.iter_mut().for_each(|shard| drop(shard.take()));
