@@ -63,7 +63,8 @@ struct CellShape {
     missing: Option<usize>,
     infinite: Option<usize>,
     unseen: Option<usize>,
-    /// Categories that one row of the reference had.
+    /// Categories that rows of the reference had, and those that one row had.
+    categories: usize,
     single_categories: u64,
 }
 
@@ -368,6 +369,10 @@ impl CellShape {
         let specials = if reference.ordered.is_some() { 3 } else { 4 };
         let finite = slots.saturating_sub(specials);
         let missing = group_of(finite);
+        let categories = |is_such: &dyn Fn(u64) -> bool| match &reference.ordered {
+            Some(_) => 0,
+            None => reference.counts.iter().take(finite).filter(|&&count| is_such(count)).count(),
+        };
         Self {
             below: group_of(0),
             above: group_of(finite.saturating_sub(1)),
@@ -375,10 +380,8 @@ impl CellShape {
             missing: Some(missing),
             infinite: (reference.group_count > missing + 1).then_some(missing + 1),
             unseen: (reference.ordered.is_none()).then(|| group_of(slots.saturating_sub(1))),
-            single_categories: match &reference.ordered {
-                Some(_) => 0,
-                None => reference.counts.iter().take(finite).filter(|&&count| count == 1).count() as u64,
-            },
+            categories: categories(&|count| count > 0),
+            single_categories: categories(&|count| count == 1) as u64,
         }
     }
 }
@@ -399,7 +402,7 @@ fn nulls_of_counts(
     order: std::ops::Range<usize>,
 ) -> Option<Nulls> {
     let risk = plan.reference_risk();
-    let null = Null::new(counts, order, risk * REGION_SHARE, plan.tolerance())?;
+    let null = Null::new(counts, order, shape.categories, risk * REGION_SHARE, plan.tolerance())?;
     // The range is the sample's own: of a new row's chance to fall outside it two rows' worth are certain, not none.
     let of_group = |group: Option<usize>| group.map_or(0, |group| counts[group]);
     // Likewise for categories: as many rows are of unseen ones as were the only row of theirs (Good and Turing 1953).

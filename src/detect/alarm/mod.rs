@@ -25,7 +25,8 @@
 //!
 //! The distribution that the reference was drawn from is itself unknown. Over all columns the chance that one of them is
 //! outside the region of `Θ0` is at most the reference's share of the budget; it is paid once in a version's life and
-//! rests on the chi-squared law of the likelihood ratio, good from some five rows per group in use on.
+//! rests on the chi-squared law of the likelihood ratio, good from some five rows per group in use on; groups of categories,
+//! which the reference's own counts decide on, are held to the law of the categories.
 //!
 //! # What is assumed, and what is done about it
 //! - *Independent rows.* Rows of one request are not: one of them is counted. What repeats itself over a short time

@@ -61,8 +61,15 @@ pub(super) struct Null {
 
 impl Null {
     /// The null of reference counts by group, of which the groups in `ordered` are in the order of their values. None
-    /// without rows. `risk` is the chance that the region may miss.
-    pub(super) fn new(counts: &[u64], ordered: std::ops::Range<usize>, risk: f64, tolerance: f64) -> Option<Self> {
+    /// without rows. `cells` are the smaller groups that these were made of by their counts in the reference, 0 where the
+    /// counts did not decide; `risk` is the chance that the region may miss.
+    pub(super) fn new(
+        counts: &[u64],
+        ordered: std::ops::Range<usize>,
+        cells: usize,
+        risk: f64,
+        tolerance: f64,
+    ) -> Option<Self> {
         let rows = counts.iter().fold(0_u64, |sum, &count| sum.saturating_add(count));
         if rows == 0 {
             return None;
@@ -71,8 +78,10 @@ impl Null {
         let total = rows as f64 + counts.len() as f64 / 2.0;
         let centre: Vec<f64> = counts.iter().map(|&count| (count as f64 + 0.5) / total).collect();
         let in_use = counts.iter().filter(|&&count| count > 0).count();
-        // An empty group may be one whose share is small: they count as one more.
-        let freedom = if in_use < counts.len() { in_use } else { in_use - 1 };
+        // An empty group may be one whose share is small: they count as one more. Where counts decided what is put
+        // together, groups look better than they are; but no grouping is further away than the cells it is made of (data
+        // processing inequality), whatever decided on it.
+        let freedom = if in_use < counts.len() { in_use } else { in_use - 1 }.max(cells);
         let quantile = ChiSquared::new(freedom.max(1) as f64).ok()?.inverse_cdf(1.0 - risk);
         let radius = (quantile / (2.0 * rows as f64) + tolerance).max(divergence(&shares, &centre));
         let scores = normal_scores(&centre, ordered.clone());

@@ -26,7 +26,7 @@ fn plan(columns: usize) -> AlarmPlan {
 }
 
 fn null(counts: &[u64]) -> Null {
-    Null::new(counts, 0..counts.len(), 0.001, 0.005).unwrap()
+    Null::new(counts, 0..counts.len(), 0, 0.001, 0.005).unwrap()
 }
 
 /// Whether there is no evidence at all: −∞.
@@ -70,7 +70,7 @@ fn what_is_explained_names_every_number() {
 fn no_rows_are_no_evidence() {
     let null = null(&[10, 10]);
     assert!(is_none(null.ln_evidence(&[0.0, 0.0], f64::NEG_INFINITY)) && is_none(null.bound(&[0.0, 0.0])));
-    assert!(Null::new(&[0, 0], 0..2, 0.001, 0.005).is_none());
+    assert!(Null::new(&[0, 0], 0..2, 0, 0.001, 0.005).is_none());
     assert!(is_none(RateNull::new(0.01).ln_evidence(0.0, 0.0)) && is_none(ln_sum(&[])));
 }
 
@@ -358,6 +358,13 @@ fn a_latch_lets_go_only_after_it_was_clear_for_long_enough() {
     assert_eq!(Latch::of_state(&latch.state()).finding(), latch.finding());
     assert_eq!(Latch::of_state(&latch.state()[1..]), Latch::default());
     assert!(latch.settle(seconds(9), Some(true), seconds(3)) && latch.finding().is_none());
+}
+
+#[test]
+fn groups_that_the_reference_chose_itself_are_judged_by_what_they_are_made_of() {
+    let counts = [400, 300, 200, 100];
+    let radius = |cells: usize| Null::new(&counts, 0..0, cells, 0.001, 0.005).unwrap().radius;
+    assert!(radius(0) < radius(50) && radius(50) < 0.005 + 0.05 && (radius(2) - radius(0)).abs() < 1e-12);
 }
 
 proptest! {
