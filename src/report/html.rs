@@ -77,7 +77,8 @@ const FOOTER: &str = "<h2>How to read this</h2><p>Grey areas are the reference, 
     over the same groups: of numbers, tenths of the reference's rows from the lowest to the highest, and a single number \
     with much mass alone. <b>PSI beyond chance</b> is the population stability index minus what is expected of it without \
     drift; below 0.1 a change is usually taken for small, from 0.25 for large. Intervals are of 95 % and hold for the \
-    populations behind both samples. Drift over time is on a logarithmic scale, a point being the largest value of its \
+    populations behind both samples: the distance of the samples themselves, which noise makes larger, can lie above \
+    them. Drift over time is on a logarithmic scale, a point being the largest value of its \
     time.<p>This file holds no values of the training data: no edges, no lowest, highest or mean values, and names of \
     categories only if they were asked for.";
 

@@ -192,6 +192,8 @@ pub(crate) enum Dependence {
 const BATCH: u64 = 64;
 /// Requests that a user sends in a row.
 const RUN: u64 = 10;
+/// More runs than this are drawn by class, which takes as long as this many.
+const RUNS_DRAWN_ONE_BY_ONE: u64 = 2_000;
 /// Share of the variance that is between users, and that is within one.
 const BETWEEN: f64 = 0.2;
 const WITHIN: f64 = 1.0 - BETWEEN;
@@ -216,6 +218,10 @@ struct Users {
     activity: &'static [u16],
     /// For each kind of user, cells by quantile.
     cells: Vec<Vec<u8>>,
+    /// The same as chances.
+    chances: Vec<Vec<f64>>,
+    /// The share of runs that are of each kind of user, and within it of each group of keys.
+    classes: Vec<f64>,
 }
 
 /// For each kind of cluster, slots by quantile: rows of a batch that are alike (intraclass correlation 0.2).
@@ -247,6 +253,11 @@ fn draw_activity() -> Vec<u16> {
 /// Users of all kinds are among the active ones.
 fn kind_of(user: u16) -> usize {
     (usize::from(user) * 11 + 13) % KINDS
+}
+
+/// The group of a user's key.
+fn group_of(user: u16) -> usize {
+    usize::from(user) % KEY_GROUPS
 }
 
 fn offset(kind: usize) -> f64 {
@@ -281,10 +292,31 @@ impl Stream {
             }
             Dependence::Users => {
                 self.owed += rows;
-                for _ in 0..self.owed / RUN {
-                    self.run_of_a_user(random);
-                }
+                let runs = self.owed / RUN;
                 self.owed %= RUN;
+                if runs > RUNS_DRAWN_ONE_BY_ONE {
+                    self.runs_of_users(runs, random);
+                } else {
+                    (0..runs).for_each(|_| self.run_of_a_user(random));
+                }
+            }
+        }
+    }
+
+    /// Many runs at once: how many are of users of each kind and group of keys, then the cells of all their rows, which
+    /// has the law of drawing them one by one.
+    fn runs_of_users(&mut self, runs: u64, random: &mut SmallRng) {
+        let users = self.users.as_ref().expect("a stream of users has them");
+        let mut of_class = vec![0; users.classes.len()];
+        add_rows(runs, &users.classes, &mut of_class, random);
+        let cells = self.counts.len();
+        for (class, runs) in of_class.into_iter().enumerate().filter(|(_, runs)| *runs > 0) {
+            let mut drawn = vec![0; cells];
+            add_rows(runs * RUN, &users.chances[class / KEY_GROUPS], &mut drawn, random);
+            let group = &mut self.keyed[class % KEY_GROUPS * cells..][..cells];
+            for (cell, drawn) in drawn.into_iter().enumerate() {
+                self.counts[cell] += drawn;
+                group[cell] += drawn;
             }
         }
     }
@@ -293,7 +325,7 @@ impl Stream {
         let users = self.users.as_ref().expect("a stream of users has them");
         let user = users.activity[random.random_range(0..users.activity.len())];
         let cells = &users.cells[kind_of(user)];
-        let group = &mut self.keyed[usize::from(user) % KEY_GROUPS * self.counts.len()..][..self.counts.len()];
+        let group = &mut self.keyed[group_of(user) * self.counts.len()..][..self.counts.len()];
         for _ in 0..RUN {
             let cell = usize::from(cells[random.random_range(0..TABLE)]);
             self.counts[cell] += 1;
@@ -307,7 +339,17 @@ impl Users {
         assert_eq!(feature.law, Law::OfUsers, "the reference is of the same users");
         let layout = feature.column.layout(DataType::Fp64).unwrap();
         let cells = quantile_tables(|value| feature.reference.cell_of_slot(layout.slot_f64(value)) as u8);
-        Self { activity: activity(), cells }
+        let chances_of = |table: &Vec<u8>| {
+            let mut chances = vec![0.0; feature.reference.cells()];
+            table.iter().for_each(|&cell| chances[usize::from(cell)] += 1.0 / TABLE as f64);
+            chances
+        };
+        let chances = cells.iter().map(chances_of).collect();
+        let (activity, mut classes) = (activity(), vec![0.0; KINDS * KEY_GROUPS]);
+        for &user in activity {
+            classes[kind_of(user) * KEY_GROUPS + group_of(user)] += 1.0 / activity.len() as f64;
+        }
+        Self { activity, cells, chances, classes }
     }
 }
 
@@ -334,11 +376,20 @@ fn chances_add_up_and_agree_with_samples() {
 fn a_stream_of_users_is_like_the_law_that_its_reference_is_drawn_from() {
     let mut random = super::support::generator(2);
     let feature = Feature::new(Law::OfUsers, 10_000, &mut random);
-    let mut stream = Stream::new(&feature, Dependence::Users);
-    stream.advance(2_000_000, &mut random);
-    assert_eq!(stream.counts.iter().sum::<u64>(), 2_000_000);
-    assert_eq!(stream.keyed.iter().sum::<u64>(), 2_000_000);
-    for (count, chance) in stream.counts.iter().zip(feature.cells(0.0)) {
-        assert!((*count as f64 / 2e6 - chance).abs() < 0.005, "{:?}", stream.counts);
+    // One by one, and many at once.
+    for step in [RUNS_DRAWN_ONE_BY_ONE * RUN, 1_000_000] {
+        let mut stream = Stream::new(&feature, Dependence::Users);
+        (0..2_000_000 / step).for_each(|_| stream.advance(step, &mut random));
+        assert_eq!(stream.counts.iter().sum::<u64>(), 2_000_000);
+        assert_eq!(stream.keyed.iter().sum::<u64>(), 2_000_000);
+        for (count, chance) in stream.counts.iter().zip(feature.cells(0.0)) {
+            assert!((*count as f64 / 2e6 - chance).abs() < 0.005, "{step}: {:?}", stream.counts);
+        }
+        // A hundred users or so of Zipf's law make an eighth of the keys very uneven.
+        let of_groups: Vec<u64> = stream.keyed.chunks(stream.counts.len()).map(|group| group.iter().sum()).collect();
+        for (group, &rows) in of_groups.iter().enumerate() {
+            let share: f64 = Users::new(&feature).classes.iter().skip(group).step_by(KEY_GROUPS).sum();
+            assert!((rows as f64 / 2e6 - share).abs() < 0.005, "{step}: {of_groups:?}");
+        }
     }
 }
