@@ -2,7 +2,7 @@
 //!
 //! What a reading has more than the one before it falls into the newest slice, and the window is the sum of its slices:
 //! it slides without ever resetting a counter. The resolution is one slice, a fifteenth of the window but no less than a
-//! second: a 5 m window covers between 5:00 and 5:15.
+//! second: a 5 m window covers between 5:00 and 5:20.
 //!
 //! This one stands alone and is used for durations and answers; the windows over columns share one reading, see
 //! [`Windows`](super::Windows).
@@ -14,7 +14,7 @@ use super::ring::Ring;
 use std::time::Duration;
 
 /// Slices per window.
-pub(super) const SLICES: u32 = 15;
+const SLICES: u32 = 15;
 
 /// A trailing window over a row of counters. Sums are carried as wrapping integers.
 #[derive(Debug)]

@@ -33,11 +33,11 @@ use super::reading::ReadingPlan;
 use super::recorder::Totals;
 use super::ring::Ring;
 use super::seasons::{Seasons, hours_between};
-use super::window::SLICES;
 use std::time::Duration;
 
-/// Slices of a window over groups.
-const COARSE_SLICES: u32 = 10;
+/// Slices of a window, which covers an eighth more than its length at most. All that is kept of a feature is to fit 10 KiB,
+/// and each slice of the default windows takes 340 bytes of them.
+const SLICES: u32 = 8;
 
 /// Which windows there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Windows {
             last_sums: vec![0; sums],
             at: Duration::ZERO,
             primary: Ring::new(settings.primary, SLICES, counters, sums),
-            sliding: sliding.map(|&length| Ring::new(length, COARSE_SLICES, groups, 0)).collect(),
+            sliding: sliding.map(|&length| Ring::new(length, SLICES, groups, 0)).collect(),
             blocks: settings.lengths.iter().map(|&length| Blocks::new(length, groups)).collect(),
             decayed: Decayed::new(settings.half_life, groups),
             seasons: seasons(&settings, groups),

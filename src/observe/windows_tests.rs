@@ -2,13 +2,15 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use super::*;
-use crate::sketch::Reference;
+use crate::sketch::{BinLayout, FixedPoint, LANES, Reference, RowSearch};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// Numeric columns of 64 bins: below, bins, above, missing, two infinities.
 const SLOTS: usize = 69;
 const GROUPS: usize = 14;
+/// Sums of a column.
+const SUMS: usize = 4;
 /// What alarms may take of a feature's 10 KiB.
 const FOR_ALARMS: usize = 3_900;
 
@@ -27,7 +29,7 @@ fn column(index: usize) -> RecordedColumn {
         name: format!("feature {index}"),
         side: Side::Input,
         slots: index * SLOTS..(index + 1) * SLOTS,
-        sums: index * 4..(index + 1) * 4,
+        sums: index * SUMS..(index + 1) * SUMS,
         cells: index * (GROUPS + 2)..(index + 1) * (GROUPS + 2),
         reference: Some(reference),
         order: None,
@@ -40,7 +42,7 @@ fn plan(columns: usize) -> ReadingPlan {
 }
 
 fn totals(columns: usize) -> Totals {
-    Totals { slots: vec![0; columns * SLOTS], sums: vec![0; columns * 4], ..Totals::default() }
+    Totals { slots: vec![0; columns * SLOTS], sums: vec![0; columns * SUMS], ..Totals::default() }
 }
 
 fn settings() -> WindowSettings {
@@ -55,7 +57,7 @@ fn settings() -> WindowSettings {
 /// A row in a slot of the only column.
 fn count(totals: &mut Totals, slot: usize, rows: u64) {
     totals.slots[slot] += rows;
-    totals.sums[slot % 4] = totals.sums[slot % 4].wrapping_sub(rows * 1_000_003);
+    totals.sums[slot % SUMS] = totals.sums[slot % SUMS].wrapping_sub(rows * 1_000_003);
     totals.rows += rows;
 }
 
@@ -63,6 +65,13 @@ fn bytes_of(windows: &Windows) -> Vec<u8> {
     let mut writer = Writer::default();
     windows.encode(&mut writer);
     writer.finish()
+}
+
+/// What a column of a full tile takes in a search among 64 bins.
+fn search_bytes() -> usize {
+    let edges: Vec<f64> = (1..64).map(f64::from).collect();
+    let bins = BinLayout::<f32>::try_new(&edges, false, FixedPoint::new(0.0, 1.0)).unwrap();
+    RowSearch::new(&[(SLOTS, Some(&bins)); LANES]).resident_bytes() / LANES
 }
 
 /// All that can be read out of windows.
@@ -107,7 +116,7 @@ fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
     let mut windows = Windows::new(plan(FEATURES), settings());
     let (mut totals, mut at) = (totals(FEATURES), 1_790_000_000);
     // As many readings as fill every slice of every window: of a day, an hour, five minutes, a minute.
-    for step in [[8_640; 11], [360; 11], [20; 11], [20; 11], [6; 11]].into_iter().flatten() {
+    for step in [[10_800; 9], [450; 9], [38; 9], [38; 9], [8; 9]].into_iter().flatten() {
         at += step;
         for (slot, total) in totals.slots.iter_mut().enumerate() {
             *total += 17 * step + slot as u64 % 7;
@@ -115,11 +124,18 @@ fn a_feature_of_64_bins_takes_less_than_10_kib_with_the_default_windows() {
         totals.rows += 1_200 * step;
         windows.roll(seconds(at), &totals);
     }
-    assert_eq!(windows.primary.slices(), 16);
-    assert!(windows.sliding.iter().all(|ring| ring.slices() >= 10));
+    assert_eq!(windows.primary.slices(), 9);
+    assert!(windows.sliding.iter().all(|ring| ring.slices() >= 8));
     let per_feature = windows.resident_bytes() / FEATURES;
-    assert!(per_feature + FOR_ALARMS <= 10_240, "{per_feature} bytes, without alarms");
-    println!("{per_feature} bytes per feature; a snapshot has {} per feature", bytes_of(&windows).len() / FEATURES);
+    let recording = search_bytes() + size_of::<u64>() * (SLOTS + SUMS + GROUPS + 2);
+    assert!(
+        per_feature + FOR_ALARMS + recording <= 10_240,
+        "{per_feature} bytes of windows, {recording} of a worker's recorder"
+    );
+    println!(
+        "{per_feature} bytes of windows per feature, {recording} of a worker's recorder; a snapshot has {}",
+        bytes_of(&windows).len() / FEATURES
+    );
 }
 
 #[test]
@@ -137,9 +153,10 @@ fn windows_without_traffic_are_readings_alone() {
 #[test]
 fn each_window_states_its_resolution() {
     let windows = Windows::new(plan(1), settings());
-    assert_eq!(windows.primary().resolution, seconds(20));
+    assert_eq!(windows.primary().resolution, Duration::from_millis(37_500));
     let stated: Vec<_> = windows.sliding().map(|window| (window.length, window.resolution)).collect();
-    let expected = [(60, 6), (3_600, 360), (86_400, 8_640)].map(|(length, slice)| (seconds(length), seconds(slice)));
+    let expected = [(60, 7_500), (3_600, 450_000), (86_400, 10_800_000)]
+        .map(|(length, slice)| (seconds(length), Duration::from_millis(slice)));
     assert_eq!(stated, expected, "the primary window's length is not kept twice");
     assert_eq!(windows.blocks().map(|block| block.length).collect::<Vec<_>>(), settings().lengths);
 }

@@ -95,6 +95,15 @@ impl<T: Precision> RowSearch<T> {
         self.tiles[tile].searched
     }
 
+    /// Bytes that the tables take.
+    #[must_use]
+    pub fn resident_bytes(&self) -> usize {
+        size_of_val(&*self.tiles)
+            + size_of_val(&*self.before)
+            + size_of_val(&*self.edges)
+            + size_of_val(&*self.redirected)
+    }
+
     /// Finds the places of rows of one tile and shows them to `visitor`, in order. Only the first `lanes` values of a
     /// row are looked at.
     ///

@@ -181,7 +181,7 @@ async fn every_window_is_shown_for_every_column() {
         assert!(window["psi"].as_f64().unwrap() < 0.2 && window["tv"].is_number(), "{name}: {window}");
     }
     assert_eq!(version["windows"].as_object().unwrap().len(), names.len());
-    assert_eq!(version["windows"]["1h"]["resolution_seconds"], 360.0);
+    assert_eq!(version["windows"]["1h"]["resolution_seconds"], 450.0);
     let tumbling = order_value(&version)["tumbling"].as_object().unwrap();
     assert_eq!(tumbling.keys().collect::<Vec<_>>(), ["1h", "1m", "24h", "5m"]);
     assert_eq!((&version["failed"]["events"], &version["slow"]["trials"]), (&0.into(), &1.into()));
