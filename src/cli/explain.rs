@@ -7,7 +7,8 @@
 use super::{ExplainAlarmArgs, say};
 use crate::config::{Config, DriftSettings};
 use crate::detect::alarm::{AlarmPlan, AlarmSettings, ColumnAlarm};
-use crate::profile::Profile;
+use crate::judge::alarm_shares;
+use crate::profile::{Column, Profile};
 use crate::registry::PROFILE_FILE;
 use std::path::Path;
 
@@ -20,9 +21,9 @@ pub(super) fn run(args: &ExplainAlarmArgs) -> Result<(), String> {
         effect_floor: drift.effect_floor,
     };
     let profile = args.model.as_deref().map(read_profile).transpose()?;
-    let columns = profile.as_ref().map(|profile| profile.inputs.len() + profile.outputs.len()).or(args.columns);
-    let columns = columns.ok_or("name a version's directory (--model) or a number of columns (--columns)")?;
-    let plan = AlarmPlan::new(&settings, columns);
+    let shares = profile.as_ref().map(|profile| shares(profile, &drift)).or(args.columns);
+    let shares = shares.ok_or("name a version's directory (--model) or a number of columns (--columns)")?;
+    let plan = AlarmPlan::new(&settings, shares);
     plan.explain().iter().for_each(|line| say(line));
     for column in profile.iter().flat_map(|profile| profile.inputs.iter().chain(&profile.outputs)) {
         match ColumnAlarm::new(&plan, &column.reference()) {
@@ -31,6 +32,15 @@ pub(super) fn run(args: &ExplainAlarmArgs) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The shares that the judge divides the budget by.
+fn shares(profile: &Profile, drift: &DriftSettings) -> usize {
+    let has_rows = |column: &&Column| column.reference().counts.iter().any(|&count| count > 0);
+    let is_critical = |column: &Column| column.critical || drift.critical.contains(&column.name);
+    let features: Vec<&Column> = profile.inputs.iter().filter(has_rows).collect();
+    let of_features = features.iter().map(|column| alarm_shares(true, is_critical(column), features.len()));
+    of_features.sum::<usize>() + profile.outputs.iter().filter(has_rows).count()
 }
 
 fn settings(args: &ExplainAlarmArgs) -> Result<DriftSettings, String> {

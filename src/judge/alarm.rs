@@ -1,33 +1,33 @@
 //! The alarm of one column: what raises it, what lets it go, and the verdict that follows.
 //!
 //! Evidence is looked at by [`ColumnAlarm::glance`], four times a second; the window's distances by [`ColumnAlarm::look`],
-//! once a second, which also lets a raised alarm go. Under the presets `classic` and `evidently` there is no alarm: the
-//! verdict is what the window says now.
+//! once a second, which also lets a raised alarm go. Drift and defects of values are raised and let go apart: neither may
+//! hide the other. Under the presets `classic` and `evidently` there is no alarm of drift: the verdict is what the window
+//! says now.
 //!
-//! Invariant: under the default preset the verdict is drift exactly while the alarm is raised.
+//! Invariant: under the default preset the verdict is drift exactly while either alarm is raised.
 
 use crate::config::{DriftPreset, DriftSettings};
 use crate::detect::Verdict;
-use crate::detect::alarm::{self, AlarmPlan, Cause, Finding, Latch};
+use crate::detect::alarm::{self, AlarmPlan, Asked, Cause, Finding, Latch};
 use crate::observe::RecordedColumn;
 use crate::observe::codec::{Malformed, Reader, Writer};
+use crate::profile::LEAST_HOUR_ROWS;
 use std::time::Duration;
 
 /// The most numbers that an alarm's state is made of.
 const STATE_LIMIT: usize = 1 << 14;
-
-/// Rows of an hour of the week that traffic can be compared with.
-const LEAST_SEASON_ROWS: u64 = 200;
 
 /// The alarm of one column.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ColumnAlarm {
     /// None without a reference.
     evidence: Option<Box<alarm::ColumnAlarm>>,
-    latch: Latch,
+    drift: Latch,
+    defect: Latch,
     /// ln of the weighted evidence when it was last asked for.
     evidence_seen: Option<f64>,
-    /// Whether the present hour of the week has too few rows to compare with.
+    /// Whether the present hour of the week has too few rows to judge drift by.
     is_paused: bool,
 }
 
@@ -51,30 +51,42 @@ pub(super) struct Measured {
     pub(super) excess: Option<f64>,
     /// What the preset's rule says of the window.
     pub(super) verdict: Verdict,
-    /// Shares of rows with each defect, in the order of [`DEFECTS`].
-    pub(super) defects: [f64; DEFECTS.len()],
+    /// Shares of rows with each defect, in the order of [`Cause::DEFECTS`].
+    pub(super) defects: [f64; Cause::DEFECTS.len()],
 }
-
-/// Causes that are a defect of values.
-pub(super) const DEFECTS: [Cause; 4] = [Cause::Missing, Cause::Infinite, Cause::OutOfRange, Cause::UnseenCategory];
 
 impl ColumnAlarm {
     /// The alarm of a column, as one of those that share a plan.
     pub(super) fn new(plan: &AlarmPlan, column: &RecordedColumn) -> Self {
         let evidence = column.reference.as_ref().and_then(|reference| alarm::ColumnAlarm::new(plan, reference));
-        Self { evidence: evidence.map(Box::new), latch: Latch::default(), evidence_seen: None, is_paused: false }
+        Self { evidence: evidence.map(Box::new), ..Self::default() }
     }
 
-    /// What raised it, while it is raised.
+    /// Goes on by another plan: what was raised stays raised and what was counted stays counted, to be weighed anew.
+    pub(super) fn follow(&mut self, plan: &AlarmPlan, column: &RecordedColumn) {
+        let before = self.evidence.take().map(|evidence| evidence.state());
+        self.evidence = Self::new(plan, column).evidence;
+        if let (Some(evidence), Some(state)) = (&mut self.evidence, before) {
+            evidence.resume(&state);
+        }
+        (self.evidence_seen, self.is_paused) = (None, false);
+    }
+
+    /// What raised the alarm of drift, while it is raised.
     pub(super) fn finding(&self) -> Option<&Finding> {
-        self.latch.finding()
+        self.drift.finding()
+    }
+
+    /// What raised the alarm of a defect, while it is raised.
+    pub(super) fn defect(&self) -> Option<&Finding> {
+        self.defect.finding()
     }
 
     /// ln of the weighted evidence and the threshold that raises the alarm. To weigh all evidence takes a while, so it is
     /// done only when it is said to be this column's turn; otherwise what was seen last is answered, once there is such.
     pub(super) fn evidence(&mut self, is_its_turn: bool, counted: Counted<'_>) -> Option<(f64, f64)> {
         let evidence = self.evidence.as_ref()?;
-        if let Some(finding) = self.latch.finding() {
+        if let Some(finding) = self.finding().or_else(|| self.defect()) {
             return Some((finding.ln_evidence, finding.ln_threshold));
         }
         if is_its_turn || self.evidence_seen.is_none() {
@@ -83,26 +95,36 @@ impl ColumnAlarm {
         self.evidence_seen.map(|seen| (seen, evidence.ln_threshold()))
     }
 
-    /// Looks at the evidence, unless the alarm is raised already. Answers whether it was raised by this.
-    pub(super) fn glance(&mut self, at: Duration, counted: Counted<'_>) -> bool {
-        let is_idle = self.latch.finding().is_some() || self.is_paused;
-        let Some(evidence) = self.evidence.as_mut().filter(|_| !is_idle) else { return false };
-        match evidence.look(at, counted.cells, counted.keyed) {
-            Some(finding) => {
-                self.latch.raise(finding);
-                true
-            }
-            None => false,
+    /// Looks at the evidence for what is not raised yet. Answers whether anything was raised by this. Under other presets
+    /// than the default drift is not asked for.
+    pub(super) fn glance(&mut self, at: Duration, preset: DriftPreset, counted: Counted<'_>) -> bool {
+        let asked = self.asked(preset);
+        let Some(evidence) = &mut self.evidence else { return false };
+        match evidence.look_for(&asked, at, counted.cells, counted.keyed) {
+            Some(finding) if finding.cause == Cause::Drift => self.drift.raise(finding),
+            Some(finding) => self.defect.raise(finding),
+            None => return false,
         }
+        true
+    }
+
+    fn asked(&self, preset: DriftPreset) -> Asked {
+        let has_alarm = preset == DriftPreset::Default;
+        let beside = self.defect().map(|finding| finding.cause);
+        let mut defects = [beside.is_none(); Cause::DEFECTS.len()];
+        for (asked, cause) in defects.iter_mut().zip(Cause::DEFECTS) {
+            // What has drifted lies outside its range more often: that is no news.
+            *asked &= cause != Cause::OutOfRange || self.finding().is_none();
+        }
+        Asked { drift: has_alarm && !self.is_paused && self.finding().is_none(), defects, beside }
     }
 
     /// From now on the reference is what this hour of the week usually is, by group. Where that is not known well enough,
-    /// nothing is judged in this hour.
-    pub(super) fn season(&mut self, at: Duration, groups: Option<&[u64]>, counted: Counted<'_>) {
-        let groups = groups.filter(|groups| groups.iter().sum::<u64>() >= LEAST_SEASON_ROWS);
-        self.is_paused = groups.is_none();
-        if let (Some(evidence), Some(groups)) = (&mut self.evidence, groups) {
-            evidence.season(at, groups, counted.cells);
+    /// drift is not judged in this hour, and defects by the reference of all hours.
+    pub(super) fn season(&mut self, at: Duration, season: &[u64], all_hours: &[u64], counted: Counted<'_>) {
+        self.is_paused = season.iter().sum::<u64>() < LEAST_HOUR_ROWS;
+        if let Some(evidence) = &mut self.evidence {
+            evidence.season(at, if self.is_paused { all_hours } else { season }, counted.cells);
         }
     }
 
@@ -117,18 +139,20 @@ impl ColumnAlarm {
         if !measured.has_reference {
             return Verdict::NoReference;
         }
-        if settings.preset != DriftPreset::Default {
-            self.latch = Latch::default();
-            return measured.verdict;
-        }
         let has_data = measured.samples >= settings.min_samples;
-        let clear = self.finding().filter(|_| has_data).map(|finding| is_clear(finding, measured, settings));
-        if self.latch.settle(at, clear, settings.resolve_after)
-            && let Some(evidence) = &mut self.evidence
-        {
+        let mut is_over = false;
+        for latch in [&mut self.drift, &mut self.defect] {
+            let clear = latch.finding().filter(|_| has_data).map(|finding| is_clear(finding, measured, settings));
+            is_over |= latch.settle(at, clear, settings.resolve_after);
+        }
+        if is_over && let Some(evidence) = &mut self.evidence {
             evidence.restart(at, counted.cells);
         }
-        match (self.latch.finding().is_some(), has_data) {
+        if settings.preset != DriftPreset::Default {
+            self.drift = Latch::default();
+            return measured.verdict;
+        }
+        match (self.finding().or_else(|| self.defect()).is_some(), has_data && !self.is_paused) {
             (true, _) => Verdict::Drift,
             (false, false) => Verdict::NotEnoughData,
             (false, true) => Verdict::Ok,
@@ -142,14 +166,15 @@ impl ColumnAlarm {
 
     /// Writes it.
     pub(super) fn encode(&self, writer: &mut Writer) {
-        write_numbers(writer, &self.latch.state());
+        write_numbers(writer, &self.drift.state());
+        write_numbers(writer, &self.defect.state());
         write_numbers(writer, &self.evidence.as_ref().map(|evidence| evidence.state()).unwrap_or_default());
     }
 
     /// Goes on where another left off.
     pub(super) fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        let (latch, state) = (read_numbers(reader)?, read_numbers(reader)?);
-        self.latch = Latch::of_state(&latch);
+        let (drift, defect, state) = (read_numbers(reader)?, read_numbers(reader)?, read_numbers(reader)?);
+        (self.drift, self.defect) = (Latch::of_state(&drift), Latch::of_state(&defect));
         if let Some(evidence) = &mut self.evidence {
             evidence.resume(&state);
         }
@@ -160,7 +185,7 @@ impl ColumnAlarm {
 /// Whether what raised the alarm is gone from the window: a drift is, once it is below the threshold for resolving and
 /// below half of its size; a defect is, once it is nearer to what is usual than to what was found.
 fn is_clear(finding: &Finding, measured: &Measured, settings: &DriftSettings) -> bool {
-    match DEFECTS.iter().position(|defect| *defect == finding.cause) {
+    match Cause::DEFECTS.iter().position(|defect| *defect == finding.cause) {
         Some(index) => measured.defects[index] < f64::midpoint(finding.floor, finding.effect),
         None => measured.excess.is_some_and(|excess| excess < settings.resolve_threshold.min(finding.effect / 2.0)),
     }
@@ -210,7 +235,8 @@ mod tests {
 
     fn verdicts(cause: Option<Cause>, seen: &[Measured]) -> Vec<Verdict> {
         let mut alarm = ColumnAlarm::default();
-        cause.into_iter().for_each(|cause| alarm.latch.raise(finding(cause)));
+        let latch = if cause == Some(Cause::Drift) { &mut alarm.drift } else { &mut alarm.defect };
+        cause.into_iter().for_each(|cause| latch.raise(finding(cause)));
         let look = |(second, measured)| {
             alarm.look(Duration::from_secs(second), measured, &settings(DriftPreset::Default), NOTHING)
         };
@@ -258,6 +284,33 @@ mod tests {
         assert_eq!(look(measured(500, Some(0.2))), Verdict::Drift);
         assert_eq!(look(measured(500, Some(0.09))), Verdict::Ok);
         assert_eq!(look(Measured { verdict: Verdict::NotEnoughData, ..measured(0, None) }), Verdict::NotEnoughData);
+    }
+
+    #[test]
+    fn neither_drift_nor_a_defect_hides_the_other() {
+        let mut alarm = ColumnAlarm::default();
+        assert_eq!(alarm.asked(DriftPreset::Default), Asked::default());
+        assert_eq!(alarm.asked(DriftPreset::Evidently), Asked { drift: false, ..Asked::default() });
+        alarm.drift.raise(finding(Cause::Drift));
+        let others = Asked { drift: false, defects: [true, true, false, true], beside: None };
+        assert_eq!(alarm.asked(DriftPreset::Default), others);
+        let mut alarm = ColumnAlarm::default();
+        alarm.defect.raise(finding(Cause::Missing));
+        let drift = Asked { drift: true, defects: [false; 4], beside: Some(Cause::Missing) };
+        assert_eq!(alarm.asked(DriftPreset::Default), drift);
+    }
+
+    #[test]
+    fn an_hour_of_too_few_rows_is_not_enough_data() {
+        let mut alarm = ColumnAlarm::default();
+        let verdict = |alarm: &mut ColumnAlarm| {
+            alarm.look(Duration::ZERO, &measured(500, Some(0.0)), &settings(DriftPreset::Default), NOTHING)
+        };
+        alarm.season(Duration::ZERO, &[150, 49], &[900, 100], NOTHING);
+        assert_eq!(verdict(&mut alarm), Verdict::NotEnoughData);
+        assert!(!alarm.asked(DriftPreset::Default).drift && alarm.asked(DriftPreset::Default).defects[0]);
+        alarm.season(Duration::ZERO, &[150, 50], &[900, 100], NOTHING);
+        assert_eq!(verdict(&mut alarm), Verdict::Ok);
     }
 
     #[test]

@@ -87,8 +87,10 @@ impl AnswerWatch {
         }
         let has_other_limit = self.limit_ns != limit_ns(settings);
         for (index, (watch, rule)) in self.rates.iter_mut().zip(rules(settings)).enumerate() {
-            if !watch.is_of(plan, rule) || index == 0 && has_other_limit {
+            if index == 0 && has_other_limit {
                 *watch = RateWatch::new(plan, rule);
+            } else {
+                watch.follow(plan, rule);
             }
         }
         if has_other_limit {

@@ -130,14 +130,23 @@ pub struct ColumnReport {
     pub verdict: Verdict,
     /// What the preset's rule found in the primary window.
     pub outcome: Option<Outcome>,
-    /// What raised the alarm, while it is raised.
+    /// What raised the alarm of drift, while it is raised.
     pub finding: Option<Finding>,
+    /// What raised the alarm of a defect of values, while it is raised.
+    pub defect: Option<Finding>,
     /// Weighted evidence now and the threshold that raises the alarm, natural logarithms; none without a reference.
     pub evidence: Option<(f64, f64)>,
     /// Whether its drift alone is drift of the version.
     pub critical: bool,
     /// What is wrong with its values; none where the window does not tell values apart.
     pub quality: Option<ColumnQuality>,
+}
+
+impl ColumnReport {
+    /// What is raised: of drift first, then of a defect.
+    pub fn raised(&self) -> impl Iterator<Item = &Finding> {
+        self.finding.iter().chain(&self.defect)
+    }
 }
 
 /// What is wrong with a column's values in the primary window.

@@ -89,6 +89,7 @@ impl ColumnWatch {
             verdict: self.alarm.look(seen.at, &measured, settings, counted),
             outcome: judged.outcome,
             finding: self.alarm.finding().cloned(),
+            defect: self.alarm.defect().cloned(),
             evidence: self.alarm.evidence(seen.turn == index % TURNS, counted),
             critical: column.critical || settings.critical.contains(&column.name),
             quality: quality(column, live.counts),
@@ -132,7 +133,7 @@ pub(super) fn profile_season(reference: &Reference, hours: &[(usize, f64)]) -> O
     Some(mixed.into_iter().map(|count| count.round() as u64).collect())
 }
 
-/// Shares of rows with each of [`DEFECTS`](super::alarm::DEFECTS).
+/// Shares of rows with each of [`Cause::DEFECTS`](crate::detect::alarm::Cause::DEFECTS).
 fn defect_shares(column: &RecordedColumn, counts: &[u64]) -> [f64; 4] {
     let rows: u64 = counts.iter().sum();
     let Some(order) = column.order.filter(|order| order.count() == counts.len() && rows > 0) else { return [0.0; 4] };

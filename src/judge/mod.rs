@@ -34,7 +34,7 @@ pub use board::{
 };
 pub use history::{History, POINTS};
 pub use measure::{GroupDistances, Measure};
-pub use version::{Look, VersionWatch};
+pub use version::{Look, VersionWatch, alarm_shares};
 
 use crate::catalog::{Catalog, Entry, Model, Snapshot};
 use crate::store::{SnapshotKey, SnapshotRow};

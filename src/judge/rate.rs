@@ -24,9 +24,16 @@ impl RateWatch {
         Self { plan: *plan, alarm: RateAlarm::new(plan, rule), latch: Latch::default() }
     }
 
-    /// Whether it watches by this plan and rule.
-    pub(super) fn is_of(&self, plan: &AlarmPlan, rule: RateRule) -> bool {
-        self.plan == *plan && self.alarm.rule() == rule
+    /// Goes on by this plan and rule. Another rule starts anew; by another plan what was counted is weighed anew, and what
+    /// is raised stays raised.
+    pub(super) fn follow(&mut self, plan: &AlarmPlan, rule: RateRule) {
+        if self.alarm.rule() != rule {
+            *self = Self::new(plan, rule);
+        } else if self.plan != *plan {
+            let state = self.alarm.state();
+            (self.plan, self.alarm) = (*plan, RateAlarm::new(plan, rule));
+            self.alarm.resume(&state);
+        }
     }
 
     /// Share that is allowed.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use twox_hash::XxHash64;
 
 /// The format that is written, and the only one that is read.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 const WINDOWS: u64 = 1;
 const ANSWERS: u64 = 2;

@@ -2,11 +2,11 @@
 
 use super::column::ColumnWatch;
 use super::*;
-use crate::config::{Config, ModelSettings};
+use crate::config::{Config, DriftPreset, ModelSettings};
 use crate::detect::Verdict;
 use crate::detect::alarm::Cause;
 use crate::observe::{RecordedColumn, Side, Totals};
-use crate::sketch::Reference;
+use crate::sketch::{Reference, Slots};
 use std::time::Duration;
 
 /// Bins of the reference.
@@ -48,7 +48,7 @@ fn columns() -> Vec<RecordedColumn> {
         sums: index * 4..index * 4 + 4,
         cells: if reference.is_some() { 0..CELLS } else { CELLS..CELLS },
         reference,
-        order: None,
+        order: Some(Slots::new(BINS, false)),
         critical: false,
     };
     vec![column(0, Side::Input, Some(reference)), column(1, Side::Output, None)]
@@ -282,4 +282,54 @@ fn an_alarm_takes_no_more_than_what_windows_leave_of_10_kib() {
     assert!(watch.columns.iter().all(|column| column.alarm.resident_bytes() > 2_000), "alarms are as full as they get");
     // With the windows' own test this is 10 KiB for a feature of 64 bins.
     assert!(alarm <= 3_900, "{alarm} bytes");
+}
+
+#[test]
+fn another_budget_lets_no_alarm_go_and_forgets_no_evidence() {
+    let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings()));
+    let with_budget = |pages: f64| {
+        let mut changed = (*settings()).clone();
+        changed.drift.false_pages_per_month = pages;
+        Arc::new(changed)
+    };
+    (0..5).for_each(|_| drop(traffic.second(&mut watch, 0)));
+    // Evidence that a small budget does not act on is there when the budget becomes larger.
+    watch.follow(&with_budget(1e-30), &columns(), &traffic.totals);
+    let look = (0..8).map(|_| traffic.second(&mut watch, 27)).last().unwrap();
+    let (evidence, threshold) = look.columns[0].evidence.unwrap();
+    assert!(look.columns[0].finding.is_none() && threshold > 60.0, "{evidence} of {threshold}");
+    watch.follow(&with_budget(5.0), &columns(), &traffic.totals);
+    let look = traffic.quiet_seconds(&mut watch, 1);
+    assert!(look.columns[0].finding.is_none(), "nothing new was counted");
+    let look = (0..2).map(|_| traffic.second(&mut watch, 27)).last().unwrap();
+    let finding = look.columns[0].finding.clone().unwrap();
+    assert!(finding.since < Duration::from_secs(START + 10), "{finding:?}");
+    watch.follow(&with_budget(0.01), &columns(), &traffic.totals);
+    assert_eq!(traffic.second(&mut watch, 27).columns[0].finding, Some(finding));
+}
+
+#[test]
+fn defects_raise_an_alarm_under_every_preset() {
+    for preset in [DriftPreset::Default, DriftPreset::Classic, DriftPreset::Evidently] {
+        let mut settings = (*settings()).clone();
+        settings.drift.preset = preset;
+        let settings = Arc::new(settings);
+        let (mut traffic, mut watch) = (Traffic::new(START), VersionWatch::new(&columns(), &settings));
+        (0..10).for_each(|_| drop(traffic.second(&mut watch, 0)));
+        let look = (0..20).map(|_| {
+            traffic.totals.cells[BINS + 1] += 50;
+            traffic.totals.slots[BINS + 2] += 50;
+            traffic.second(&mut watch, 0)
+        });
+        let look = look.last().unwrap();
+        let cause = look.columns[0].defect.as_ref().map(|finding| finding.cause);
+        assert_eq!(cause, Some(Cause::Missing), "{preset:?}");
+        assert!(look.columns[0].finding.is_none(), "{preset:?}: the other values are as they were");
+    }
+}
+
+#[test]
+fn a_column_that_makes_its_version_drift_alone_pays_for_two_pages() {
+    assert_eq!([1, 2, 3, 9].map(|features| alarm_shares(true, false, features)), [2, 2, 1, 1]);
+    assert_eq!((alarm_shares(true, true, 9), alarm_shares(false, false, 1)), (2, 1));
 }

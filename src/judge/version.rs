@@ -90,8 +90,8 @@ impl VersionWatch {
         }
     }
 
-    /// Goes on with other settings, if they are others. A budget that changed starts its alarms anew: evidence is weighed
-    /// by the budget that it was gathered under.
+    /// Goes on with other settings, if they are others. By another budget what was counted is weighed anew; what is raised
+    /// stays raised, because a budget says nothing about whether the trouble is over.
     pub fn follow(&mut self, settings: &Arc<ModelSettings>, columns: &[RecordedColumn], totals: &Totals) {
         if Arc::ptr_eq(&self.settings, settings) {
             return;
@@ -99,8 +99,9 @@ impl VersionWatch {
         self.windows.follow(&window_settings(&settings.drift));
         let plan = plan(columns, settings);
         if plan != self.plan {
-            let anew = columns.iter().map(|column| ColumnWatch { alarm: ColumnAlarm::new(&plan, column) });
-            self.columns = anew.collect();
+            for (watch, column) in self.columns.iter_mut().zip(columns) {
+                watch.alarm.follow(&plan, column);
+            }
             (self.plan, self.hour) = (plan, None);
         }
         self.answers.follow(settings, &self.plan, totals);
@@ -111,22 +112,19 @@ impl VersionWatch {
     /// Looks at the evidence of every column, and at nothing else. `at` is monotonic unix time; `cells` and `keyed` are the
     /// recorder's. Answers whether an alarm was raised.
     pub fn glance(&mut self, at: Duration, columns: &[RecordedColumn], (cells, keyed): (&[u64], &[u64])) -> bool {
-        if self.settings.drift.preset != DriftPreset::Default {
-            self.evidence.take_in(cells, keyed);
-            return false;
-        }
+        let preset = self.settings.drift.preset;
         if self.evidence.is_new() {
             // What was counted before the first look belongs to the version as well.
             let nothing = EvidenceWatch::of_nothing(cells.len());
             for (watch, column) in self.columns.iter_mut().zip(columns) {
-                watch.alarm.glance(at, nothing.of(column));
+                watch.alarm.glance(at, preset, nothing.of(column));
             }
         }
         self.evidence.take_in(cells, keyed);
         self.follow_hour(at, columns);
         let mut is_raised = false;
         for (watch, column) in self.columns.iter_mut().zip(columns) {
-            is_raised |= watch.alarm.glance(at, self.evidence.of(column));
+            is_raised |= watch.alarm.glance(at, preset, self.evidence.of(column));
         }
         is_raised
     }
@@ -175,8 +173,9 @@ impl VersionWatch {
         for (index, (watch, column)) in self.columns.iter_mut().zip(columns).enumerate() {
             let Some(reference) = &column.reference else { continue };
             let of_window = || learned.as_ref().map(|season| season[plan.column_groups(index)].to_vec());
-            let season = profile_season(reference, &[(hour, 1.0)]).or_else(of_window);
-            watch.alarm.season(at, season.as_deref(), self.evidence.of(column));
+            if let Some(season) = profile_season(reference, &[(hour, 1.0)]).or_else(of_window) {
+                watch.alarm.season(at, &season, &reference_groups(reference), self.evidence.of(column));
+            }
         }
     }
 
@@ -217,7 +216,8 @@ impl VersionWatch {
     }
 }
 
-/// The budget over the columns that have something to be compared with.
+/// The budget over the columns that have something to be compared with. Those that make the version drift by themselves,
+/// as critical ones do and one of two features, may cost two pages at once.
 fn plan(columns: &[RecordedColumn], settings: &ModelSettings) -> AlarmPlan {
     let drift = &settings.drift;
     let settings = AlarmSettings {
@@ -225,7 +225,19 @@ fn plan(columns: &[RecordedColumn], settings: &ModelSettings) -> AlarmPlan {
         tolerance_psi: drift.tolerance,
         effect_floor: drift.effect_floor,
     };
-    AlarmPlan::new(&settings, columns.iter().filter(|column| has_rows(column)).count())
+    let judged = || columns.iter().filter(|column| has_rows(column));
+    let features = judged().filter(|column| column.side == Side::Input).count();
+    let shares = judged().map(|column| {
+        let is_critical = column.critical || drift.critical.contains(&column.name);
+        alarm_shares(column.side == Side::Input, is_critical, features)
+    });
+    AlarmPlan::new(&settings, shares.sum())
+}
+
+/// Shares of the budget that a column gets among so many judged features: as many as its finding may raise alerts.
+#[must_use]
+pub fn alarm_shares(is_feature: bool, is_critical: bool, features: usize) -> usize {
+    1 + usize::from(is_feature && (is_critical || features <= 2))
 }
 
 /// A version drifts as its preset says: by its features, or by the share of all its columns.

@@ -44,7 +44,7 @@ pub use counting::ProfileCounter;
 pub use error::ProfileError;
 pub use groups::{Groups, group_label, ordered_groups, unordered_groups};
 pub use learn::{LEARNED_BINS, LearnedColumn, learn};
-pub use seasons::{HOURS, hour_of_week};
+pub use seasons::{HOURS, LEAST_HOUR_ROWS, hour_of_week};
 pub use survey::{COLUMN_BYTES, DISTINCT_LIMIT, MEMORY_BYTES};
 
 use crate::tensor::Signature;

@@ -12,6 +12,9 @@
 /// Hours of a week.
 pub const HOURS: usize = 168;
 
+/// Rows of an hour that traffic can be compared with. Drift is not judged in hours of fewer.
+pub const LEAST_HOUR_ROWS: u64 = 200;
+
 /// 1 January 1970 was a Thursday: three days after Monday.
 const EPOCH_HOUR: i64 = 72;
 

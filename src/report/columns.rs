@@ -27,7 +27,7 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
         kind: profiled.map(|profiled| profiled.kind),
         critical: shown.critical,
         verdict: shown.verdict,
-        alarm: shown.finding.as_ref().map(alarm),
+        alarm: shown.raised().next().map(alarm),
         evidence: shown.evidence.map(|(now, threshold)| [rounded(now), rounded(threshold)]),
         outcome: shown
             .outcome

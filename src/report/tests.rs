@@ -302,7 +302,9 @@ fn a_preset_that_judges_by_a_test_says_what_it_found() {
     (0..4).for_each(|_| scene.serve(500, 6_000.0));
     let found = scene.report(false);
     let first = &found.versions[0].columns[0];
-    assert_eq!((first.name.as_str(), first.verdict, &first.alarm), ("price", Verdict::Drift, &None));
+    assert_eq!((first.name.as_str(), first.verdict), ("price", Verdict::Drift));
+    let cause = first.alarm.as_ref().map(|alarm| alarm.cause.as_str());
+    assert_eq!(cause, Some("out_of_range"), "drift has no alarm under this preset, defects do");
     assert!(first.outcome.is_some_and(|outcome| outcome.drifted && outcome.p_value.is_some()), "{first:?}");
     assert!(found.to_html().contains("PSI, with a Kolmogorov-Smirnov test, is"));
 }

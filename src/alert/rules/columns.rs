@@ -1,6 +1,6 @@
 //! Alerts on features, outputs and the version as a whole.
 //!
-//! Invariant: a column has at most one open alert, of drift or of data quality, by what raised its alarm.
+//! Invariant: a column has at most one open alert of drift and one of data quality.
 
 use super::super::state::{Condition, Observation};
 use super::super::{Rule, Severity};
@@ -18,16 +18,14 @@ pub(super) fn observe(report: &VersionReport, column: &ColumnReport) -> Vec<Obse
     if column.verdict == Verdict::NoReference {
         return Vec::new();
     }
-    if report.settings.drift.preset == DriftPreset::Default {
-        return vec![alarm(report, column, Rule::FeatureDrift), alarm(report, column, Rule::DataQuality)];
-    }
-    vec![window(report, column)]
+    let has_alarm = report.settings.drift.preset == DriftPreset::Default;
+    let drift = if has_alarm { alarm(report, column, Rule::FeatureDrift) } else { window(report, column) };
+    vec![drift, alarm(report, column, Rule::DataQuality)]
 }
 
 /// By the alarm, which waits for clear weather itself.
 fn alarm(report: &VersionReport, column: &ColumnReport, rule: Rule) -> Observation {
-    let is_mine = |finding: &&Finding| (finding.cause == Cause::Drift) == (rule == Rule::FeatureDrift);
-    let finding = column.finding.as_ref().filter(is_mine);
+    let finding = if rule == Rule::FeatureDrift { &column.finding } else { &column.defect }.as_ref();
     let condition = match (finding, column.verdict) {
         (Some(_), _) => Condition::Breach,
         (None, Verdict::NotEnoughData) => Condition::Unknown,

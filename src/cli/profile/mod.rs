@@ -20,7 +20,7 @@ pub(super) use rows::Format;
 use super::{ProfileArgs, say};
 use crate::config::EngineChoice;
 use crate::engine::{Engines, Instance, LoadOptions, LoadedGraph, RuntimeSearch};
-use crate::profile::{Profile, ProfileBuilder, ProfileOptions, SCHEMA, Side, Source};
+use crate::profile::{HOURS, LEAST_HOUR_ROWS, Profile, ProfileBuilder, ProfileOptions, SCHEMA, Side, Source};
 use crate::registry::{MODEL_FILE, PROFILE_FILE};
 use crate::tensor::{Shape, Signature, Tensor, TensorSpec};
 use columns::{FileColumns, Wanted, known_features};
@@ -62,7 +62,22 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), String> {
         profile.outputs.len(),
         graph.engine_name()
     ));
+    warn_of_thin_hours(&profile);
     Ok(())
+}
+
+/// Hours of the week that are judged need rows of their own; better to hear of it here than to miss a verdict later.
+fn warn_of_thin_hours(profile: &Profile) {
+    let is_thin = |hour: &&Vec<u64>| hour.iter().sum::<u64>() < LEAST_HOUR_ROWS;
+    let columns = profile.inputs.iter().chain(&profile.outputs);
+    let of_column = columns.filter_map(|column| column.hour_of_week.as_ref()).map(|hours| hours.iter().filter(is_thin));
+    let thin = of_column.map(Iterator::count).max().unwrap_or(0);
+    if thin > 0 {
+        say(&format!(
+            "warning: {thin} of {HOURS} hours of the week have fewer than {LEAST_HOUR_ROWS} rows; drift is not judged in \
+             those hours"
+        ));
+    }
 }
 
 /// A profile in the making.

@@ -41,20 +41,30 @@ pub enum WatchedRate {
 /// Parts of the budget, in eighths: columns, latency, errors, refusals.
 const EIGHTHS: [f64; 4] = [5.0, 1.0, 1.0, 1.0];
 
+/// How a column's risk of an unlucky reference is shared: the region's radius hardly depends on it, limits of rates do,
+/// and missing values are what goes wrong most.
+const REGION_SHARE: f64 = 0.25;
+const LIMIT_SHARES: [f64; 4] = [0.45, 0.1, 0.1, 0.1];
+/// A defect may be this much more frequent than the reference can explain.
+pub(super) const RATE_TOLERANCE: f64 = 0.0005;
+/// References of a column where hours of the week are compared with.
+pub(super) const SEASONS: f64 = 168.0;
+
 /// The budget, divided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlarmPlan {
     /// What the user said.
     pub settings: AlarmSettings,
-    /// Columns with a reference that share the columns' part.
-    pub columns: usize,
+    /// Shares of the columns' part: one for each column with a reference, and another one if its finding raises the
+    /// version's alert as well.
+    pub shares: usize,
 }
 
 impl AlarmPlan {
-    /// The plan of a version with so many columns that have a reference.
+    /// The plan of a version whose columns have so many shares, see [`Self::shares`].
     #[must_use]
-    pub fn new(settings: &AlarmSettings, columns: usize) -> Self {
-        Self { settings: *settings, columns: columns.max(1) }
+    pub fn new(settings: &AlarmSettings, shares: usize) -> Self {
+        Self { settings: *settings, shares: shares.max(1) }
     }
 
     /// Chance that the reference of any column is not within its region of the distribution it was drawn from.
@@ -82,13 +92,28 @@ impl AlarmPlan {
     /// Chance that one column's reference is outside its region.
     #[must_use]
     pub fn reference_risk(&self) -> f64 {
-        (self.reference_share() / self.columns as f64).min(0.5)
+        (self.reference_share() / self.shares as f64).min(0.5)
+    }
+
+    /// The part of [`Self::reference_risk`] that is for the shares of its groups.
+    #[must_use]
+    pub fn region_risk(&self) -> f64 {
+        self.reference_risk() * REGION_SHARE
+    }
+
+    /// The part that is for the rate of a defect, in the order of [`Cause::DEFECTS`](super::Cause::DEFECTS).
+    ///
+    /// # Panics
+    /// For a defect that there is not.
+    #[must_use]
+    pub fn limit_risk(&self, defect: usize) -> f64 {
+        self.reference_risk() * LIMIT_SHARES[defect]
     }
 
     /// Natural logarithm of the weighted evidence at which a column raises its alarm.
     #[must_use]
     pub fn ln_threshold(&self) -> f64 {
-        (self.columns as f64 / self.evidence_share()).ln()
+        (self.shares as f64 / self.evidence_share()).ln()
     }
 
     /// Natural logarithm of the weighted evidence at which a watched rate raises its alarm.
@@ -115,11 +140,11 @@ impl AlarmPlan {
         let days = PERIOD.as_secs() / 86_400;
         vec![
             format!(
-                "budget            {} false pages per version and {days} days, over {} columns and 3 rates together",
-                settings.false_pages_per_month, self.columns
+                "budget            {} false pages per version and {days} days, over columns with {} shares and over 3 rates",
+                settings.false_pages_per_month, self.shares
             ),
             format!(
-                "  references      {:.5} once per version: chance that any reference is outside its region; {:.3e} a column",
+                "  references      {:.5} once per version: chance that any reference is outside its region; {:.3e} a share",
                 self.reference_share(),
                 self.reference_risk()
             ),
@@ -143,8 +168,15 @@ impl AlarmPlan {
                 "tolerance         PSI {} (KL {:.4}), beyond the error of the reference: chi-squared at 1 - {:.3e}, over twice its rows",
                 settings.tolerance_psi,
                 self.tolerance(),
-                self.reference_risk() / 2.0
+                self.region_risk()
             ),
+            format!(
+                "  defects         {RATE_TOLERANCE} beyond the error of the reference's rate: missing at 1 - {:.3e}, infinite, out of \
+                 range, unseen at 1 - {:.3e}",
+                self.limit_risk(0),
+                self.limit_risk(1)
+            ),
+            format!("  hours of week   where compared with, each hour gets a {SEASONS}th of these risks"),
             format!(
                 "effect floor      the lower 95 % bound of PSI since the start must be above {}",
                 settings.effect_floor

@@ -1,8 +1,9 @@
 //! The alarm of one column: drift and data quality, from every start at once.
 //!
-//! The evidence of a start is a mixture of the evidence against "no drift" and of the evidence against each kind of
-//! defect being no more frequent than in the reference. A mixture of e-processes is one when all those nulls hold, so a
-//! column costs one share of the budget, whatever it finds.
+//! A start pays seven tenths of its weight for the evidence against "no drift" and the rest for the evidence against each
+//! kind of defect being no more frequent than in the reference. Drift and defects are decided on apart, each by its own
+//! part, so that a column costs one share of the budget, whatever it finds, and what is found of one kind does not hide
+//! what comes of the other: [`Asked`] says what may still be found.
 //!
 //! Most looks end with a few multiplications per start: evidence is computed only where a bound on it could matter.
 //!
@@ -12,7 +13,8 @@
 //!
 //! Invariant: an alarm is raised by evidence computed at that look for every start, never by a remembered value.
 
-use super::budget::AlarmPlan;
+use super::asked::{Asked, Gained, MAX_GROUPS, Tally};
+use super::budget::{AlarmPlan, RATE_TOLERANCE, SEASONS};
 use super::dispersion::Dispersion;
 use super::effect::excess_psi;
 use super::finding::{Cause, Finding};
@@ -23,17 +25,10 @@ use super::schedule::{Schedule, Since};
 use crate::sketch::{KEY_GROUPS, Reference};
 use std::time::Duration;
 
-/// A defect may be this much more frequent than the reference can explain.
-const RATE_TOLERANCE: f64 = 0.0005;
 /// Share of the mixture that drift gets; defects have the rest.
 const DRIFT_SHARE: f64 = 0.7;
 /// Share of the mixture of each kind of defect: missing, infinite, out of range, unseen.
 const DEFECT_SHARES: [f64; 4] = [0.15, 0.05, 0.05, 0.05];
-const DEFECTS: [Cause; 4] = [Cause::Missing, Cause::Infinite, Cause::OutOfRange, Cause::UnseenCategory];
-/// How a column's risk of an unlucky reference is shared: the region's radius hardly depends on it, limits of rates do,
-/// and missing values are what goes wrong most.
-const REGION_SHARE: f64 = 0.25;
-const LIMIT_SHARES: [f64; 4] = [0.45, 0.1, 0.1, 0.1];
 /// Chance that the lower limit of a defect's rate is above the rate.
 const EFFECT_RISK: f64 = 0.05;
 
@@ -48,7 +43,7 @@ pub struct ColumnAlarm {
     dispersion: Dispersion,
     /// What counts are divided by: the dispersion's factor at the latest look.
     thinning: f64,
-    /// Cells by key group as they stood when evidence passed its threshold.
+    /// Cells by key group, and behind them all cells, as they stood when evidence passed its threshold.
     confirming: Option<Box<[u64]>>,
 }
 
@@ -70,24 +65,6 @@ struct CellShape {
 
 /// Evidence of what came after, any key group left out, that confirms: 20 to 1.
 const LN_CONFIRMED: f64 = 2.995_732_273_553_991;
-/// The most groups that a column may have: profiles make at most 24.
-const MAX_GROUPS: usize = 32;
-
-/// What was counted since a start.
-struct Gained {
-    groups: [f64; MAX_GROUPS],
-    count: usize,
-    rows: f64,
-    /// Below the first edge or above the last.
-    outside: f64,
-}
-
-impl Gained {
-    fn groups(&self) -> &[f64] {
-        &self.groups[..self.count]
-    }
-}
-
 impl ColumnAlarm {
     /// The alarm of a column with this reference; none without rows.
     #[must_use]
@@ -114,6 +91,11 @@ impl ColumnAlarm {
     /// look is where counting starts. `keyed` are the cells of requests with a routing key, those of each of the
     /// [`KEY_GROUPS`] after another; empty if there are none.
     pub fn look(&mut self, at: Duration, cells: &[u64], keyed: &[u64]) -> Option<Finding> {
+        self.look_for(&Asked::default(), at, cells, keyed)
+    }
+
+    /// As [`Self::look`], for what is asked for alone.
+    pub fn look_for(&mut self, asked: &Asked, at: Duration, cells: &[u64], keyed: &[u64]) -> Option<Finding> {
         if cells.len() != self.shape.groups + 2 {
             return None;
         }
@@ -126,25 +108,29 @@ impl ColumnAlarm {
         if schedule.advance(at, cells) {
             self.dispersion.observe(cells);
             self.thinning = self.dispersion.factor();
-            // Of some forty starts, one has at least a fortieth of what all have together.
-            let margin = self.ln_threshold() - (schedule.count().max(1) as f64).ln();
-            let is_near = schedule.due().any(|start| {
-                let gained = self.gained(&start, cells);
-                let least = margin - start.ln_weight();
-                self.bound(&gained) >= least && self.ln_evidence(&gained, least).0 >= least
-            });
-            if is_near || self.confirming.is_some() {
-                finding = self.decide(at, &schedule, cells);
-                if finding.is_none() {
-                    self.confirming = None;
-                } else if !self.confirm(cells, keyed) {
+            if self.confirming.is_some() || self.is_near(asked, &schedule, cells) {
+                finding = self.decide(asked, at, &schedule, cells);
+                let is_held_back = finding.is_some() && !self.confirm(asked, cells, keyed);
+                if is_held_back {
                     finding = None;
+                } else {
+                    self.confirming = None;
                 }
             }
             schedule.conclude(at, cells);
         }
         self.schedule = Some(schedule);
         finding
+    }
+
+    /// Whether any start that is due has enough evidence for all of them to have it.
+    fn is_near(&self, asked: &Asked, schedule: &Schedule, cells: &[u64]) -> bool {
+        // Of some forty starts, one has at least a fortieth of what all have together.
+        let margin = self.ln_threshold() - (schedule.count().max(1) as f64).ln();
+        schedule.due().any(|start| {
+            let (gained, least) = (self.gained(&start, cells), margin - start.ln_weight());
+            self.bound(asked, &gained) >= least && ln_sum(&self.parts(asked, &gained, least)) >= least
+        })
     }
 
     /// Forgets all evidence and starts from here.
@@ -156,10 +142,12 @@ impl ColumnAlarm {
     }
 
     /// Compares with other reference counts from here on, by group: those of another hour of the week. Evidence against
-    /// the former reference says nothing about this one and is forgotten.
+    /// the former reference says nothing about this one and is forgotten. Each of a week's hours is a sample of its own
+    /// that may be unlucky, so each gets that part of the column's risk.
     pub fn season(&mut self, at: Duration, reference: &[u64], cells: &[u64]) {
         if reference.len() == self.shape.groups
-            && let Some((null, defects)) = nulls_of_counts(&self.plan, reference, &self.shape, self.null.order.clone())
+            && let Some((null, defects)) =
+                nulls_of_counts(&self.plan, reference, &self.shape, (self.null.order.clone(), 1.0 / SEASONS))
         {
             (self.null, self.defects) = (null, defects);
             self.restart(at, cells);
@@ -191,12 +179,15 @@ impl ColumnAlarm {
         }
     }
 
-    /// Weighted evidence of all starts now, ln: for people who want to see it coming.
+    /// Weighted evidence of all starts now, ln, of drift or of defects, whichever each has more of: for people who want to
+    /// see it coming.
     #[must_use]
     pub fn ln_evidence_now(&self, cells: &[u64]) -> f64 {
         let starts = self.schedule.iter().flat_map(Schedule::all);
-        let weighted =
-            |start: Since<'_>| start.ln_weight() + self.ln_evidence(&self.gained(&start, cells), f64::NEG_INFINITY).0;
+        let weighted = |start: Since<'_>| {
+            let parts = self.parts(&Asked::default(), &self.gained(&start, cells), f64::NEG_INFINITY);
+            start.ln_weight() + parts[0].max(ln_sum(&parts[1..]))
+        };
         ln_sum(&starts.map(weighted).collect::<Vec<f64>>())
     }
 
@@ -246,14 +237,14 @@ impl ColumnAlarm {
     }
 
     fn gather(&self, counts: impl Iterator<Item = u32>) -> Gained {
-        let mut gained = Gained { groups: [0.0; MAX_GROUPS], count: self.shape.groups, rows: 0.0, outside: 0.0 };
+        let mut gained = Gained { groups: [0.0; MAX_GROUPS], count: self.shape.groups, rows: 0.0, outside: [0.0; 2] };
         for (cell, count) in counts.enumerate() {
             let count = f64::from(count) / self.thinning;
             gained.rows += count;
             let group = if cell < self.shape.groups {
                 cell
             } else {
-                gained.outside += count;
+                gained.outside[(cell - self.shape.groups).min(1)] += count;
                 if cell == self.shape.groups { self.shape.below } else { self.shape.above }
             };
             gained.groups[group] += count;
@@ -263,15 +254,22 @@ impl ColumnAlarm {
 
     fn events(&self, gained: &Gained) -> [f64; 4] {
         let of = |group: Option<usize>| group.map_or(0.0, |group| gained.groups[group]);
-        [of(self.shape.missing), of(self.shape.infinite), gained.outside, of(self.shape.unseen)]
+        let outside = gained.outside.iter().sum();
+        [of(self.shape.missing), of(self.shape.infinite), outside, of(self.shape.unseen)]
     }
 
-    /// At least the evidence.
-    fn bound(&self, gained: &Gained) -> f64 {
-        let mut bound = self.null.bound(gained.groups());
-        for (null, events) in self.defects.iter().zip(self.events(gained)) {
+    /// At least the evidence of what is asked for.
+    fn bound(&self, asked: &Asked, gained: &Gained) -> f64 {
+        let mut bound = f64::NEG_INFINITY;
+        // Beside a defect drift is nearly always near, and its effect without the defect's values nearly always small.
+        if asked.drift
+            && (asked.beside.is_none() || self.drift_effect(asked, gained).1 > self.plan.settings.effect_floor)
+        {
+            bound = self.null.bound(gained.groups());
+        }
+        for (index, (null, events)) in self.defects.iter().zip(self.events(gained)).enumerate() {
             let excess = events - null.limit * gained.rows;
-            if excess > 0.0 {
+            if asked.defects[index] && excess > 0.0 {
                 // KL(k/n ‖ p) ≤ χ²: Pearson's statistic again.
                 bound = bound.max(excess * excess / (gained.rows * null.limit * (1.0 - null.limit)));
             }
@@ -279,37 +277,48 @@ impl ColumnAlarm {
         bound
     }
 
-    /// ln of the mixture, and the part that has most of it; parts may be left out that could not bring it to `least`.
-    fn ln_evidence(&self, gained: &Gained, least: f64) -> (f64, Cause) {
-        // Five parts: one of them has at least a fifth.
-        let mut terms = [DRIFT_SHARE.ln() + self.null.ln_evidence(gained.groups(), least - 5_f64.ln()); 5];
-        let events = self.events(gained);
-        for (index, null) in self.defects.iter().enumerate() {
-            terms[index + 1] = DEFECT_SHARES[index].ln() + null.ln_evidence(events[index], gained.rows);
+    /// ln of the parts of a start's evidence, each with its share: of drift, then of each kind of defect. −∞ where it is
+    /// not asked for; parts may be left out that could not bring the sum to `least`.
+    fn parts(&self, asked: &Asked, gained: &Gained, least: f64) -> [f64; 5] {
+        let mut parts = [f64::NEG_INFINITY; 5];
+        if asked.drift {
+            // Five parts: one of them has at least a fifth.
+            parts[0] = DRIFT_SHARE.ln() + self.null.ln_evidence(gained.groups(), least - 5_f64.ln());
         }
-        let most = (0..DEFECTS.len()).max_by(|a, b| terms[a + 1].total_cmp(&terms[b + 1])).unwrap_or(0);
-        let cause = if terms[most + 1] > terms[0] { DEFECTS[most] } else { Cause::Drift };
-        (ln_sum(&terms), cause)
+        let events = self.events(gained);
+        for (index, null) in self.defects.iter().enumerate().filter(|(index, _)| asked.defects[*index]) {
+            parts[index + 1] = DEFECT_SHARES[index].ln() + null.ln_evidence(events[index], gained.rows);
+        }
+        parts
     }
 
-    /// Computes the evidence of every start and decides.
-    fn decide(&self, at: Duration, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
-        let mut terms = Vec::with_capacity(schedule.count());
-        let mut best: Option<(f64, Cause, Since<'_>)> = None;
+    /// Computes the evidence of every start and decides. Of two findings the one with more evidence is answered.
+    fn decide(&self, asked: &Asked, at: Duration, schedule: &Schedule, cells: &[u64]) -> Option<Finding> {
+        let (mut drift, mut defects) = (Tally::default(), Tally::default());
         for start in schedule.all() {
-            let (evidence, cause) = self.ln_evidence(&self.gained(&start, cells), f64::NEG_INFINITY);
-            let weighted = start.ln_weight() + evidence;
-            terms.push(weighted);
-            if best.is_none_or(|(most, ..)| weighted > most) {
-                best = Some((weighted, cause, start));
-            }
+            let parts = self.parts(asked, &self.gained(&start, cells), f64::NEG_INFINITY);
+            drift.add(start.ln_weight(), &parts[..1], start);
+            defects.add(start.ln_weight(), &parts[1..], start);
         }
-        let (ln_evidence, (_, cause, start)) = (ln_sum(&terms), best?);
-        if ln_evidence < self.ln_threshold() {
-            return None;
-        }
-        let gained = self.gained(&start, cells);
-        let (effect, effect_lower, floor) = self.effect(cause, &gained);
+        let finding = |tally: &Tally<'_>, is_drift: bool| {
+            let (ln_evidence, (part, start)) = (tally.ln_evidence(), tally.best()?);
+            let cause = if is_drift { Cause::Drift } else { Cause::DEFECTS[part] };
+            (ln_evidence >= self.ln_threshold())
+                .then(|| self.finding(asked, cause, (at, ln_evidence), (&start, &self.gained(&start, cells))))?
+        };
+        let found = [finding(&drift, true), finding(&defects, false)];
+        found.into_iter().flatten().max_by(|a, b| a.ln_evidence.total_cmp(&b.ln_evidence))
+    }
+
+    /// The finding that evidence since a start comes to, if its effect suffices.
+    fn finding(
+        &self,
+        asked: &Asked,
+        cause: Cause,
+        (at, ln_evidence): (Duration, f64),
+        (start, gained): (&Since<'_>, &Gained),
+    ) -> Option<Finding> {
+        let (effect, effect_lower, floor) = self.effect(asked, cause, gained);
         (effect_lower > floor).then(|| Finding {
             cause,
             at,
@@ -324,33 +333,53 @@ impl ColumnAlarm {
         })
     }
 
-    /// Whether what passed its threshold is not the doing of one key group.
-    fn confirm(&mut self, cells: &[u64], keyed: &[u64]) -> bool {
-        let (all, with_key): (u64, u64) = (cells.iter().sum(), keyed.iter().sum());
-        if keyed.len() != cells.len() * KEY_GROUPS || with_key * 2 < all {
+    /// Whether what passed its threshold is not the doing of one key group. Requests without a key are in no group and
+    /// stay in.
+    fn confirm(&mut self, asked: &Asked, cells: &[u64], keyed: &[u64]) -> bool {
+        if keyed.len() != cells.len() * KEY_GROUPS || keyed.iter().all(|&count| count == 0) {
             return true;
         }
         let Some(base) = &self.confirming else {
-            self.confirming = Some(keyed.into());
+            self.confirming = Some(keyed.iter().chain(cells).copied().collect());
             return false;
         };
-        let gained: Vec<u64> = keyed.iter().zip(base).map(|(now, base)| now.saturating_sub(*base)).collect();
-        let by_group: Vec<&[u64]> = gained.chunks_exact(cells.len()).collect();
-        (0..KEY_GROUPS).all(|left_out| {
-            let mut rest = vec![0_u32; cells.len()];
-            for group in by_group.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, group)| group) {
-                for (sum, &count) in rest.iter_mut().zip(*group) {
-                    *sum = sum.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-                }
-            }
-            self.ln_evidence(&self.gather(rest.into_iter()), f64::NEG_INFINITY).0 >= LN_CONFIRMED
+        let now = keyed.iter().chain(cells);
+        let gained: Vec<u64> = now.zip(base).map(|(now, base)| now.saturating_sub(*base)).collect();
+        let (by_group, all) = gained.split_at(keyed.len());
+        by_group.chunks_exact(cells.len()).all(|left_out| {
+            let rest = all.iter().zip(left_out).map(|(all, out)| u32::try_from(all.saturating_sub(*out)));
+            let rest = self.gather(rest.map(|count| count.unwrap_or(u32::MAX)));
+            ln_sum(&self.parts(asked, &rest, f64::NEG_INFINITY)) >= LN_CONFIRMED
         })
     }
 
-    fn effect(&self, cause: Cause, gained: &Gained) -> (f64, f64, f64) {
-        match DEFECTS.iter().position(|defect| *defect == cause) {
+    /// The excess of PSI and its lower limit, without the values of a defect that is known.
+    fn drift_effect(&self, asked: &Asked, gained: &Gained) -> (f64, f64) {
+        let rows = self.null.rows as f64;
+        let Some(known) = asked.beside else { return excess_psi(self.null.shares(), rows, gained.groups()) };
+        let (mut shares, mut live) = (self.null.shares().to_vec(), gained.groups().to_vec());
+        let group = match known {
+            Cause::Missing => self.shape.missing,
+            Cause::Infinite => self.shape.infinite,
+            Cause::UnseenCategory => self.shape.unseen,
+            Cause::OutOfRange | Cause::Drift | Cause::Exceedance => None,
+        };
+        if let Some(group) = group {
+            (shares[group], live[group]) = (0.0, 0.0);
+        }
+        if known == Cause::OutOfRange {
+            live[self.shape.below] -= gained.outside[0];
+            live[self.shape.above] -= gained.outside[1];
+        }
+        let left: f64 = shares.iter().sum();
+        shares.iter_mut().for_each(|share| *share /= left);
+        if left > 0.0 { excess_psi(&shares, rows * left, &live) } else { (0.0, 0.0) }
+    }
+
+    fn effect(&self, asked: &Asked, cause: Cause, gained: &Gained) -> (f64, f64, f64) {
+        match Cause::DEFECTS.iter().position(|defect| *defect == cause) {
             None => {
-                let (effect, lower) = excess_psi(self.null.shares(), self.null.rows as f64, gained.groups());
+                let (effect, lower) = self.drift_effect(asked, gained);
                 (effect, lower, self.plan.settings.effect_floor)
             }
             Some(index) => {
@@ -392,17 +421,16 @@ fn nulls(plan: &AlarmPlan, reference: &Reference, shape: &CellShape, counts: &[u
     // Ordinary groups come first, in the order of their values, then `rare` and the special ones.
     let ordinary = shape.missing.unwrap_or(counts.len()).saturating_sub(1);
     let order = if reference.ordered.is_some() { 0..ordinary } else { 0..0 };
-    nulls_of_counts(plan, counts, shape, order)
+    nulls_of_counts(plan, counts, shape, (order, 1.0))
 }
 
 fn nulls_of_counts(
     plan: &AlarmPlan,
     counts: &[u64],
     shape: &CellShape,
-    order: std::ops::Range<usize>,
+    (order, part_of_risk): (std::ops::Range<usize>, f64),
 ) -> Option<Nulls> {
-    let risk = plan.reference_risk();
-    let null = Null::new(counts, order, shape.categories, risk * REGION_SHARE, plan.tolerance())?;
+    let null = Null::new(counts, order, shape.categories, plan.region_risk() * part_of_risk, plan.tolerance())?;
     // The range is the sample's own: of a new row's chance to fall outside it two rows' worth are certain, not none.
     let of_group = |group: Option<usize>| group.map_or(0, |group| counts[group]);
     // Likewise for categories: as many rows are of unseen ones as were the only row of theirs (Good and Turing 1953).
@@ -410,7 +438,7 @@ fn nulls_of_counts(
     let events = [of_group(shape.missing), of_group(shape.infinite), 1, unseen];
     let defects = std::array::from_fn(|index| {
         let rows = null.rows.max(events[index] + 1);
-        RateNull::of_reference(events[index], rows, risk * LIMIT_SHARES[index], RATE_TOLERANCE)
+        RateNull::of_reference(events[index], rows, plan.limit_risk(index) * part_of_risk, RATE_TOLERANCE)
     });
     Some((null, defects))
 }

@@ -27,6 +27,9 @@ impl Cause {
     pub const ALL: [Self; 6] =
         [Self::Drift, Self::Missing, Self::Infinite, Self::OutOfRange, Self::UnseenCategory, Self::Exceedance];
 
+    /// Those that are a defect of values.
+    pub const DEFECTS: [Self; 4] = [Self::Missing, Self::Infinite, Self::OutOfRange, Self::UnseenCategory];
+
     /// Its name in the API and in summaries.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -21,12 +21,16 @@
 //! raised.)
 //!
 //! `W(T) ≤ max(1, T / 30 days)` ([`schedule`](self)), and `c` is `m / share` for `m` columns: over all columns and thirty
-//! days at most `share` alarms are expected, however the columns depend on each other, because expectations add.
+//! days at most `share` alarms are expected, however the columns depend on each other, because expectations add. Drift and
+//! defects of a column are decided on apart, by parts of each weight that add up to it: the theorem holds for each with its
+//! part, and the expectations add up to the column's. A column that raises the version's alert along with its own counts
+//! twice in `m`.
 //!
 //! The distribution that the reference was drawn from is itself unknown. Over all columns the chance that one of them is
 //! outside the region of `Θ0` is at most the reference's share of the budget; it is paid once in a version's life and
 //! rests on the chi-squared law of the likelihood ratio, good from some five rows per group in use on; groups of categories,
-//! which the reference's own counts decide on, are held to the law of the categories.
+//! which the reference's own counts decide on, are held to the law of the categories. Where hours of the week are compared
+//! with, a column has 168 references, and each gets a 168th of the column's risk.
 //!
 //! # What is assumed, and what is done about it
 //! - *Independent rows.* Rows of one request are not: one of them is counted. What repeats itself over a short time
@@ -44,6 +48,7 @@
 //!
 //! Invariant: looking is a function of the counters and the time handed in, and nothing else.
 
+mod asked;
 mod budget;
 mod column;
 mod dispersion;
@@ -58,6 +63,7 @@ mod schedule;
 mod tests;
 mod watched;
 
+pub use asked::Asked;
 pub use budget::{AlarmPlan, AlarmSettings, WatchedRate};
 pub use column::ColumnAlarm;
 pub use finding::{Cause, Finding};

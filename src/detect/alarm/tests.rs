@@ -47,7 +47,7 @@ fn the_parts_of_the_budget_add_up_to_it() {
             [WatchedRate::Latency, WatchedRate::Errors, WatchedRate::Refusals].map(|rate| plan.rate_share(rate));
         let sum = plan.reference_share() + plan.evidence_share() + rates.iter().sum::<f64>();
         assert!((sum - 0.1).abs() < 1e-12, "{sum}");
-        let all_columns = plan.columns as f64 * (-plan.ln_threshold()).exp();
+        let all_columns = plan.shares as f64 * (-plan.ln_threshold()).exp();
         assert!((all_columns - plan.evidence_share()).abs() < 1e-12);
     }
 }
@@ -61,7 +61,7 @@ fn shares_of_levels_add_up_to_one() {
 fn what_is_explained_names_every_number() {
     let text = plan(12).explain().join("\n");
     for part in
-        ["0.1 false pages", "12 columns", "tolerance", "PSI 0.01", "effect floor", "0.02", "latency", "18 levels"]
+        ["0.1 false pages", "12 shares", "tolerance", "PSI 0.01", "effect floor", "0.02", "latency", "18 levels"]
     {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
@@ -283,15 +283,67 @@ fn a_state_of_another_shape_or_a_broken_one_is_not_taken() {
     }
 }
 
+/// Seconds until what is asked for is found, of traffic that is so.
+fn seconds_until(alarm: &mut ColumnAlarm, asked: &Asked, share: impl Fn(usize) -> u64) -> Option<(u64, Cause)> {
+    let mut cells = vec![0; 15];
+    alarm.look(seconds(0), &cells, &[]);
+    (1..2_000).find_map(|second| {
+        cells.iter_mut().enumerate().for_each(|(cell, count)| *count += share(cell));
+        alarm.look_for(asked, seconds(second), &cells, &[]).map(|finding| (second, finding.cause))
+    })
+}
+
+#[test]
+fn what_is_raised_already_does_not_hide_other_trouble_and_is_not_found_twice() {
+    let alarm = || ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
+    let shifted = |cell: usize| if cell < 5 { 16 } else { 4 * u64::from(cell < 10) };
+    let even = |cell: usize| if cell < 10 { 10 } else { 0 };
+    let gaps = |cell: usize| if cell == 11 { 60 } else { 0 };
+    let after_drift = Asked { drift: false, defects: [true, true, false, true], beside: None };
+    let after_gaps = Asked { drift: true, defects: [false; 4], beside: Some(Cause::Missing) };
+    assert_eq!(seconds_until(&mut alarm(), &after_drift, shifted), None, "drift was not asked for");
+    let found = seconds_until(&mut alarm(), &after_drift, |cell| shifted(cell) + gaps(cell));
+    assert_eq!(found.map(|(_, cause)| cause), Some(Cause::Missing));
+    let found = seconds_until(&mut alarm(), &after_gaps, |cell| even(cell) + gaps(cell));
+    assert_eq!(found, None, "gaps alone are no drift of the other values");
+    let found = seconds_until(&mut alarm(), &after_gaps, |cell| shifted(cell) + gaps(cell));
+    assert_eq!(found.map(|(_, cause)| cause), Some(Cause::Drift));
+}
+
+#[test]
+fn values_out_of_range_alone_are_no_drift_of_those_within() {
+    let alarm = || ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
+    let asked = Asked { drift: true, defects: [false; 4], beside: Some(Cause::OutOfRange) };
+    let outside = |cell: usize| if cell == 13 { 40 } else { 10 * u64::from(cell < 10) };
+    assert_eq!(seconds_until(&mut alarm(), &asked, outside), None);
+    assert!(seconds_until(&mut alarm(), &Asked { beside: None, ..asked }, outside).is_some());
+}
+
+#[test]
+fn an_hour_of_the_week_gets_its_part_of_the_risk_of_an_unlucky_reference() {
+    let mut alarm = ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
+    let groups: Vec<u64> = (0..13).map(|group| 1_000 * u64::from(group < 10)).collect();
+    let before = alarm.explain();
+    alarm.look(seconds(0), &[0; 15], &[]);
+    alarm.season(seconds(1), &groups, &[0; 15]);
+    let radius = |text: &str| -> f64 {
+        let number = text.split("within KL ").nth(1).unwrap().split(' ').next().unwrap();
+        number.parse().unwrap()
+    };
+    assert!(radius(&alarm.explain()) > radius(&before) * 1.1, "{before} and {}", alarm.explain());
+}
+
 #[test]
 fn drift_of_one_heavy_user_is_not_confirmed_and_drift_of_all_is() {
     let drifted = |cell: usize| if cell == 0 { 300 } else { 0 };
     let like = |cell: usize| if cell < 10 { 20 } else { 0 };
-    for everybody in [false, true] {
+    // Also where most requests have no key: two thousand rows a second, all of them like the reference.
+    for (everybody, without_key) in [(false, 0), (true, 0), (false, 200)] {
         let mut alarm = ColumnAlarm::new(&plan(10), &reference(1_000, 0)).unwrap();
         let (mut cells, mut keyed) = (vec![0; 15], vec![0; 15 * KEY_GROUPS]);
         alarm.look(seconds(0), &cells, &keyed);
         let found = (1..200).any(|second| {
+            cells.iter_mut().take(10).for_each(|count| *count += without_key);
             for (index, count) in keyed.iter_mut().enumerate() {
                 let (group, cell) = (index / 15, index % 15);
                 let more = if group == 0 || everybody { drifted(cell) } else { like(cell) };
