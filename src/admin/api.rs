@@ -8,7 +8,7 @@
 //! | `GET /api/v1/models`, `/api/v1/models/{m}` | models, versions, splits |
 //! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
-//! | `GET /api/v1/models/{m}/drift` | distances and verdicts of every version; `?segment=…` leaves out the other segments |
+//! | `GET /api/v1/models/{m}/drift` | distances, 95 % intervals and verdicts of every version; `?segment=…` leaves out the other segments |
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
@@ -54,11 +54,10 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
         }
         ["api", "v1", "models", name, "drift"] => {
             only(&method, &Method::GET, &path, "GET")?;
-            if !desk.gate.catalog.snapshot().models.contains_key(*name) {
-                return Err(unknown_model(name));
-            }
+            let snapshot = desk.gate.catalog.snapshot();
+            let entry = snapshot.models.get(*name).ok_or_else(|| unknown_model(name))?;
             let segment = drift_view::segment_of_query(request.uri().query());
-            Ok(respond::value(&drift_view::drift(name, &desk.board.latest(), segment.as_deref())))
+            Ok(respond::value(&drift_view::drift(entry, &desk.board.latest(), segment.as_deref())))
         }
         ["api", "v1", "models", name, "profile"] => {
             only(&method, &Method::GET, &path, "GET")?;

@@ -2,25 +2,39 @@
 //!
 //! Shapes are promises: fields are added, never renamed or removed.
 //!
+//! | of a column | over | what |
+//! |---|---|---|
+//! | `psi`, `js`, `tv`, `psi_excess` | every window, the last tumbling ones, the season | by coarse group |
+//! | `ks`, `wasserstein` | the primary window, since deploy | along the number line; `wasserstein` over σ |
+//! | `l_infinity`, `hellinger`, `chi_square` | the primary window | by coarse group; chi-square per row, which is its effect |
+//! | `wasserstein_error` | the primary window | how far binning can have moved `wasserstein` |
+//! | `intervals` | the primary window | 95 % intervals of the distances by their names, `{"low", "high"}` or null; none of `psi_excess` |
+//!
+//! What the primary window alone has stands in the column itself. Intervals are of the distance of the populations, so
+//! that of the samples, which noise makes larger, can lie above its own. They are computed when somebody asks.
+//!
 //! Invariant: nothing that is not finite is written; a distance that does not exist is null.
 
 use crate::alert::rules::{alarm_view, rfc3339};
+use crate::catalog::Entry;
 use crate::detect::Distances;
 use crate::judge::{
     BlockReport, ColumnQuality, ColumnReport, Measure, RateReport, SegmentColumn, SegmentReport, VersionReport,
     WindowInfo,
 };
-use crate::observe::{DEFECTS, Side};
+use crate::observe::{DEFECTS, RecordedColumn, Side};
 use crate::report::length_name;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// `GET /api/v1/models/{m}/drift`.
-pub(super) fn drift(name: &str, reports: &[VersionReport], segment: Option<&str>) -> Value {
-    let of_model = reports.iter().filter(|report| report.model == name);
-    let versions: Vec<Value> = of_model.map(|report| version(report, segment)).collect();
-    json!({ "model": name, "versions": versions })
+pub(super) fn drift(entry: &Entry, reports: &[VersionReport], segment: Option<&str>) -> Value {
+    let of_model = reports.iter().filter(|report| report.model == entry.name);
+    let recorded = |report: &VersionReport| entry.loaded.get(&report.version).map(|model| model.recorder.columns());
+    let versions: Vec<Value> =
+        of_model.map(|report| version(report, recorded(report).unwrap_or_default(), segment)).collect();
+    json!({ "model": entry.name, "versions": versions })
 }
 
 /// The segment that a query asks for: `segment=…`, as in a URL. The texts of segments have `%` of their own, which a
@@ -30,10 +44,10 @@ pub(super) fn segment_of_query(query: Option<&str>) -> Option<String> {
     Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }
 
-fn version(report: &VersionReport, segment: Option<&str>) -> Value {
+fn version(report: &VersionReport, recorded: &[RecordedColumn], segment: Option<&str>) -> Value {
     let of_side = |side: Side| -> Vec<Value> {
         let columns = report.columns.iter().enumerate().filter(|(_, column)| column.side == side);
-        columns.map(|(index, shown)| column(report, index, shown)).collect()
+        columns.map(|(index, shown)| column(report, index, shown, recorded)).collect()
     };
     let mut view = json!({
         "version": report.version.to_string(),
@@ -99,8 +113,9 @@ fn windows(report: &VersionReport) -> Value {
     Value::Object(shown)
 }
 
-fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value {
+fn column(report: &VersionReport, index: usize, column: &ColumnReport, recorded: &[RecordedColumn]) -> Value {
     let distances = column.distances;
+    let detail = report.detail(index, recorded);
     json!({
         "name": column.name,
         "samples": column.samples,
@@ -108,7 +123,12 @@ fn column(report: &VersionReport, index: usize, column: &ColumnReport) -> Value 
         "ks": distances.and_then(|distances| distances.ks),
         "js": distances.map(|distances| distances.js),
         "wasserstein": distances.and_then(|distances| distances.wasserstein),
+        "wasserstein_error": distances.and_then(|distances| distances.wasserstein_error),
         "tv": distances.map(|distances| distances.tv),
+        "l_infinity": distances.map(|distances| distances.l_infinity),
+        "hellinger": distances.map(|distances| distances.hellinger),
+        "chi_square": detail.chi_square,
+        "intervals": detail.intervals,
         "psi_excess": column.excess,
         "verdict": column.verdict,
         "alarm_since": column.raised().next().map(|finding| rfc3339(finding.at)),

@@ -109,6 +109,10 @@ fn drift_series(telemetry: &Telemetry, report: &VersionReport) {
         if let Some((ln_evidence, ln_threshold)) = column.evidence {
             telemetry.gauge(&names::DRIFT_EVIDENCE, &labels, ln_evidence / ln_threshold);
         }
+        let min_samples = report.settings.drift.min_samples;
+        if let Some(is_constant) = column.quality.as_ref().and_then(|quality| quality.is_constant(min_samples)) {
+            telemetry.gauge(&names::FEATURE_CONSTANT, &labels, f64::from(u8::from(is_constant)));
+        }
         let Some(distances) = column.distances else { continue };
         telemetry.gauge(&names::DRIFT_PSI, &labels, distances.psi);
         telemetry.gauge(&names::DRIFT_JS, &labels, distances.js);

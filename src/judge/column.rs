@@ -149,7 +149,8 @@ fn since_deploy(reference: Option<&Reference>, seen: &Seen<'_>, index: usize) ->
     Distances::between(reference?, &live(&counts[plan.column(index)], &sums[plan.column_sums(index)]))
 }
 
-fn live<'a>(counts: &'a [u64], sums: &[u64]) -> Live<'a> {
+/// A column's counters and wrapping sums as what a reference is compared with.
+pub(super) fn live<'a>(counts: &'a [u64], sums: &[u64]) -> Live<'a> {
     let mut live_sums = [0_i64; SUMS];
     for (live, &sum) in live_sums.iter_mut().zip(sums) {
         *live = sum.cast_signed();

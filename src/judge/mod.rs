@@ -14,6 +14,7 @@ mod alarm;
 mod answers;
 mod board;
 mod column;
+mod detail;
 mod evidence;
 mod history;
 mod learning;
@@ -32,6 +33,7 @@ pub use board::{
     BlockReport, Board, ColumnQuality, ColumnReport, ReferenceReport, SegmentColumn, SegmentReport, VersionReport,
     WindowInfo,
 };
+pub use detail::Detail;
 pub use history::{History, POINTS};
 pub use measure::{GroupDistances, Measure};
 pub use version::{Look, VersionWatch, alarm_shares};

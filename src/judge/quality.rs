@@ -1,7 +1,10 @@
 //! What is wrong with a column's values, over the primary window.
 //!
 //! Totals since the load are counters of their own and exported; here is what they were lately, as shares, for whoever
-//! looks. It sets nothing off: missing, unseen and out-of-range values are alarm cells, whose alarms have a budget.
+//! looks. It sets off nothing here: missing, unseen and out-of-range values are alarm cells, whose alarms have a budget.
+//! That a column no longer varies has no alarm of its own: it is exported, for a rule of Prometheus' to wait until it has
+//! lasted, and it is drift when the distance from the reference passes the alarm's floor, which it does not where the
+//! reference hardly varies itself.
 //!
 //! Invariant: defects are counted among the samples, so that a share is at most 1.
 
@@ -18,6 +21,14 @@ pub(super) fn quality(column: &RecordedColumn, counts: &[u64]) -> Option<ColumnQ
         defects: column.defects_among(counts),
         constant: evidence.is_some_and(|evidence| evidence > CONSTANT_EVIDENCE),
     })
+}
+
+impl ColumnQuality {
+    /// Whether the column is constant, where there are enough values to say so to somebody who did not ask.
+    #[must_use]
+    pub fn is_constant(&self, min_samples: u64) -> Option<bool> {
+        (self.samples >= min_samples).then_some(self.constant)
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +71,15 @@ mod tests {
         assert_eq!([0, 1, 30, 40, 41, 10_000].map(stuck), [false, false, false, false, true, true]);
         assert!(quality(&column(false), &[0, 0, 0, 0, 500, 0, 0]).unwrap().constant, "always missing is constant too");
         assert!(!quality(&column(false), &[0, 10_000, 0, 0, 1, 0, 0]).unwrap().constant);
+    }
+
+    #[test]
+    fn whether_a_column_is_constant_is_said_unasked_once_there_are_enough_values() {
+        let stuck = quality(&column(false), &[0, 50, 0, 0, 0, 0, 0]).unwrap();
+        assert!(stuck.constant);
+        assert_eq!([49, 50, 51].map(|least| stuck.is_constant(least)), [Some(true), Some(true), None]);
+        let varied = quality(&column(false), &[0, 30, 20, 0, 0, 0, 0]).unwrap();
+        assert_eq!(varied.is_constant(50), Some(false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Counters of a slice of time, small where counts are small.
 //!
-//! A window keeps twenty slices of every counter, and nearly all of them count a handful of rows: 64 bits each would be
-//! 11 KB a feature, 16 bits are under 3. A count that outgrows its cell carries into a block of sixteen wider cells that
+//! A window keeps nine slices of every counter or more, and nearly all of them count a handful of rows: 64 bits each
+//! would be 5 KB a feature of 64 bins, 16 bits are under 1.3. A count that outgrows its cell carries into a block of sixteen wider cells that
 //! is made for it, so that one busy bin costs 80 bytes and not a second copy of the slice.
 //!
 //! Invariant: the value of a cell is exactly what was added to it, up to 2^48 for 16-bit cells and 2^64 for 32-bit ones.

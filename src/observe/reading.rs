@@ -2,7 +2,7 @@
 //!
 //! A column with a reference is compared with it over each window, so all its counters are windowed: one by one in the
 //! primary window, by coarse group in the others. Without one no distance is ever taken, and its thousand log-linear
-//! counters, times readings and twenty slices, would cost 60 KB a column for nothing: of such a column a window keeps one
+//! counters, times readings and nine slices, would cost 30 KB a column for nothing: of such a column a window keeps one
 //! counter, its values.
 //!
 //! Invariant: the counters of column *i* add up to the values of column *i*, with a reference or without; so do its

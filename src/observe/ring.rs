@@ -1,7 +1,7 @@
 //! Slices of time in a row: what a sliding window is made of.
 //!
 //! A slice holds what was counted while it was the newest; one that is older than the window is dropped, and the window
-//! is the sum of the others. Adding twenty slices up once a look costs less memory than carrying a running sum, and has
+//! is the sum of the others. Adding so few slices up once a look costs less memory than carrying a running sum, and has
 //! nothing that could disagree with them.
 //!
 //! Nothing counted, nothing kept: a slice is made by the first count that falls into it, so that a version without

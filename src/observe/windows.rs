@@ -1,9 +1,9 @@
 //! Every window over a version's columns, from one set of counters.
 //!
 //! ```text
-//!  Totals ─▶ reading ─▶ gained since the last ─┬─▶ primary: fine slices (every counter, 20 parts)
+//!  Totals ─▶ reading ─▶ gained since the last ─┬─▶ primary: fine slices (every counter, 8 parts)
 //!           (live only grows)                  ├─▶ since deploy: a running total of every counter
-//!                                              └─▶ by group ─┬─▶ sliding: 12 parts each, 1 s at least
+//!                                              └─▶ by group ─┬─▶ sliding: 8 parts each, 1 s at least
 //!                                                            ├─▶ tumbling: the block that is open, the one before
 //!                                                            ├─▶ decayed by half-life
 //!                                                            └─▶ by hour of the week (an option)
@@ -14,13 +14,13 @@
 //!
 //! | window | covers | resolution |
 //! |---|---|---|
-//! | primary, length L | L to L + L/20 | L/20, at least 1 s |
-//! | sliding, length L | L to L + L/12 | L/12, at least 1 s |
+//! | primary, length L | L to L + L/8 | L/8, at least 1 s |
+//! | sliding, length L | L to L + L/8 | L/8, at least 1 s |
 //! | tumbling, length L | exactly L, aligned to unix time | L |
 //! | since deploy | all since the version was first loaded, restarts included | |
 //! | decayed | all, each row halved every half-life | |
 //!
-//! A feature of 64 bins and 14 groups takes about 7 KB with the default windows, whatever the traffic; a test holds it.
+//! A feature of 64 bins and 14 groups takes less than 5 KB with the default windows, whatever the traffic; a test holds it.
 //!
 //! Times are unix time, made monotonic by the caller, so that windows can be written down and go on after a restart. The
 //! recorder then counts from zero again, and the total goes on.

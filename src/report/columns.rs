@@ -8,11 +8,11 @@ use super::groups::groups;
 use super::parts::{ColumnPart, Defect, Distance, GroupDistances, Measured, WindowPart};
 use super::text::{coarse, length_name, rounded};
 use crate::config::DriftPreset;
-use crate::detect::{Interval, Intervals, Outcome};
-use crate::judge::{ColumnReport, Measure, VersionReport, WindowInfo};
+use crate::detect::{Interval, Outcome};
+use crate::judge::{ColumnReport, Detail, Measure, VersionReport, WindowInfo};
 use crate::observe::{RecordedColumn, Side};
 use crate::profile::Column;
-use crate::sketch::{Live, SUMS, Slots};
+use crate::sketch::Slots;
 use std::time::Duration;
 
 /// What there is to say of column `index`.
@@ -35,7 +35,7 @@ pub(super) fn column(subject: &Subject<'_>, index: usize, shown: &ColumnReport, 
             .map(rounded_outcome),
         samples: shown.samples,
         psi_excess: shown.excess.map(rounded),
-        distances: distances(subject.judged, shown, recorded),
+        distances: distances(subject, index, shown),
         windows: windows(subject.judged, shown),
         groups: match (profiled, reference) {
             (Some(profiled), Some(reference)) => groups(profiled, reference, &shown.groups, options.names),
@@ -62,28 +62,29 @@ fn counters<'a>(judged: &'a VersionReport, shown: &ColumnReport) -> &'a [u64] {
     judged.primary.counts.get(shown.counters.clone()).unwrap_or_default()
 }
 
-fn distances(judged: &VersionReport, shown: &ColumnReport, recorded: Option<&RecordedColumn>) -> Vec<Distance> {
+fn distances(subject: &Subject<'_>, index: usize, shown: &ColumnReport) -> Vec<Distance> {
     let Some(found) = &shown.distances else { return Vec::new() };
-    let mut sums = [0_i64; SUMS];
-    let windowed = judged.primary.sums.get(shown.sums.clone()).unwrap_or_default();
-    sums.iter_mut().zip(windowed).for_each(|(sum, &windowed)| *sum = windowed.cast_signed());
-    let live = Live { counts: counters(judged, shown), sums };
-    let reference = recorded.and_then(|recorded| recorded.reference.as_ref());
-    let intervals = reference.and_then(|reference| Intervals::between(reference, &live));
+    let Detail { chi_square, intervals } = subject.judged.detail(index, subject.columns);
     let distance = |name: &str, value: Option<f64>, interval: Option<Interval>| {
         Some(Distance {
             name: name.to_owned(),
             value: rounded(value?),
-            low: interval.map(|interval| rounded(interval.low)),
-            high: interval.map(|interval| rounded(interval.high)),
+            low: interval.map(|interval| coarse(interval.low)),
+            high: interval.map(|interval| coarse(interval.high)),
+            error: None,
         })
     };
+    let wasserstein = distance("wasserstein", found.wasserstein, intervals.and_then(|all| all.wasserstein));
+    let error = found.wasserstein_error.map(coarse);
     let all = [
-        distance("psi", Some(found.psi), intervals.map(|intervals| intervals.psi)),
-        distance("js", Some(found.js), intervals.map(|intervals| intervals.js)),
-        distance("ks", found.ks, intervals.and_then(|intervals| intervals.ks)),
-        distance("wasserstein", found.wasserstein, intervals.and_then(|intervals| intervals.wasserstein)),
-        distance("tv", Some(found.tv), intervals.map(|intervals| intervals.tv)),
+        distance("psi", Some(found.psi), intervals.map(|all| all.psi)),
+        distance("js", Some(found.js), intervals.map(|all| all.js)),
+        distance("ks", found.ks, intervals.and_then(|all| all.ks)),
+        wasserstein.map(|distance| Distance { error, ..distance }),
+        distance("tv", Some(found.tv), intervals.map(|all| all.tv)),
+        distance("l_infinity", Some(found.l_infinity), intervals.map(|all| all.l_infinity)),
+        distance("hellinger", Some(found.hellinger), intervals.map(|all| all.hellinger)),
+        distance("chi_square", chi_square, intervals.map(|all| all.chi_square)),
     ];
     all.into_iter().flatten().collect()
 }

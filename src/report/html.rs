@@ -78,7 +78,7 @@ const FOOTER: &str = "<h2>How to read this</h2><p>Grey areas are the reference, 
     with much mass alone. <b>PSI beyond chance</b> is the population stability index minus what is expected of it without \
     drift; below 0.1 a change is usually taken for small, from 0.25 for large. Intervals are of 95 % and hold for the \
     populations behind both samples: the distance of the samples themselves, which noise makes larger, can lie above \
-    them. Drift over time is on a logarithmic scale, a point being the largest value of its \
+    them. What follows ± is how far binning can have moved a distance. Drift over time is on a logarithmic scale, a point being the largest value of its \
     time.<p>This file holds no values of the training data: no edges, no lowest, highest or mean values, and names of \
     categories only if they were asked for.";
 
@@ -291,6 +291,9 @@ fn write_distances(page: &mut String, column: &ColumnPart) {
     page.push_str("<table><tr><th>Distance<th><th>95 % interval");
     for distance in &column.distances {
         let _ = write!(page, "<tr><td>{}<td>{}", distance_name(&distance.name), number(distance.value));
+        if let Some(error) = distance.error {
+            let _ = write!(page, " ± {}", number(error));
+        }
         if let (Some(low), Some(high)) = (distance.low, distance.high) {
             let _ = write!(page, "<td>{}–{}", number(low), number(high));
         }
@@ -332,6 +335,9 @@ fn distance_name(name: &str) -> &'static str {
         "js" => "JS",
         "ks" => "KS",
         "wasserstein" => "W1 / σ",
+        "l_infinity" => "L∞",
+        "hellinger" => "Hellinger",
+        "chi_square" => "χ² per row",
         _ => "TV",
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! # The JSON
 //! `format` is 1; fields are added within a format, never renamed or removed. What is not known is null. Numbers that
-//! are not counts are rounded to four digits. See [`Report`] and below for each field.
+//! are not counts are rounded to four digits, ends of intervals to three. See [`Report`] and below for each field.
 //!
 //! Invariant: a report says what the judge found at one look; nothing is judged here.
 

@@ -170,7 +170,8 @@ pub struct ColumnPart {
     pub samples: u64,
     /// PSI minus what is expected of it without drift, over the primary window; by it columns are sorted.
     pub psi_excess: Option<f64>,
-    /// The distances over the primary window, `psi`, `js`, `ks`, `wasserstein`, `tv`, as far as they exist.
+    /// The distances over the primary window, as far as they exist: `psi`, `js`, `ks`, `wasserstein` (over σ), `tv`,
+    /// `l_infinity`, `hellinger`, and `chi_square`, which is the effect: chi-square per row.
     pub distances: Vec<Distance>,
     /// The other windows.
     pub windows: Vec<Measured>,
@@ -193,6 +194,9 @@ pub struct Distance {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
+    /// How far binning can have moved the distance, where that is known; of `wasserstein` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<f64>,
 }
 
 /// A coarse group of values.

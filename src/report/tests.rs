@@ -184,9 +184,10 @@ fn the_column_that_drifted_most_comes_first_and_says_how() {
     for distance in &first.distances {
         let (low, high) = (distance.low.unwrap(), distance.high.unwrap());
         assert!(low <= distance.value && distance.value <= high && low < high, "{distance:?}");
+        assert_eq!(distance.error.is_some(), distance.name == "wasserstein", "{distance:?}");
     }
     let names: Vec<&str> = first.distances.iter().map(|distance| distance.name.as_str()).collect();
-    assert_eq!(names, ["psi", "js", "ks", "wasserstein", "tv"]);
+    assert_eq!(names, ["psi", "js", "ks", "wasserstein", "tv", "l_infinity", "hellinger", "chi_square"]);
     let (lowest, highest) = (first.groups.first().unwrap(), first.groups.last().unwrap());
     assert!(lowest.label.starts_with("0–1") && highest.label.ends_with("–100 %"), "{:?}", first.groups);
     assert!(lowest.live < highest.live && (270..=400).contains(&highest.reference), "{:?}", first.groups);
@@ -194,6 +195,9 @@ fn the_column_that_drifted_most_comes_first_and_says_how() {
     assert!(above.live > 1_000 && above.reference_share == 0.0, "{above:?}");
     assert!(first.drift.iter().flatten().any(|&excess| excess > 0.1), "{:?}", first.drift);
     let html = found.to_html();
+    for shown in ["<td>W1 / σ<td>", " ± ", "<td>L∞<td>", "<td>Hellinger<td>", "<td>χ² per row<td>"] {
+        assert!(html.contains(shown), "{shown}");
+    }
     assert!(html.find("<bdi>price").unwrap() < html.find("<bdi>rooms").unwrap());
     assert_eq!(html.matches("<svg class=p").count(), 5);
     assert_eq!(html.matches("<title>").count(), 1 + html.matches("role=img").count(), "every picture says what it is");

@@ -94,6 +94,11 @@ pub const DATA_QUALITY: Metric = counter(
     "tidegate_data_quality_total",
     "Values by kind of defect: missing, infinite, below_range, above_range, unseen_category; under an empty feature requests refused because they do not fit the model: wrong_shape, wrong_type, malformed.",
 );
+/// Columns that no longer vary.
+pub const FEATURE_CONSTANT: Metric = gauge(
+    "tidegate_feature_constant",
+    "1 while all values of the window lie in one bin, which of the reference cannot be by chance, 0 while they do not; of columns with at least drift.min_samples values in the window.",
+);
 /// Rows of chosen features by coarse group.
 pub const FEATURE_BIN: Metric = counter(
     "tidegate_feature_bin_total",
@@ -132,6 +137,7 @@ pub const ALL: &[Metric] = &[
     DRIFT_EVIDENCE,
     SEGMENT_DRIFT_PSI,
     DATA_QUALITY,
+    FEATURE_CONSTANT,
     FEATURE_BIN,
     FEATURE_BIN_REFERENCE,
     ALERT_STATE,

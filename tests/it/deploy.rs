@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tidegate::alert::Rule;
 use tidegate::config::{Config, EngineChoice, Environment, Overrides, SourceFile, Sources};
 use tidegate::telemetry::names;
 
@@ -90,6 +91,22 @@ fn rules_use_metrics_that_exist() {
         used += 1;
     }
     assert!(used > 10, "only {used} uses of metrics were found");
+}
+
+#[test]
+fn every_alert_of_the_gateway_is_passed_on_by_one_rule() {
+    let rules = std::fs::read_to_string(deploy("rules.yml")).unwrap();
+    let selected: Vec<&str> = rules
+        .split("tidegate_alert_state{rule=")
+        .skip(1)
+        .flat_map(|rest| rest.trim_start_matches('~').split('"').nth(1).unwrap().split('|'))
+        .collect();
+    let all = [Rule::FeatureDrift, Rule::VersionDrift, Rule::DataQuality, Rule::Latency, Rule::Errors, Rule::Refusals];
+    for rule in all {
+        let count = selected.iter().filter(|name| **name == rule.name()).count();
+        assert_eq!(count, 1, "{} in {selected:?}", rule.name());
+    }
+    assert_eq!(selected.len(), all.len(), "{selected:?} has a rule that there is not");
 }
 
 #[test]

@@ -182,14 +182,18 @@ async fn the_drift_page_has_the_promised_shape() {
         assert_eq!(column["samples"], 300, "{column}");
         assert_eq!(column["verdict"], "ok", "{column}");
         let has_order = !["plan", "region"].contains(&column["name"].as_str().unwrap());
-        for distance in ["psi", "js", "tv", "ks", "wasserstein"] {
-            let value = &column[distance];
+        for distance in ["psi", "js", "tv", "l_infinity", "hellinger", "chi_square", "ks", "wasserstein"] {
+            let (value, interval) = (&column[distance], &column["intervals"][distance]);
             let exists = has_order || !["ks", "wasserstein"].contains(&distance);
             assert!(
                 value.is_null() != exists && value.as_f64().is_none_or(|value| (0.0..1.0).contains(&value)),
                 "{column}"
             );
+            assert_eq!(interval.is_object(), exists, "{distance}: {column}");
+            let ends = ["low", "high"].map(|end| interval[end].as_f64().unwrap_or_default());
+            assert!(0.0 <= ends[0] && ends[0] <= ends[1] && (ends[1] > 0.0) == exists, "{distance}: {column}");
         }
+        assert_eq!(column["wasserstein_error"].is_f64(), has_order, "{column}");
     }
     gateway.stop().await;
 }

@@ -7,13 +7,25 @@ use crate::support::repository::Repository;
 use crate::support::table::infer_body;
 use crate::support::wait::until;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const INFER: &str = "/v2/models/churn/infer";
 const REGION: usize = 9;
 
 async fn gateway() -> Gateway {
-    Gateway::start(Repository::of(&["churn/1"]), |config| config.drift.window = Duration::from_secs(3_600)).await
+    Gateway::start(Repository::of(&["churn/1"]), |config| {
+        config.drift.window = Duration::from_secs(3_600);
+        config.drift.min_samples = 100;
+    })
+    .await
+}
+
+/// What the page says of columns that no longer vary, by name.
+fn constant_series(page: &str) -> BTreeMap<&str, &str> {
+    let series = page.lines().filter_map(|line| line.strip_prefix("tidegate_feature_constant{model=\"churn\","));
+    let series = series.map(|line| line.strip_prefix("version=\"1\",feature=\"").unwrap());
+    series.map(|line| line.split_once("\"} ").unwrap()).collect()
 }
 
 fn column<'a>(version: &'a Value, side: &str, name: &str) -> &'a Value {
@@ -52,6 +64,11 @@ async fn defects_of_the_window_are_shown_as_shares_and_counts() {
         assert_eq!(output["quality"]["samples"], 100, "{output}");
         assert!(output["quality"]["missing"].is_f64() && output["quality"]["constant"].is_boolean(), "{output}");
     }
+    let page = client.get_admin("/metrics").await.ok().text;
+    let exported = constant_series(&page);
+    assert_eq!(exported.len(), 13, "every feature and output: {exported:?}");
+    let constant = exported.iter().filter(|(_, value)| **value == "1");
+    assert_eq!(constant.map(|(name, _)| *name).collect::<Vec<_>>(), ["region"]);
     gateway.stop().await;
 }
 
@@ -84,6 +101,7 @@ async fn requests_that_do_not_fit_are_counted_by_kind_and_nowhere_else() {
     let columns = ["features", "outputs"].into_iter().flat_map(|side| version[side].as_array().unwrap());
     assert!(columns.into_iter().all(|column| column["samples"] == 50), "{version}");
     let page = client.get_admin("/metrics").await.ok().text;
+    assert!(constant_series(&page).is_empty(), "50 rows are too few to call a column constant unasked");
     for (kind, wanted) in [("wrong_shape", 2), ("wrong_type", 1), ("malformed", 3)] {
         let series =
             format!(r#"tidegate_data_quality_total{{model="churn",version="1",feature="",kind="{kind}"}} {wanted}"#);

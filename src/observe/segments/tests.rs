@@ -1,11 +1,13 @@
 //! What a recorder counts by segment.
 
+use super::WINDOW_BYTES;
 use crate::config::{SegmentSettings, SegmentSource};
-use crate::observe::{Evidence, OTHER, Origin, Recorder, SEGMENT_MEMORY, SegmentError, SegmentTotals, Side};
+use crate::observe::{Evidence, OTHER, Origin, Recorder, SEGMENT_MEMORY, SegmentError, SegmentTotals, Side, Window};
 use crate::profile::{self, ColumnSpec, Profile, ProfileBuilder, ProfileOptions};
 use crate::tensor::{DataType, Dimension, Shape, Signature, Tensor, TensorData, TensorSpec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Features of `x`: a number, a code, another number; `city` is a string; one output that nothing is known of.
 fn signature() -> Signature {
@@ -158,6 +160,19 @@ fn what_cannot_be_divided_says_why_and_is_recorded_undivided() {
         SegmentError::OverMemory { needed, limit } => assert!(needed > limit && limit == SEGMENT_MEMORY),
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn the_memory_that_is_foreseen_for_a_window_is_what_a_full_one_takes() {
+    const COUNTERS: usize = 10_000;
+    let bytes_per_counter = |length: u64| {
+        let mut window = Window::new(Duration::from_secs(length), vec![0; COUNTERS], Vec::new());
+        (0..2 * length).for_each(|second| window.roll(Duration::from_secs(second), &[second + 1; COUNTERS], &[]));
+        window.resident_bytes().div_ceil(COUNTERS)
+    };
+    // One beyond the counters: what a window and its slices take themselves.
+    assert!([20, 60, 100].map(bytes_per_counter).into_iter().max() <= Some(WINDOW_BYTES + 1));
+    assert_eq!(bytes_per_counter(100), WINDOW_BYTES + 1, "more is foreseen than is taken");
 }
 
 #[test]
