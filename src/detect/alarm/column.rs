@@ -268,10 +268,8 @@ impl ColumnAlarm {
             bound = self.null.bound(gained.groups());
         }
         for (index, (null, events)) in self.defects.iter().zip(self.events(gained)).enumerate() {
-            let excess = events - null.limit * gained.rows;
-            if asked.defects[index] && excess > 0.0 {
-                // KL(k/n ‖ p) ≤ χ²: Pearson's statistic again.
-                bound = bound.max(excess * excess / (gained.rows * null.limit * (1.0 - null.limit)));
+            if asked.defects[index] {
+                bound = bound.max(null.bound(events, gained.rows));
             }
         }
         bound

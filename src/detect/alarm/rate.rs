@@ -43,6 +43,13 @@ impl RateNull {
         Self::new(upper_limit(events, rows, risk) + tolerance)
     }
 
+    /// At least [`Self::ln_evidence`], for a few multiplications: evidence is at most n·KL(k/n ‖ p0), and that at most
+    /// Pearson's statistic.
+    pub(super) fn bound(&self, events: f64, trials: f64) -> f64 {
+        let excess = events - self.limit * trials;
+        if excess > 0.0 { excess * excess / (trials * self.limit * (1.0 - self.limit)) } else { f64::NEG_INFINITY }
+    }
+
     /// Natural logarithm of the evidence of `events` in `trials`.
     pub(super) fn ln_evidence(&self, events: f64, trials: f64) -> f64 {
         if trials <= 0.0 || events <= self.limit * trials {

@@ -58,7 +58,9 @@ impl RateAlarm {
         };
         let mut finding = None;
         if schedule.advance(at, &counts) {
-            finding = self.decide(at, &schedule, &counts);
+            if self.is_near(&schedule, &counts) {
+                finding = self.decide(at, &schedule, &counts);
+            }
             schedule.conclude(at, &counts);
         }
         self.schedule = Some(schedule);
@@ -94,20 +96,28 @@ impl RateAlarm {
         self.schedule = schedule.or(self.schedule.take());
     }
 
+    /// Whether any start that is due could have enough evidence for all of them to have it.
+    fn is_near(&self, schedule: &Schedule, counts: &[u64; 2]) -> bool {
+        // Of some forty starts, one has at least a fortieth of what all have together.
+        let margin = self.ln_threshold - (schedule.count().max(1) as f64).ln();
+        schedule.due().any(|start| {
+            let [events, trials] = gained(&start, counts);
+            self.null.bound(events as f64, trials as f64) >= margin - start.ln_weight()
+        })
+    }
+
     fn decide(&self, at: Duration, schedule: &Schedule, counts: &[u64; 2]) -> Option<Finding> {
         let mut terms = Vec::with_capacity(schedule.count());
         let mut best: Option<(f64, [u64; 2], Since<'_>)> = None;
         for start in schedule.all() {
-            let mut gained = start.gained(counts).map(u64::from);
-            let [events, others] = std::array::from_fn(|_| gained.next().unwrap_or(0));
-            let weighted = start.ln_weight() + self.null.ln_evidence(events as f64, (events + others) as f64);
+            let [events, trials] = gained(&start, counts);
+            let weighted = start.ln_weight() + self.null.ln_evidence(events as f64, trials as f64);
             terms.push(weighted);
             if best.is_none_or(|(most, ..)| weighted > most) {
-                best = Some((weighted, [events, others], start));
+                best = Some((weighted, [events, trials], start));
             }
         }
-        let (ln_evidence, (_, [events, others], start)) = (ln_sum(&terms), best?);
-        let samples = events + others;
+        let (ln_evidence, (_, [events, samples], start)) = (ln_sum(&terms), best?);
         if ln_evidence < self.ln_threshold || samples < self.rule.min_samples {
             return None;
         }
@@ -121,7 +131,14 @@ impl RateAlarm {
             floor: self.rule.allowed,
             samples,
             since: start.at(),
-            counts: [events, others].map(|count| u32::try_from(count).unwrap_or(u32::MAX)).into(),
+            counts: [events, samples - events].map(|count| u32::try_from(count).unwrap_or(u32::MAX)).into(),
         })
     }
+}
+
+/// Events and trials since a start.
+fn gained(start: &Since<'_>, counts: &[u64; 2]) -> [u64; 2] {
+    let mut gained = start.gained(counts).map(u64::from);
+    let [events, others] = std::array::from_fn(|_| gained.next().unwrap_or(0));
+    [events, events + others]
 }

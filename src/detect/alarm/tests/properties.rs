@@ -40,6 +40,12 @@ proptest! {
     }
 
     #[test]
+    fn cheap_bounds_of_rates_are_never_below_the_evidence(limit in 0.0_f64..1.1, events in 0_u32..9_000, others in 0_u32..90_000) {
+        let (null, events, trials) = (RateNull::new(limit), f64::from(events), f64::from(events) + f64::from(others));
+        prop_assert!(null.bound(events, trials) >= null.ln_evidence(events, trials) - 1e-6);
+    }
+
+    #[test]
     fn counts_within_the_null_are_no_evidence(
         counts in prop::collection::vec(1_u64..5_000, 10),
         rows in 1_u32..1_000_000,
