@@ -29,6 +29,10 @@ pub enum Fault {
     UnsupportedMedia,
     /// Nothing is wrong with the request, but it cannot be served now: try again later.
     Unavailable,
+    /// More came than can be served: try again after a while, or elsewhere.
+    Contended,
+    /// It would have been served, had it more time.
+    DeadlineExceeded,
     /// Ours: a bug, a model that fails, a machine that is out of something.
     Internal,
 }
@@ -37,6 +41,11 @@ pub enum Fault {
 pub trait Blamed: std::error::Error {
     /// Whose fault this is.
     fn fault(&self) -> Fault;
+
+    /// When to try again, if that is known.
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        None
+    }
 
     /// What the caller may read. Internal causes stay in the log.
     fn public_text(&self) -> String {

@@ -13,6 +13,7 @@
 
 mod clock;
 mod control;
+mod executor;
 mod judging;
 mod learning;
 mod replica;
@@ -23,7 +24,7 @@ use crate::admin::{Access, COMMAND_QUEUE, Command, Desk, StateView};
 use crate::alert::state::AlertBook;
 use crate::catalog::{Catalog, Publisher, Retired, retire_until_closed};
 use crate::config::Config;
-use crate::engine::{Engines, RuntimeSearch};
+use crate::engine::{Engines, Executor, RuntimeSearch};
 use crate::judge::{Board, Judge, JudgeIdentity};
 use crate::observe::ServerRecorder;
 use crate::registry::load::Loader;
@@ -84,6 +85,7 @@ pub struct Running {
     stop_data: CancellationToken,
     stop_rest: CancellationToken,
     workers: workers::WorkerThreads,
+    executor: Arc<Executor>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -107,6 +109,8 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
     let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();
     let workers = workers::start(&gate, queues, &stop_data)?;
+    let executor = Arc::clone(&loader.executor);
+    executor::start(&executor)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
     let State { health, alerts, replica, kept } = state::open(&config.state).await;
@@ -125,7 +129,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
     tasks.extend(write.map(spawn));
-    Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, tasks })
+    Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
 }
 
 impl Running {
@@ -164,6 +168,7 @@ impl Running {
         if !finished {
             tracing::warn!(timeout = ?self.drain_timeout, "requests were still in flight at the end of the drain time-out");
         }
+        self.executor.close();
         self.stop_rest.cancel();
         for task in self.tasks {
             // A task that panicked has said so; there is nothing left to do for it.
@@ -201,6 +206,7 @@ async fn loader(config: &Config) -> Loader {
         repository: config.repository.path.clone(),
         engines: Arc::new(discover_engines(config).await),
         workers: config.server.worker_count(cores),
+        executor: Arc::default(),
         memory_budget: config.repository.memory_budget.unwrap_or_else(memory::default_budget),
     }
 }

@@ -8,7 +8,7 @@
 //! Invariant: a value never changes: edges, counters and reference of one value always belong together.
 
 use super::legacy::{Counts, Legacy};
-use super::runtime::Runtime;
+use super::runtime::{Placement, Runtime};
 use crate::engine::{EngineError, Instance, LoadedGraph};
 use crate::observe::{Recorder, Totals};
 use crate::profile::{Profile, ProfileError};
@@ -79,8 +79,10 @@ pub struct ModelParts {
     pub version: u64,
     /// The plan.
     pub graph: LoadedGraph,
-    /// A warm instance for every worker.
+    /// A warm instance for every worker; none where no call is made on workers.
     pub instances: Vec<Box<dyn Instance>>,
+    /// Where long calls are made; none to make every call on the worker.
+    pub placement: Option<Placement>,
     /// What records its traffic.
     pub recorder: Recorder,
     /// Its reference, or why it has none.
@@ -104,7 +106,7 @@ impl Model {
             profile: parts.profile,
             learned_because: None,
             facts: parts.facts,
-            runtime: Arc::new(Runtime::new(parts.graph, parts.instances)),
+            runtime: Arc::new(Runtime::new(parts.graph, parts.instances, parts.placement)),
             legacy: Arc::default(),
             heir: OnceLock::new(),
         }
@@ -158,6 +160,12 @@ impl Model {
     #[must_use]
     pub fn is_learned(&self) -> bool {
         self.profile.as_ref().is_ok_and(|profile| profile.frozen_from_traffic)
+    }
+
+    /// Where a call on so many values is made, if not on the worker.
+    #[must_use]
+    pub fn placement(&self, values: usize) -> Option<&Placement> {
+        self.runtime.lane.as_ref().filter(|placement| values >= placement.from_values)
     }
 
     /// Runs `inputs`, which must fit the signature, on the instance of `worker`; `outputs` are replaced.

@@ -10,17 +10,33 @@
 //! not let go of it between taking an instance and putting it back, so the worker is done with one value before it can
 //! begin with the other: its seat is never wanted twice, whichever values the requests came by.
 //!
+//! Calls that take long are made elsewhere: in the version's lane, see [`Lane`].
+//!
 //! Invariant: seat *i* is touched by worker *i* alone; an instance that panicked is never used again.
 
-use crate::engine::{EngineError, Instance, LoadedGraph};
+use crate::engine::{EngineError, Instance, Lane, LoadedGraph};
 use crate::tensor::Tensor;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A plan and its instances.
 pub(super) struct Runtime {
     pub(super) graph: LoadedGraph,
+    pub(super) lane: Option<Placement>,
     seats: Box<[SeatCell]>,
+}
+
+/// Where a version's calls are made that would keep a worker too long.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Where.
+    pub lane: Arc<Lane>,
+    /// Values of a request's inputs from which on its call is made there; 0 for every call.
+    pub from_values: usize,
+    /// How long a request may take that names no time of its own.
+    pub timeout: Duration,
 }
 
 /// A worker's seat, on a cache line of its own.
@@ -31,9 +47,9 @@ type SeatCell = CachePadded<AtomicCell<Option<Box<Seat>>>>;
 struct Seat(Box<dyn Instance>);
 
 impl Runtime {
-    pub(super) fn new(graph: LoadedGraph, instances: Vec<Box<dyn Instance>>) -> Self {
+    pub(super) fn new(graph: LoadedGraph, instances: Vec<Box<dyn Instance>>, lane: Option<Placement>) -> Self {
         let seats = instances.into_iter().map(|instance| CachePadded::new(AtomicCell::new(Some(seat(instance)))));
-        Self { graph, seats: seats.collect() }
+        Self { graph, lane, seats: seats.collect() }
     }
 
     /// Runs `inputs` on the instance of `worker`; `outputs` are replaced.

@@ -45,7 +45,16 @@ fn model_of(path: &str, version: u64, fingerprint: u64) -> Arc<Model> {
     let facts = LoadFacts { fingerprint, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
     let instances = vec![graph.instance().unwrap()];
     let profile = Err("none".to_owned());
-    Arc::new(Model::new(ModelParts { name: "m".into(), version, graph, instances, recorder, profile, facts }))
+    Arc::new(Model::new(ModelParts {
+        name: "m".into(),
+        version,
+        graph,
+        instances,
+        placement: None,
+        recorder,
+        profile,
+        facts,
+    }))
 }
 
 impl Stage {

@@ -58,8 +58,15 @@
 //! | `latency.pending_for` | `"2s"` | 0s to 1d | how long the limit must be exceeded before an alert fires, by the rule `"p99"` |
 //! | `latency.resolve_after` | `"10s"` | 0s to 1d | how long it must be kept before an alert resolves |
 //! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx), and of requests that may not fit the version |
+//! | `execution.inline_limit` | `"500us"` | 0s to 1h | calls expected to take no longer run on the worker that read the request; from the next load of a version on, like all of `[execution]` |
+//! | `execution.instances` | one per core | 1 to 64 | longer calls of a version at a time |
+//! | `execution.threads` | 1 | 1 to 256 | threads of such a call |
+//! | `execution.queue` | 256 | 1 to 65536 | requests of a version that may wait for such a call |
+//! | `execution.max_batch` | 64 where it pays, else 1 | 1 to 65536 | rows up to which waiting requests are put together into one call |
+//! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
+//! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |
 //! | `models.<name>.drift.critical` | `[]` | | features whose drift alone makes the version drift |
 //! | `models.<name>.latency` | `[latency]` | | any key of `[latency]` |
@@ -75,7 +82,7 @@
 //! A model's name has 1 to 128 letters, digits, `.`, `_` and `-`.
 //!
 //! Variables: keys of `server` are `TIDEGATE_` and the key (`TIDEGATE_HTTP`), likewise `poll_interval`, `bake`,
-//! `memory_budget`, `onnxruntime` and `snapshot_interval`; keys of `drift`, `latency`, `errors` and `log` have the
+//! `memory_budget`, `onnxruntime` and `snapshot_interval`; keys of `execution`, `drift`, `latency`, `errors` and `log` have the
 //! section's name before theirs (`TIDEGATE_DRIFT_WINDOW`; lists and tables have none); `repository.path` is
 //! `TIDEGATE_MODELS`, `state.path` is `TIDEGATE_STATE`. `TIDEGATE_ADMIN_TOKEN` holds the token itself. `TIDEGATE_CONFIG` and `TIDEGATE_LOG` (a log filter)
 //! are read elsewhere. An empty variable counts as not set. What Kubernetes sets for a service called `tidegate` is
@@ -83,6 +90,7 @@
 //!
 //! Invariant: a [`Config`] that was loaded keeps every limit above, and no `Debug` text of it contains a secret.
 
+mod execution;
 mod judging;
 mod judging_settings;
 mod models;
@@ -100,6 +108,7 @@ mod tests;
 mod tree;
 mod values;
 
+pub use execution::ExecutionSettings;
 pub use judging_settings::{
     DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
 };

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::execution::{self, ExecutionSettings};
 use super::judging::{self, Layer};
 use super::judging_settings::{ErrorSettings, LatencySettings};
 use super::problem::ProblemKind;
@@ -20,20 +21,21 @@ const MAX_MODEL_NAME: usize = 128;
 /// 100 % in hundredths of a percent.
 const FULL_WEIGHT: u32 = 10_000;
 
+/// What holds for models that do not say otherwise: `[execution]`, `[drift]`, `[latency]`, `[errors]`.
+type ForAll<'a> = (&'a ExecutionSettings, &'a Layer, &'a LatencySettings, &'a ErrorSettings);
+
 /// All models that have a section.
-pub(super) fn models(
-    reader: &mut Reader<'_, '_>,
-    for_all: (&Layer, &LatencySettings, &ErrorSettings),
-) -> BTreeMap<String, ModelSettings> {
+pub(super) fn models(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> BTreeMap<String, ModelSettings> {
     reader.named_tables(check_name, |reader| model(reader, for_all)).into_iter().collect()
 }
 
-fn model(reader: &mut Reader<'_, '_>, for_all: (&Layer, &LatencySettings, &ErrorSettings)) -> ModelSettings {
-    let (drift, latency, errors) = for_all;
+fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> ModelSettings {
+    let (execution, drift, latency, errors) = for_all;
     const ENGINES: &[(&str, EngineChoice)] =
         &[("auto", EngineChoice::Auto), ("tract", EngineChoice::Tract), ("onnxruntime", EngineChoice::OnnxRuntime)];
     ModelSettings {
         engine: reader.value("engine", one_of(ENGINES)).unwrap_or_default(),
+        execution: reader.table("execution", |reader| execution::execution(reader, execution)),
         split: reader.table("split", split),
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),
         latency: reader.table("latency", |reader| judging::latency(reader, latency)),

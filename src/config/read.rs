@@ -16,7 +16,7 @@ use super::settings::{
     SinkKind, SinkSettings, StateSettings,
 };
 use super::values::{address, duration, one_of, path, replica, size, webhook_url, whole};
-use super::{judging, models};
+use super::{execution, judging, models};
 
 /// Most receivers of alerts.
 const MAX_SINKS: usize = 16;
@@ -30,16 +30,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The whole tree.
 pub(super) fn config(reader: &mut Reader<'_, '_>) -> Config {
     let drift = reader.table("drift", |reader| judging::drift(reader, &judging::Layer::default()));
+    let execution = reader.table("execution", |reader| execution::execution(reader, &Default::default()));
     let latency = reader.table("latency", |reader| judging::latency(reader, &Default::default()));
     let errors = reader.table("errors", |reader| judging::errors(reader, &Default::default()));
     Config {
         server: reader.table("server", server),
         repository: reader.table("repository", repository),
         engine: reader.table("engine", |reader| EngineSettings { onnxruntime: reader.value("onnxruntime", path) }),
-        models: reader.table("models", |reader| models::models(reader, (&drift, &latency, &errors))),
+        models: reader.table("models", |reader| models::models(reader, (&execution, &drift, &latency, &errors))),
         state: reader.table("state", state),
         alerts: reader.table("alerts", alerts),
         log: reader.table("log", log),
+        execution,
         drift: drift.settings,
         latency,
         errors,

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::execution::ExecutionSettings;
 use super::judging_settings::{DriftSettings, ErrorSettings, LatencySettings};
 use super::secret::{Secret, WebhookUrl};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub engine: EngineSettings,
     /// `[state]`: what outlives the process.
     pub state: StateSettings,
+    /// `[execution]`: where models run, for models that do not say otherwise.
+    pub execution: ExecutionSettings,
     /// `[drift]`: when a version drifts, for models that do not say otherwise.
     pub drift: DriftSettings,
     /// `[latency]`: when a version is too slow, for models that do not say otherwise.
@@ -99,6 +102,8 @@ pub struct StateSettings {
 pub struct ModelSettings {
     /// What runs it. Default [`EngineChoice::Auto`].
     pub engine: EngineChoice,
+    /// Where and how often at a time it runs.
+    pub execution: ExecutionSettings,
     /// Weight in hundredths of a percent by version, adding up to 10,000. Default `None`: the highest version serves.
     pub split: Option<BTreeMap<u64, u16>>,
     /// When it drifts.
@@ -191,6 +196,7 @@ impl Config {
     pub fn model(&self, name: &str) -> ModelSettings {
         self.models.get(name).cloned().unwrap_or_else(|| ModelSettings {
             engine: EngineChoice::default(),
+            execution: self.execution.clone(),
             split: None,
             drift: self.drift.clone(),
             latency: self.latency.clone(),

@@ -29,7 +29,16 @@ impl Guarded {
 
 impl Instance for Guarded {
     fn run(&mut self, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Result<(), EngineError> {
-        outputs.clear();
+        let result = self.run_guarded(inputs, outputs);
+        if result.is_err() {
+            outputs.clear();
+        }
+        result
+    }
+}
+
+impl Guarded {
+    fn run_guarded(&mut self, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Result<(), EngineError> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             // Whoever sent this request did not ask for a load, so a load that fails is a run that fails.
@@ -38,7 +47,7 @@ impl Instance for Guarded {
                 reason: format!("no new instance after a panic: {error}"),
             })?,
         };
-        let result = match catch_unwind(AssertUnwindSafe(|| instance.run(inputs, outputs))) {
+        match catch_unwind(AssertUnwindSafe(|| instance.run(inputs, outputs))) {
             Ok(result) => {
                 self.instance = Some(instance);
                 result
@@ -48,11 +57,7 @@ impl Instance for Guarded {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(instance)));
                 Err(panicked(&*self.plan, "running the model", panic))
             }
-        };
-        if result.is_err() {
-            outputs.clear();
         }
-        result
     }
 }
 
@@ -105,6 +110,7 @@ mod tests {
     impl Instance for FragileInstance {
         fn run(&mut self, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Result<(), EngineError> {
             self.runs += 1;
+            outputs.clear();
             outputs.push(Tensor::try_new(Shape::vector(1), TensorData::Int64(vec![self.runs])).unwrap());
             match inputs[0].data() {
                 TensorData::Fp32(values) if values[0].is_nan() => panic!("not a number in row {}", 0),

@@ -14,6 +14,7 @@
 
 mod engines;
 mod error;
+mod executor;
 mod guard;
 mod onnx;
 mod onnxruntime;
@@ -24,6 +25,7 @@ mod warm;
 
 pub use engines::Engines;
 pub use error::EngineError;
+pub use executor::{Executor, Lane, LaneSettings, Refused, Reply};
 pub use onnxruntime::{CandidateOutcome, CandidateReport, CandidateSource, RuntimeInfo, RuntimeSearch, RuntimeVersion};
 pub use warm::{synthesize_inputs, warm};
 

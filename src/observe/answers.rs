@@ -15,10 +15,10 @@ const PINNED: usize = 2;
 /// Protocols that an answer can be written in.
 const PROTOCOLS: usize = 2;
 /// Measured phases.
-pub const PHASES: usize = 5;
+pub const PHASES: usize = 6;
 
-/// The measured phases of a request, consecutive but for the total: that is choosing a version, decode, compute and
-/// encode. It leaves out receive, whose pace the client sets.
+/// The measured phases of a request, consecutive but for the total: that is choosing a version, decode, queue, compute
+/// and encode. It leaves out receive, whose pace the client sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// From the head to the whole body.
@@ -27,6 +27,8 @@ pub enum Phase {
     Total,
     /// Body to tensors.
     Decode,
+    /// Waiting for the engine's call, where that is not made at once.
+    Queue,
     /// The engine's call.
     Compute,
     /// Recording, and tensors to a body.
@@ -35,7 +37,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in index order.
-    pub const ALL: [Self; PHASES] = [Self::Receive, Self::Total, Self::Decode, Self::Compute, Self::Encode];
+    pub const ALL: [Self; PHASES] =
+        [Self::Receive, Self::Total, Self::Decode, Self::Queue, Self::Compute, Self::Encode];
 
     /// Its label.
     #[must_use]
@@ -44,6 +47,7 @@ impl Phase {
             Self::Receive => "receive",
             Self::Total => "total",
             Self::Decode => "decode",
+            Self::Queue => "queue",
             Self::Compute => "compute",
             Self::Encode => "encode",
         }
@@ -74,7 +78,9 @@ impl Protocol {
 }
 
 /// The statuses that are counted one by one.
-const STATUSES: [u16; 12] = [200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 500, 503];
+const STATUSES: [u16; 14] = [200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 500, 503, 504];
+/// Where 500 is among them.
+const INTERNAL: usize = 11;
 
 /// A status, as an index into the table. Anything unforeseen counts as 500, the status of what should not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +90,7 @@ impl StatusLabel {
     /// The label of a status code.
     #[must_use]
     pub fn of(code: u16) -> Self {
-        let internal = STATUSES.len() - 2;
-        Self(STATUSES.iter().position(|&known| known == code).unwrap_or(internal))
+        Self(STATUSES.iter().position(|&known| known == code).unwrap_or(INTERNAL))
     }
 
     /// Whether an answer of this status says how fast the model is: a prediction, or a failure of ours. Refusals of bad
@@ -246,7 +251,7 @@ mod tests {
     fn only_bins_wholly_above_the_limit_are_over_it() {
         let totals = totals(|shard| {
             for total in [1, 999_999, 1_000_000, 1_100_000, 5_000_000, u64::MAX] {
-                shard.time(&[0, total, 0, 0, 0]);
+                shard.time(&[0, total, 0, 0, 0, 0]);
             }
         });
         assert_eq!(totals.over(Phase::Total, 1_000_000), (3, 6));

@@ -7,24 +7,19 @@
 //! Invariant: what comes back has answered on every instance, and its files did not change while they were read.
 
 use super::directory::fingerprint;
-use super::{MODEL_FILE, PROFILE_FILE, RegistryError, memory};
+use super::{MODEL_FILE, PROFILE_FILE, RegistryError, memory, place};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts};
-use crate::engine::{EngineError, Engines, Instance, LoadOptions, LoadedGraph, warm};
+use crate::engine::{Engines, Executor};
 use crate::observe::Recorder;
 use crate::profile::Profile;
 use crate::tensor::Signature;
 use std::fs;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// The largest profile that is read: 256 bins of 512 features are 4 MiB of text.
 const PROFILE_LIMIT: u64 = 64 << 20;
-
-/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
-/// than the model lets a request have.
-const WARM_ROWS: [usize; 3] = [1, 64, 1];
 
 /// Turns version directories into models.
 #[derive(Debug, Clone)]
@@ -35,6 +30,8 @@ pub struct Loader {
     pub engines: Arc<Engines>,
     /// Instances to open: one per worker.
     pub workers: usize,
+    /// What runs calls that take long.
+    pub executor: Arc<Executor>,
     /// What all loaded versions together may be reckoned to hold, bytes.
     pub memory_budget: u64,
 }
@@ -60,9 +57,10 @@ impl Loader {
         let started = Instant::now();
         let directory = self.directory(order);
         let memory = self.check_memory(&directory, order)?;
-        let options = LoadOptions::default();
-        let graph = self.engines.load(&directory.join(MODEL_FILE), order.settings.engine, &options)?;
-        let instances = open_warm(&graph, self.workers, order.max_batch_size)?;
+        let path = directory.join(MODEL_FILE);
+        let load = |options| self.engines.load(&path, order.settings.engine, &options);
+        let placed = place::place(&load, order, (self.workers, &self.executor))?;
+        let graph = placed.graph;
         let profile = read_profile(&directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
@@ -86,7 +84,8 @@ impl Loader {
         );
         let facts = LoadFacts { fingerprint: order.fingerprint, memory, load_time, loaded_at: SystemTime::now() };
         let (name, version) = (order.model.clone(), order.version);
-        Ok(Model::new(ModelParts { name, version, graph, instances, recorder, profile, facts }))
+        let (instances, placement) = (placed.instances, Some(placed.placement));
+        Ok(Model::new(ModelParts { name, version, graph, instances, placement, recorder, profile, facts }))
     }
 
     fn check_memory(&self, directory: &Path, order: &LoadOrder) -> Result<u64, RegistryError> {
@@ -117,30 +116,6 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
     profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
     Ok(profile)
-}
-
-fn open_warm(
-    graph: &LoadedGraph,
-    workers: usize,
-    max_batch_size: Option<NonZeroU32>,
-) -> Result<Vec<Box<dyn Instance>>, EngineError> {
-    let limit = max_batch_size.and_then(|size| usize::try_from(size.get()).ok()).unwrap_or(usize::MAX);
-    (0..workers)
-        .map(|_| {
-            let mut instance = graph.instance()?;
-            for rows in WARM_ROWS {
-                if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(limit)) {
-                    // A free inner dimension may not take the size that was made up for it: that says nothing about
-                    // the sizes that clients will send.
-                    if has_free_inner_dimension(graph.signature()) {
-                        break;
-                    }
-                    return Err(error);
-                }
-            }
-            Ok(instance)
-        })
-        .collect()
 }
 
 /// Divides rows into segments, if they are asked for and can be.
@@ -175,10 +150,6 @@ fn warn_of_unused_profile(order: &LoadOrder, profile: Option<&Profile>, recorder
             "the profile has columns that are not recorded; was it made with another max_features?"
         );
     }
-}
-
-fn has_free_inner_dimension(signature: &Signature) -> bool {
-    signature.inputs.iter().any(|spec| spec.row_width().is_none())
 }
 
 fn size_of_files(directory: &Path) -> Result<u64, RegistryError> {

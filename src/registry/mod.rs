@@ -11,6 +11,7 @@ pub mod directory;
 pub mod load;
 pub mod memory;
 pub mod pbtxt;
+mod place;
 #[cfg(test)]
 mod tests;
 pub mod triton;

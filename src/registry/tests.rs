@@ -34,6 +34,7 @@ impl Repository {
             repository: root.path().to_owned(),
             engines: Arc::new(Engines::discover(&RuntimeSearch::default())),
             workers: 1,
+            executor: Arc::default(),
             memory_budget: u64::MAX,
         };
         let (sender, retired) = sync_channel(10_000);

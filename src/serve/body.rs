@@ -6,12 +6,16 @@
 //! Invariant: no more than `max_body` bytes are ever held for one request.
 
 use super::Limits;
+use super::waiting::{Phase, Wait};
 use crate::error::{Blamed, Fault};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_ENCODING;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Why a body could not be read.
@@ -55,7 +59,12 @@ impl Blamed for BodyError {
 ///
 /// # Errors
 /// [`BodyError`] when it is too large, too slow, cut off or encoded.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, BodyError> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    limits: &Limits,
+    wait: &Wait,
+) -> Result<Bytes, BodyError> {
     if let Some(encoding) =
         headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
@@ -66,10 +75,17 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -
     if usize::try_from(declared).map_or(true, |declared| declared > limits.max_body) {
         return Err(BodyError::TooLarge { limit: limits.max_body });
     }
-    match tokio::time::timeout(limits.body_timeout, collect(body, limits.max_body)).await {
-        Ok(outcome) => outcome,
-        Err(_elapsed) => Err(BodyError::TooSlow { limit: limits.body_timeout }),
-    }
+    wait.enter(Phase::Body);
+    let mut collecting = pin!(collect(body, limits.max_body));
+    let outcome = poll_fn(|context| match collecting.as_mut().poll(context) {
+        Poll::Pending if wait.is_overdue(Phase::Body) => {
+            Poll::Ready(Err(BodyError::TooSlow { limit: limits.body_timeout }))
+        }
+        outcome => outcome,
+    });
+    let outcome = outcome.await;
+    wait.enter(Phase::Ours);
+    outcome
 }
 
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {

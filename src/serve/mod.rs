@@ -11,6 +11,7 @@
 
 pub mod acceptor;
 mod body;
+mod call;
 pub mod connection;
 mod inspect;
 mod paths;
@@ -18,6 +19,7 @@ pub mod predict;
 mod refusals;
 pub mod respond;
 mod timing;
+mod waiting;
 pub mod worker;
 
 use crate::catalog::Catalog;

@@ -3,13 +3,16 @@
 //! The version is chosen after the body is here and before it is decoded, because only a version knows what its inputs
 //! look like; from then on the request holds that version and nothing else. Decoding, running, recording and encoding
 //! are one synchronous stretch on the worker that read the request: for the models that fit one core's caches a hop to
-//! another thread would cost more than the work.
+//! another thread would cost more than the work. Only a call that would keep the worker too long is made in the version's
+//! lane ([`call`](super::call)), while the worker goes on with other requests.
 //!
 //! Invariant: only a request that was answered with predictions reaches the sketches.
 
+use super::call::{self, CallError};
 use super::paths::{PredictCall, Protocol};
 use super::respond::{self, Answer};
 use super::timing::Stopwatch;
+use super::waiting::Wait;
 use super::worker::Worker;
 use super::{body, refusals};
 use crate::catalog::{ArmLabel, Model, Picked};
@@ -25,7 +28,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Makes the split sticky: requests with the same key get the same version.
 static ROUTING_KEY: HeaderName = HeaderName::from_static("tidegate-routing-key");
@@ -44,6 +47,8 @@ enum PredictError {
     Engine { model: String, version: u64, cause: Box<EngineError> },
     #[error("a bug ended this request: {0}")]
     Panicked(String),
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 impl Blamed for PredictError {
@@ -53,6 +58,14 @@ impl Blamed for PredictError {
             Self::BatchTooLarge { .. } => Fault::InvalidRequest,
             Self::Engine { cause, .. } => cause.fault(),
             Self::Panicked(_) => Fault::Internal,
+            Self::Call(error) => error.fault(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Call(error) => error.retry_after(),
+            _ => None,
         }
     }
 }
@@ -70,14 +83,20 @@ struct Decoded {
     id: Option<String>,
     inputs: Vec<Tensor>,
     outputs: Vec<usize>,
+    timeout: Option<Duration>,
 }
 
 /// Answers one call for predictions.
-pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Request<Incoming>) -> Answer {
+pub(super) async fn predict(
+    worker: &Worker,
+    call: &PredictCall<'_>,
+    request: Request<Incoming>,
+    wait: &Wait,
+) -> Answer {
     let mut watch = Stopwatch::start(Instant::now());
     let _in_flight = worker.gate.recorder.enter(worker.index);
     let (head, body) = request.into_parts();
-    let body = match body::read(&head.headers, body, &worker.gate.limits).await {
+    let body = match body::read(&head.headers, body, &worker.gate.limits, wait).await {
         Ok(body) => body,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
@@ -93,8 +112,7 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
     };
     watch.skip(Instant::now());
     let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body, evidence };
-    let outcome = catch_unwind(AssertUnwindSafe(|| answer_with(worker, &picked, &asked, &mut watch)));
-    let outcome = outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))));
+    let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),
@@ -108,43 +126,79 @@ pub(super) async fn predict(worker: &Worker, call: &PredictCall<'_>, request: Re
 }
 
 /// Decode, run, record, encode: everything between a whole body and a whole answer.
-fn answer_with(
+async fn answer_with(
     worker: &Worker,
     picked: &Picked,
     asked: &Asked<'_>,
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let model = &picked.model;
+    let decoded = caught(|| decode_checked(worker, picked, asked))?;
+    watch.end(Phase::Decode, Instant::now());
+    let values = decoded.inputs.iter().map(|input| input.data().len()).sum();
+    let Some(placement) = model.placement(values) else {
+        return caught(|| {
+            let mut outputs = worker.outputs.borrow_mut();
+            let ran = model.run(worker.index, &decoded.inputs, &mut outputs);
+            ran.map_err(|cause| failed(model, cause))?;
+            watch.end(Phase::Compute, Instant::now());
+            finish((worker, model), asked, &decoded, &outputs, watch)
+        });
+    };
+    let Decoded { id, inputs, outputs: wanted, timeout } = decoded;
+    let timeout = call::timeout(asked.headers, timeout, placement.timeout)?;
+    let reply = call::make(placement, inputs, (watch.started(), timeout)).await?;
+    watch.end_after((Phase::Queue, reply.waited), Phase::Compute, Instant::now());
+    let outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
+    let decoded = Decoded { id, inputs: reply.inputs, outputs: wanted, timeout: None };
+    caught(|| finish((worker, model), asked, &decoded, &outputs, watch))
+}
+
+fn decode_checked(worker: &Worker, picked: &Picked, asked: &Asked<'_>) -> Result<Decoded, PredictError> {
+    let model = &picked.model;
     let refuse = |kind| model.recorder.record_refusal(worker.index, kind);
     let decoded =
         decode(model, asked.protocol, asked.body).inspect_err(|error| refuse(refusals::refusal_kind(error)))?;
     check_batch(model.signature().rows(&decoded.inputs), picked.max_batch_size)
         .inspect_err(|_| refuse(RefusalKind::WrongShape))?;
-    watch.end(Phase::Decode, Instant::now());
-    let mut outputs = worker.outputs.borrow_mut();
-    model.run(worker.index, &decoded.inputs, &mut outputs).map_err(|cause| PredictError::Engine {
-        model: model.name.clone(),
-        version: model.version,
-        cause: Box::new(cause),
-    })?;
-    watch.end(Phase::Compute, Instant::now());
-    let answer = encode(model, asked.protocol, &decoded, &outputs)?;
+    Ok(decoded)
+}
+
+/// Writes the answer, and counts it.
+fn finish(
+    (worker, model): (&Worker, &Model),
+    asked: &Asked<'_>,
+    decoded: &Decoded,
+    outputs: &[Tensor],
+    watch: &mut Stopwatch,
+) -> Result<Bytes, PredictError> {
+    let answer = encode(model, asked.protocol, decoded, outputs)?;
     let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
     let origin = Origin { evidence: asked.evidence, header: header.map(HeaderValue::as_bytes) };
-    model.recorder.record_prediction(worker.index, origin, &decoded.inputs, &outputs);
+    model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
     watch.end(Phase::Encode, Instant::now());
     Ok(answer)
+}
+
+fn failed(model: &Model, cause: EngineError) -> PredictError {
+    PredictError::Engine { model: model.name.clone(), version: model.version, cause: Box::new(cause) }
+}
+
+/// What `work` answers; a panic ends this request and nothing else.
+fn caught<T>(work: impl FnOnce() -> Result<T, PredictError>) -> Result<T, PredictError> {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    outcome.unwrap_or_else(|panic| Err(PredictError::Panicked(panic_text(panic.as_ref()))))
 }
 
 fn decode(model: &Model, protocol: Protocol, body: &[u8]) -> Result<Decoded, ProtocolError> {
     match protocol {
         Protocol::OpenInference => {
-            let oip::InferRequest { id, inputs, outputs, .. } = oip::decode_infer(body, model.signature())?;
-            Ok(Decoded { id, inputs, outputs })
+            let oip::InferRequest { id, inputs, outputs, timeout } = oip::decode_infer(body, model.signature())?;
+            Ok(Decoded { id, inputs, outputs, timeout })
         }
         Protocol::KserveV1 => {
             let inputs = v1::decode_predict(body, model.signature())?;
-            Ok(Decoded { id: None, inputs, outputs: Vec::new() })
+            Ok(Decoded { id: None, inputs, outputs: Vec::new(), timeout: None })
         }
     }
 }
@@ -204,10 +258,20 @@ fn refuse(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap, error: &
 /// Echoes the client's request id, or gives the request one, so that both sides can name it.
 fn set_request_id(worker: &Worker, answer: &mut Answer, headers: &HeaderMap) {
     let given = headers.get(&respond::REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_LIMIT);
-    let id = given.cloned().or_else(|| HeaderValue::from_str(&format!("{:016x}", worker.draw())).ok());
+    let id = given.cloned().or_else(|| HeaderValue::from_bytes(&hexadecimal(worker.draw())).ok());
     if let Some(id) = id {
         answer.headers_mut().insert(&respond::REQUEST_ID, id);
     }
+}
+
+/// Sixteen lower-case digits.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (index, digit) in digits.iter_mut().enumerate() {
+        let value = (number >> (60 - 4 * index)) & 15;
+        *digit = b"0123456789abcdef"[value as usize];
+    }
+    digits
 }
 
 fn label_of(protocol: Protocol) -> ProtocolLabel {
@@ -228,6 +292,13 @@ const _: () = assert!(ArmLabel::ALL.len() == crate::observe::ARMS);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_sixteen_digits() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(hexadecimal(number).to_vec(), format!("{number:016x}").into_bytes());
+        }
+    }
 
     #[test]
     fn a_batch_over_the_models_limit_is_the_callers_fault() {

@@ -11,7 +11,7 @@ use crate::error::{Blamed, Fault};
 use crate::telemetry::limit::{LineLimit, uptime_seconds};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 /// An answer on its way out.
@@ -40,6 +40,8 @@ pub fn status_of(fault: Fault) -> StatusCode {
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Fault::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Fault::Contended => StatusCode::TOO_MANY_REQUESTS,
+        Fault::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Fault::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -82,6 +84,11 @@ pub fn refusal(error: &dyn Blamed) -> Answer {
     // What is left of a body that was not read cannot be told from the next request.
     if matches!(fault, Fault::TooLarge | Fault::TooSlow) {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(wait) = error.retry_after() {
+        // Whole seconds, as the header has them: at least one, since none would be no wait.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     answer
 }

@@ -3,11 +3,11 @@
 //! The total starts when the body is whole: until then the client and the network set the pace, and a slow sender would
 //! look like a slow model. Time is an argument, so that phases are tested without waiting.
 //!
-//! Invariant: phases are consecutive, so decode, compute and encode never add up to more than the total, and receive is
+//! Invariant: phases are consecutive, so decode, queue, compute and encode never add up to more than the total, and receive is
 //! in none of them.
 
 use crate::observe::{PHASES, Phase};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Measures a request from its head on.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ impl Stopwatch {
         self.started = now;
     }
 
+    /// When the body was whole.
+    #[must_use]
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Starts the next phase, without counting what went before as one.
     pub(super) fn skip(&mut self, now: Instant) {
         self.mark = now;
@@ -40,6 +46,13 @@ impl Stopwatch {
     pub(super) fn end(&mut self, phase: Phase, now: Instant) {
         self.phases[phase as usize] = nanoseconds(self.mark, now);
         self.mark = now;
+    }
+
+    /// Ends two phases at once: a call, and the wait before it.
+    pub(super) fn end_after(&mut self, wait: (Phase, Duration), phase: Phase, now: Instant) {
+        let (waited_for, waited) = wait;
+        self.end(waited_for, self.mark + waited.min(now.saturating_duration_since(self.mark)));
+        self.end(phase, now);
     }
 
     /// Ends the request; the nanoseconds of each phase, 0 for those it did not reach.
@@ -57,12 +70,24 @@ fn nanoseconds(from: Instant, to: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn phases_that_were_not_reached_took_no_time() {
         let start = Instant::now();
         assert_eq!(Stopwatch::start(start).finish(start), [0; PHASES]);
+    }
+
+    #[test]
+    fn a_wait_is_part_of_the_time_and_never_more_than_it() {
+        let start = Instant::now();
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        for (waited, queue, compute) in [(3, 3, 4), (0, 0, 7), (99, 7, 0)] {
+            let mut watch = Stopwatch::start(start);
+            watch.end_after((Phase::Queue, Duration::from_millis(waited)), Phase::Compute, at(7));
+            let phases = watch.finish(at(7));
+            let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
+            assert_eq!((milliseconds(Phase::Queue), milliseconds(Phase::Compute)), (queue, compute));
+        }
     }
 
     #[test]
@@ -77,6 +102,6 @@ mod tests {
         watch.end(Phase::Encode, at(9_015));
         let phases = watch.finish(at(9_016));
         let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
-        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 4, 8]);
+        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 0, 4, 8]);
     }
 }

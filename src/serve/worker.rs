@@ -6,6 +6,7 @@
 //! Invariant: everything in [`Worker`] is used by one thread alone.
 
 use super::acceptor::Accepted;
+use super::waiting::{Phase, Wait, Waiting};
 use super::{Gate, connection, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
 use bytes::Bytes;
@@ -19,8 +20,10 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// What one worker keeps between requests.
@@ -34,6 +37,8 @@ pub struct Worker {
     random: RefCell<SmallRng>,
     /// Output tensors of the last call, reused by the next.
     pub(super) outputs: RefCell<Vec<Tensor>>,
+    /// Its connections, and what they wait for.
+    waiting: Waiting,
 }
 
 impl Worker {
@@ -41,7 +46,8 @@ impl Worker {
     #[must_use]
     pub fn new(index: usize, gate: Arc<Gate>, seed: u64) -> Self {
         let random = RefCell::new(SmallRng::seed_from_u64(seed));
-        Self { index, gate, random, outputs: RefCell::new(Vec::new()) }
+        let waiting = Waiting::new(&gate.limits);
+        Self { index, gate, random, outputs: RefCell::new(Vec::new()), waiting }
     }
 
     /// 64 random bits.
@@ -54,37 +60,49 @@ impl Worker {
 pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: CancellationToken) {
     let worker = Rc::new(worker);
     let mut connections = JoinSet::new();
-    loop {
+    let started = Instant::now();
+    let mut round = tokio::time::interval(worker.waiting.round());
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_open, mut is_draining) = (true, false);
+    while is_open || !connections.is_empty() {
         tokio::select! {
-            accepted = queue.recv() => match accepted {
-                Some(accepted) => {
-                    connections.spawn_local(serve_connection(Rc::clone(&worker), accepted, stop.clone()));
-                }
-                None => break,
+            accepted = queue.recv(), if is_open => match accepted {
+                Some(accepted) => drop(connections.spawn_local(serve_connection(Rc::clone(&worker), accepted))),
+                None => is_open = false,
             },
             Some(_) = connections.join_next() => {}
+            _ = round.tick() => worker.waiting.go_round(started.elapsed()),
+            () = stop.cancelled(), if !is_draining => {
+                is_draining = true;
+                worker.waiting.drain();
+            }
         }
     }
-    while connections.join_next().await.is_some() {}
 }
 
-async fn serve_connection(worker: Rc<Worker>, accepted: Accepted, stop: CancellationToken) {
+async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { socket, ticket } = accepted;
     let Ok(socket) = tokio::net::TcpStream::from_std(socket) else { return };
-    let idle_timeout = worker.gate.limits.idle_timeout;
+    let wait = worker.waiting.enter();
+    let of_request = Rc::clone(&wait);
     let service = service_fn(move |request| {
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+        let (worker, wait) = (Rc::clone(&worker), Rc::clone(&of_request));
+        async move {
+            wait.enter(Phase::Ours);
+            let answer = answer(&worker, request, &wait).await;
+            wait.enter(Phase::Head);
+            Ok::<_, Infallible>(answer)
+        }
     });
-    connection::drive(socket, service, idle_timeout, stop).await;
+    connection::drive_watched(socket, service, &wait).await;
     drop(ticket);
 }
 
-async fn answer(worker: &Worker, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(worker: &Worker, request: Request<Incoming>, wait: &Wait) -> Response<Full<Bytes>> {
     // A clone shares the text, so the call can name the model while the request moves on.
     let uri = request.uri().clone();
     match paths::parse(request.method(), uri.path()) {
-        Ok(paths::Target::Predict(call)) => predict::predict(worker, &call, request).await,
+        Ok(paths::Target::Predict(call)) => predict::predict(worker, &call, request, wait).await,
         Ok(paths::Target::Inspect(question)) => inspect::answer(&worker.gate, &question),
         Err(error) => respond::refusal(&error),
     }

@@ -13,6 +13,7 @@ mod clients;
 mod deploy;
 mod drift;
 mod evidently;
+mod execution;
 mod learn;
 mod lifecycle;
 mod merge;

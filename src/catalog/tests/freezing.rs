@@ -177,5 +177,14 @@ fn model_for(workers: usize) -> Arc<Model> {
     let facts = LoadFacts { fingerprint: 11, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
     let instances = (0..workers).map(|_| graph.instance().unwrap()).collect();
     let profile = Err("none".to_owned());
-    Arc::new(Model::new(ModelParts { name: "m".into(), version: 1, graph, instances, recorder, profile, facts }))
+    Arc::new(Model::new(ModelParts {
+        name: "m".into(),
+        version: 1,
+        graph,
+        instances,
+        placement: None,
+        recorder,
+        profile,
+        facts,
+    }))
 }

@@ -133,6 +133,9 @@ resolve_after = "2s"
 [errors]
 allowed_rate = 0.001
 
+[execution]
+inline_limit = "2ms"
+
 [models.churn]
 engine = "tract"
 split = { "1" = 90, "2" = 9.99, "10" = 0.01 }
@@ -230,14 +233,16 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         resolve_after: Duration::from_secs(2),
     };
     let errors = ErrorSettings { allowed_rate: 0.001 };
+    let execution = ExecutionSettings { inline_limit: Duration::from_millis(2), ..ExecutionSettings::default() };
     let churn = ModelSettings {
         engine: EngineChoice::Tract,
+        execution: execution.clone(),
         split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
         latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
         errors: ErrorSettings { allowed_rate: 0.25 },
     };
-    let other = ModelSettings { engine: EngineChoice::Auto, split: None, drift, latency, errors };
+    let other = ModelSettings { engine: EngineChoice::Auto, execution, split: None, drift, latency, errors };
     assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
 }
 

@@ -43,7 +43,7 @@ fn all_problems_of_all_sources_are_reported_in_order_with_their_places() {
         "tidegate.toml:13: alerts.sinks[0]: is missing: url",
         "tidegate.toml:16: alerts.sinks[1].type: expected",
         "tidegate.toml:17: alerts.sinks[1].url: expected",
-        "tidegate.toml:18: unknown key \"extra\"; known here: drift, latency, errors, server, repository, engine, models, state, alerts, log",
+        "tidegate.toml:18: unknown key \"extra\"; known here: drift, execution, latency, errors, server, repository, engine, models, state, alerts, log",
         "environment variable TIDEGATE_ADMN: no setting has this environment variable; did you mean TIDEGATE_ADMIN?",
         "environment variable TIDEGATE_HTTP: server.http: expected",
         "flag --workers: server.workers: expected a whole number from 1 to 256, found \"many\"",

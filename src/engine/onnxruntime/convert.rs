@@ -6,7 +6,7 @@
 
 use super::{ENGINE, run_failed};
 use crate::engine::EngineError;
-use crate::tensor::{ByteStrings, Shape, Tensor, TensorData};
+use crate::tensor::{ByteStrings, DataType, Shape, Tensor, TensorData};
 use ort::session::SessionInputValue;
 
 use ort::value::{
@@ -56,6 +56,92 @@ pub(super) fn from_session(output: &DynValue) -> Result<Tensor, EngineError> {
     }
 }
 
+/// Copies an input into a value of its shape and type.
+pub(super) fn copy_in(index: usize, input: &Tensor, value: &mut SessionInputValue<'static>) -> Result<(), EngineError> {
+    let SessionInputValue::Owned(value) = value else { return Err(failed("a kept input is not owned".to_owned())) };
+    match input.data() {
+        TensorData::Bool(values) => copy(values, value),
+        TensorData::Uint8(values) => copy(values, value),
+        TensorData::Uint16(values) => copy(values, value),
+        TensorData::Uint32(values) => copy(values, value),
+        TensorData::Uint64(values) => copy(values, value),
+        TensorData::Int8(values) => copy(values, value),
+        TensorData::Int16(values) => copy(values, value),
+        TensorData::Int32(values) => copy(values, value),
+        TensorData::Int64(values) => copy(values, value),
+        TensorData::Fp16(values) => copy(values, value),
+        TensorData::Bf16(values) => copy(values, value),
+        TensorData::Fp32(values) => copy(values, value),
+        TensorData::Fp64(values) => copy(values, value),
+        TensorData::Bytes(_) => Err(EngineError::NotText { index }),
+    }
+}
+
+fn copy<T>(values: &[T], value: &mut DynValue) -> Result<(), EngineError>
+where
+    T: PrimitiveTensorElementType + Copy,
+{
+    let (_, kept) = value.try_extract_tensor_mut::<T>().map_err(|error| run_failed(&error))?;
+    if kept.len() != values.len() {
+        return Err(failed(format!("a kept input has {} values, {} came", kept.len(), values.len())));
+    }
+    kept.copy_from_slice(values);
+    Ok(())
+}
+
+/// Puts an output in its place among the tensors of the last run, in whose memory it fits mostly.
+pub(super) fn take_into(output: &DynValue, outputs: &mut Vec<Tensor>, index: usize) -> Result<(), EngineError> {
+    if index >= outputs.len() {
+        outputs.push(from_session(output)?);
+        return Ok(());
+    }
+    let empty = Tensor::try_new(Shape::vector(0), TensorData::Bool(Vec::new()));
+    let Ok(empty) = empty else { return Err(failed("an empty tensor is none".to_owned())) };
+    let old = std::mem::replace(&mut outputs[index], empty);
+    outputs[index] = match (old.into_data(), output.dtype().tensor_type()) {
+        (TensorData::Int64(values), Some(TensorElementType::Int64)) => refill(output, values, TensorData::Int64)?,
+        (TensorData::Fp32(values), Some(TensorElementType::Float32)) => refill(output, values, TensorData::Fp32)?,
+        (TensorData::Fp64(values), Some(TensorElementType::Float64)) => refill(output, values, TensorData::Fp64)?,
+        _ => from_session(output)?,
+    };
+    Ok(())
+}
+
+fn refill<T>(output: &DynValue, mut old: Vec<T>, wrap: impl FnOnce(Vec<T>) -> TensorData) -> Result<Tensor, EngineError>
+where
+    T: PrimitiveTensorElementType + Copy,
+{
+    let (shape, values) = output.try_extract_tensor::<T>().map_err(|error| run_failed(&error))?;
+    old.clear();
+    old.extend_from_slice(values);
+    tensor(shape, wrap(old))
+}
+
+/// The type of a tensor's elements; none for strings, which are no plain memory.
+pub(super) fn element_type(datatype: DataType) -> Option<TensorElementType> {
+    Some(match datatype {
+        DataType::Bool => TensorElementType::Bool,
+        DataType::Uint8 => TensorElementType::Uint8,
+        DataType::Uint16 => TensorElementType::Uint16,
+        DataType::Uint32 => TensorElementType::Uint32,
+        DataType::Uint64 => TensorElementType::Uint64,
+        DataType::Int8 => TensorElementType::Int8,
+        DataType::Int16 => TensorElementType::Int16,
+        DataType::Int32 => TensorElementType::Int32,
+        DataType::Int64 => TensorElementType::Int64,
+        DataType::Fp16 => TensorElementType::Float16,
+        DataType::Bf16 => TensorElementType::Bfloat16,
+        DataType::Fp32 => TensorElementType::Float32,
+        DataType::Fp64 => TensorElementType::Float64,
+        DataType::Bytes => return None,
+    })
+}
+
+/// Bytes of a tensor's values, at most.
+pub(super) fn bytes(tensor: &Tensor) -> usize {
+    tensor.data().len().saturating_mul(size_of::<f64>())
+}
+
 fn lend<T>(shape: Shape, values: &[T]) -> Result<SessionInputValue<'_>, EngineError>
 where
     T: PrimitiveTensorElementType + Debug + Clone + 'static,
@@ -76,7 +162,7 @@ fn give_strings<'v>(index: usize, shape: Shape, values: &ByteStrings) -> Result<
 }
 
 /// The dimensions inline, as `ort` keeps them. One that did not fit would not agree with the number of values.
-fn dimensions(shape: Shape) -> OrtShape {
+pub(super) fn dimensions(shape: Shape) -> OrtShape {
     shape.dimensions().iter().map(|&dimension| i64::try_from(dimension).unwrap_or(i64::MAX)).collect()
 }
 

@@ -5,12 +5,13 @@
 //! running one session from two threads, and the workers are the parallelism. Sharing the weights between sessions is
 //! not possible without copying them out of the model first.
 //!
-//! Copies: inputs are lent to the session as they are, except strings, which it keeps in objects of its own; outputs are
-//! copied once into plain vectors. Binding inputs and outputs ahead does not pay: the memory of a request's inputs is
-//! another one each time, and so is the number of rows.
+//! Copies: where shapes repeat themselves, values are kept and copied into and out of ([`bound`]); else inputs are lent to
+//! the session as they are, except strings, which it keeps in objects of its own, and outputs are copied into plain
+//! vectors.
 //!
 //! Invariant: a session always has the inputs and outputs of the signature, in its order.
 
+mod bound;
 mod convert;
 mod discovery;
 mod library;
@@ -71,6 +72,7 @@ struct SessionPlan {
 #[derive(Debug)]
 struct SessionInstance {
     session: Session,
+    kept: bound::Kept,
 }
 
 impl Discovered {
@@ -110,12 +112,15 @@ impl Plan for SessionPlan {
             Some(session) => session,
             None => open_session(&self.runtime, &self.file, self.options)?,
         };
-        Ok(Box::new(SessionInstance { session }))
+        Ok(Box::new(SessionInstance { session, kept: bound::Kept::default() }))
     }
 }
 
 impl Instance for SessionInstance {
     fn run(&mut self, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Result<(), EngineError> {
+        if self.kept.run(&mut self.session, inputs, outputs).is_some() {
+            return Ok(());
+        }
         outputs.clear();
         let mut values = Vec::with_capacity(inputs.len());
         for (index, input) in inputs.iter().enumerate() {
@@ -125,6 +130,8 @@ impl Instance for SessionInstance {
         for result in results.values() {
             outputs.push(convert::from_session(&result)?);
         }
+        drop(results);
+        self.kept.learn(&self.session, inputs, outputs);
         Ok(())
     }
 }

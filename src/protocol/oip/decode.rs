@@ -11,6 +11,7 @@ use super::super::limits::quoted;
 use super::input::read_input;
 use super::parameters::{Owner, read_parameters};
 use crate::tensor::{Signature, Tensor, TensorError, TensorSpec};
+use std::time::Duration;
 
 /// What an infer request asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,12 +22,15 @@ pub struct InferRequest {
     pub inputs: Vec<Tensor>,
     /// Indices into [`Signature::outputs`] in the order asked for; empty for all outputs.
     pub outputs: Vec<usize>,
+    /// How long the request may take, if it says so.
+    pub timeout: Option<Duration>,
 }
 
 /// A request while its members arrive.
 struct Decoder<'s> {
     signature: &'s Signature,
     id: Option<String>,
+    timeout: Option<Duration>,
     inputs: Vec<Option<Tensor>>,
     outputs: Vec<usize>,
     seen: Seen,
@@ -55,6 +59,7 @@ pub fn decode_infer(body: &[u8], signature: &Signature) -> Result<InferRequest, 
     let mut decoder = Decoder {
         signature,
         id: None,
+        timeout: None,
         inputs: Vec::with_capacity(signature.inputs.len()),
         outputs: Vec::new(),
         seen: Seen::default(),
@@ -92,7 +97,8 @@ impl Decoder<'_> {
             }
             "parameters" => {
                 once(&mut self.seen.parameters, "parameters", scanner)?;
-                read_parameters(scanner, Owner::Request)
+                self.timeout = read_parameters(scanner, Owner::Request)?;
+                Ok(())
             }
             "inputs" => {
                 once(&mut self.seen.inputs, "inputs", scanner)?;
@@ -142,7 +148,7 @@ impl Decoder<'_> {
             }
             "parameters" => {
                 once(&mut parameters_seen, "parameters", scanner)?;
-                read_parameters(scanner, Owner::Output)
+                read_parameters(scanner, Owner::Output).map(drop)
             }
             _ => Ok(scanner.skip_value()?),
         })?;
@@ -155,7 +161,7 @@ impl Decoder<'_> {
     }
 
     fn finish(self) -> Result<InferRequest, ProtocolError> {
-        let Self { signature, id, inputs, outputs, seen } = self;
+        let Self { signature, id, timeout, inputs, outputs, seen } = self;
         if !seen.inputs {
             return Err(ProtocolError::MissingKey { key: "inputs", place: "the request" });
         }
@@ -170,6 +176,6 @@ impl Decoder<'_> {
             })
             .collect::<Result<Vec<_>, _>>()?;
         signature.check(&inputs)?;
-        Ok(InferRequest { id, inputs, outputs })
+        Ok(InferRequest { id, inputs, outputs, timeout })
     }
 }

@@ -66,7 +66,7 @@ impl<'a> InputParts<'_, 'a> {
             }
             "parameters" => {
                 once(&mut self.has_parameters, "parameters", scanner)?;
-                read_parameters(scanner, Owner::Input)?;
+                read_parameters(scanner, Owner::Input).map(drop)?;
             }
             _ => scanner.skip_value()?,
         }

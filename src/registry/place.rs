@@ -1,0 +1,190 @@
+//! Where a version's calls are made: on the worker that read the request, or in a lane of the executor.
+//!
+//! What a call costs is measured when the version is loaded, on the rows that warm it: once with one row and once with
+//! eight, the best of three each, which gives a cost per call and one per value. Handing a request to another thread costs
+//! some microseconds and a wait for that thread, so what is short stays where it is; what would keep a worker's other
+//! requests waiting for longer than `execution.inline_limit` goes to the lane. A version whose shortest call is too long
+//! has no instances on workers at all.
+//!
+//! Invariant: every instance that is handed out has answered.
+
+use crate::catalog::{LoadOrder, Placement};
+use crate::config::ExecutionSettings;
+use crate::engine::{
+    EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph, synthesize_inputs, warm,
+};
+use crate::tensor::{Signature, Tensor};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
+/// than the model lets a request have.
+const WARM_ROWS: [usize; 3] = [1, 64, 1];
+/// Rows of the longer measured call.
+const MEASURED_ROWS: usize = 8;
+/// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
+const MEASURED_CALLS: usize = 3;
+/// Rows that are put together where it pays.
+const USUAL_BATCH: usize = 64;
+/// It pays if a row of the longer call costs at most this part of a call of one row.
+const WORTHWHILE: f64 = 0.75;
+
+/// A version that is ready to be run.
+pub(super) struct Placed {
+    pub(super) graph: LoadedGraph,
+    /// One per worker; none if no call is made there.
+    pub(super) instances: Vec<Box<dyn Instance>>,
+    pub(super) placement: Placement,
+}
+
+/// What calls cost.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    one: Duration,
+    /// Values of the call of one row.
+    values: usize,
+    per_value: f64,
+    /// A row of the longer call, over a call of one row.
+    row: f64,
+}
+
+/// Loads a version and decides where it runs.
+///
+/// # Errors
+/// What the engine says.
+pub(super) fn place(
+    load: &dyn Fn(LoadOptions) -> Result<LoadedGraph, EngineError>,
+    order: &LoadOrder,
+    (workers, executor): (usize, &Arc<Executor>),
+) -> Result<Placed, EngineError> {
+    let settings = &order.settings.execution;
+    let mut graph = load(LoadOptions::default())?;
+    let mut first = Some(open_warm(&graph, order.max_batch_size)?);
+    let cost = first.as_mut().and_then(|instance| measure(instance.as_mut(), graph.signature(), order.max_batch_size));
+    // Where nothing could be made up that the model takes, nobody knows how long it takes.
+    let from_values = cost.map_or(0, |cost| cost.values_within(settings.inline_limit));
+    let mut instances = Vec::new();
+    if from_values > 0 {
+        instances.extend(first.take());
+        for _ in 1..workers {
+            instances.push(open_warm(&graph, order.max_batch_size)?);
+        }
+    } else if let Some(threads) = NonZeroUsize::new(settings.threads).filter(|threads| threads.get() > 1) {
+        graph = load(LoadOptions { threads })?;
+        first = Some(open_warm(&graph, order.max_batch_size)?);
+    }
+    let lane = Lane::new(executor, graph.clone(), lane_settings(settings, cost, order.max_batch_size), first);
+    let placement = Placement { lane, from_values, timeout: settings.timeout };
+    tracing::debug!(
+        model = order.model,
+        version = order.version,
+        call = ?cost.map(|cost| cost.one),
+        away_from_values = from_values,
+        "calls are made on workers up to that many values"
+    );
+    Ok(Placed { graph, instances, placement })
+}
+
+fn lane_settings(settings: &ExecutionSettings, cost: Option<Cost>, limit: Option<NonZeroU32>) -> LaneSettings {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let usual = match cost {
+        Some(cost) if cost.row <= WORTHWHILE => USUAL_BATCH,
+        _ => 1,
+    };
+    LaneSettings {
+        instances: settings.instances.unwrap_or(cores),
+        queue: settings.queue,
+        max_batch: settings.max_batch.unwrap_or(usual).min(rows_of(limit)),
+        call: cost.map_or(Duration::ZERO, |cost| cost.one),
+    }
+}
+
+fn rows_of(limit: Option<NonZeroU32>) -> usize {
+    limit.and_then(|limit| usize::try_from(limit.get()).ok()).unwrap_or(usize::MAX)
+}
+
+impl Cost {
+    /// Values of the smallest request whose call takes longer; 0 if every call does.
+    fn values_within(self, limit: Duration) -> usize {
+        let Some(left) = limit.checked_sub(self.one) else { return 0 };
+        let more = left.as_secs_f64() / self.per_value;
+        // An infinite or very large number is more than any request has.
+        self.values.saturating_add(more as usize).saturating_add(1)
+    }
+}
+
+/// What calls cost; nothing if it cannot be told from inputs that were made up.
+fn measure(instance: &mut dyn Instance, signature: &Signature, limit: Option<NonZeroU32>) -> Option<Cost> {
+    let rows = MEASURED_ROWS.min(rows_of(limit));
+    let (one, values) = shortest(instance, signature, 1)?;
+    let (several, more_values) = shortest(instance, signature, rows)?;
+    let seconds = (several.as_secs_f64() - one.as_secs_f64()).max(0.0);
+    let row = several.as_secs_f64() / rows as f64 / one.as_secs_f64().max(f64::MIN_POSITIVE);
+    let per_value = seconds / more_values.saturating_sub(values).max(1) as f64;
+    let can_batch = rows > 1 && more_values > values && !has_free_inner_dimension(signature);
+    Some(Cost { one, values, per_value, row: if can_batch { row } else { f64::INFINITY } })
+}
+
+/// The shortest of some calls of so many rows, and the values of their inputs.
+fn shortest(instance: &mut dyn Instance, signature: &Signature, rows: usize) -> Option<(Duration, usize)> {
+    let inputs = synthesize_inputs(signature, rows).ok()?;
+    let mut outputs = Vec::new();
+    let mut shortest = Duration::MAX;
+    for _ in 0..MEASURED_CALLS {
+        let started = Instant::now();
+        instance.run(&inputs, &mut outputs).ok()?;
+        shortest = shortest.min(started.elapsed());
+    }
+    Some((shortest, inputs.iter().map(|input: &Tensor| input.data().len()).sum()))
+}
+
+fn open_warm(graph: &LoadedGraph, limit: Option<NonZeroU32>) -> Result<Box<dyn Instance>, EngineError> {
+    let mut instance = graph.instance()?;
+    for rows in WARM_ROWS {
+        if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(rows_of(limit))) {
+            // A free inner dimension may not take the size that was made up for it: that says nothing about the sizes
+            // that clients will send.
+            if has_free_inner_dimension(graph.signature()) {
+                break;
+            }
+            return Err(error);
+        }
+    }
+    Ok(instance)
+}
+
+fn has_free_inner_dimension(signature: &Signature) -> bool {
+    signature.inputs.iter().any(|spec| spec.row_width().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(one: u64, per_value: f64) -> Cost {
+        Cost { one: Duration::from_micros(one), values: 30, per_value: per_value / 1e6, row: 1.0 }
+    }
+
+    #[test]
+    fn calls_that_are_expected_to_be_too_long_are_made_elsewhere() {
+        let limit = Duration::from_micros(500);
+        assert_eq!(cost(501, 0.0).values_within(limit), 0);
+        assert_eq!(cost(500, 1.0).values_within(limit), 31);
+        assert_eq!(cost(100, 1.0).values_within(limit), 431);
+        assert_eq!(cost(100, 0.0).values_within(limit), usize::MAX, "more values cost nothing");
+        assert_eq!(cost(1, 0.0).values_within(Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn waiting_requests_are_put_together_where_it_pays_or_was_asked_for() {
+        let batch = |row: f64, asked: Option<usize>, limit: Option<u32>| {
+            let settings = ExecutionSettings { max_batch: asked, ..ExecutionSettings::default() };
+            let cost = Cost { row, ..cost(1_000, 1.0) };
+            lane_settings(&settings, Some(cost), limit.and_then(NonZeroU32::new)).max_batch
+        };
+        assert_eq!((batch(0.3, None, None), batch(0.9, None, None), batch(f64::INFINITY, None, None)), (64, 1, 1));
+        assert_eq!((batch(0.3, None, Some(16)), batch(0.9, Some(8), None), batch(0.3, Some(1), None)), (16, 8, 1));
+        assert_eq!(lane_settings(&ExecutionSettings::default(), None, None).max_batch, 1);
+    }
+}
