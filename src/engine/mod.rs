@@ -5,6 +5,8 @@
 //! [`LoadedGraph`] is shared by all workers; each worker runs an [`Instance`] of its own, because an ONNX Runtime session
 //! must not be entered by two threads and because per-worker state needs no lock.
 //!
+//! Calls that would keep a worker too long are made by the [`Executor`]'s threads, each version's in a [`Lane`] of its own.
+//!
 //! A panic inside an engine is caught: the request it happened in fails, the instance is thrown away, and the next
 //! request gets a fresh one from [`LoadedGraph::instance`]'s plan. Memory that a shared library corrupts, or a stack that
 //! it exhausts, cannot be caught in the same process.

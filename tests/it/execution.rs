@@ -42,9 +42,9 @@ async fn every_shipped_model_answers_the_same_away_from_the_workers() {
         check_version(&gateway.client, &shipped(), (model, version), "tract").await;
     }
     let page = gateway.client.get_admin("/metrics").await.ok().text;
-    let waited = page.lines().find(|line| {
-        line.starts_with("tidegate_request_duration_seconds_count") && line.contains(r#"phase="queue""#)
-    });
+    let waited = page
+        .lines()
+        .find(|line| line.starts_with("tidegate_request_duration_seconds_count") && line.contains(r#"phase="queue""#));
     let count: u64 = waited.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap();
     assert!(count > 0, "{waited:?}");
     gateway.stop().await;

@@ -18,19 +18,26 @@ use crate::tensor::{Shape, Tensor};
 use ort::memory::Allocator;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue, SessionInputs};
 use ort::value::DynTensor;
+use std::collections::VecDeque;
 
 /// How many shapes an instance keeps values for.
 const KEPT: usize = 4;
+/// How many shapes it remembers having seen once.
+const REMEMBERED: usize = 8;
+/// Runs after which values that were not used make room for others. Traffic of many shapes would else have values made for
+/// nearly every run, which costs more than a run without.
+const UNUSED_RUNS: u64 = 1_000;
 /// The largest values that are kept, all inputs and outputs of a shape together. Beyond it making them is no matter.
 const MOST_BYTES: usize = 1 << 20;
 
 /// The values that an instance keeps.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// The one that was used last is the last.
     bindings: Vec<Binding>,
-    /// Input shapes of the last run that was not bound: what comes once need not come again.
-    candidate: Vec<Shape>,
+    /// Input shapes of the last runs that were not bound, the newest last: what comes once need not come again.
+    seen: VecDeque<Vec<Shape>>,
+    /// Runs so far.
+    runs: u64,
     /// Whether shapes of outputs turned out not to follow from those of inputs, or cannot be kept.
     is_given_up: bool,
 }
@@ -38,6 +45,8 @@ pub(super) struct Kept {
 /// Values of one set of input shapes.
 struct Binding {
     shapes: Vec<Shape>,
+    /// The run that used it last.
+    last_run: u64,
     inputs: Vec<SessionInputValue<'static>>,
     /// Holds the outputs.
     options: RunOptions<HasSelectedOutputs>,
@@ -52,13 +61,13 @@ impl std::fmt::Debug for Binding {
 impl Kept {
     /// Runs on kept values, if there are any of these shapes; nothing if there are none, or if they did not do.
     pub(super) fn run(&mut self, session: &mut Session, inputs: &[Tensor], outputs: &mut Vec<Tensor>) -> Option<()> {
-        let index = self.bindings.iter().rposition(|binding| binding.fits(inputs))?;
-        let newest = self.bindings.len() - 1;
-        self.bindings.swap(index, newest);
-        self.bindings[newest].run(session, inputs, outputs).ok()
+        self.runs += 1;
+        let binding = self.bindings.iter_mut().find(|binding| binding.fits(inputs))?;
+        binding.last_run = self.runs;
+        binding.run(session, inputs, outputs).ok()
     }
 
-    /// Takes in what a run that was not bound answered. Shapes that came twice in a row get values of their own.
+    /// Takes in what a run that was not bound answered. Shapes that come again get values of their own.
     pub(super) fn learn(&mut self, session: &Session, inputs: &[Tensor], outputs: &[Tensor]) {
         if self.is_given_up {
             return;
@@ -69,10 +78,7 @@ impl Kept {
             self.is_given_up = true;
             return;
         }
-        let is_second = self.candidate.iter().copied().eq(inputs.iter().map(Tensor::shape));
-        self.candidate.clear();
-        if !is_second {
-            self.candidate.extend(inputs.iter().map(Tensor::shape));
+        if !self.comes_again(inputs) || !self.has_room() {
             return;
         }
         let bytes: usize = inputs.iter().chain(outputs).map(convert::bytes).sum();
@@ -80,14 +86,32 @@ impl Kept {
             return;
         }
         match Binding::new(session, inputs, outputs) {
-            Some(binding) => {
-                if self.bindings.len() >= KEPT {
-                    self.bindings.remove(0);
-                }
-                self.bindings.push(binding);
-            }
+            Some(binding) => self.bindings.push(Binding { last_run: self.runs, ..binding }),
             None => self.is_given_up = true,
         }
+    }
+
+    /// Whether these shapes were seen before; else they are remembered.
+    fn comes_again(&mut self, inputs: &[Tensor]) -> bool {
+        let found = self.seen.iter().position(|shapes| shapes.iter().copied().eq(inputs.iter().map(Tensor::shape)));
+        if let Some(index) = found {
+            self.seen.remove(index);
+            return true;
+        }
+        if self.seen.len() >= REMEMBERED {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(inputs.iter().map(Tensor::shape).collect());
+        false
+    }
+
+    /// Whether there is room for one more, made by what has not been used for long.
+    fn has_room(&mut self) -> bool {
+        let runs = self.runs;
+        if self.bindings.len() >= KEPT {
+            self.bindings.retain(|binding| runs - binding.last_run <= UNUSED_RUNS);
+        }
+        self.bindings.len() < KEPT
     }
 }
 
@@ -105,7 +129,7 @@ impl Binding {
             selector = selector.preallocate(outlet.name(), value(tensor)?);
         }
         let options = RunOptions::new().ok()?.with_outputs(selector);
-        Some(Self { shapes: inputs.iter().map(Tensor::shape).collect(), inputs: kept_inputs, options })
+        Some(Self { shapes: inputs.iter().map(Tensor::shape).collect(), last_run: 0, inputs: kept_inputs, options })
     }
 
     fn fits(&self, inputs: &[Tensor]) -> bool {

@@ -61,6 +61,43 @@ fn an_affine_model_gives_exact_values_for_any_number_of_rows() {
 }
 
 #[test]
+fn shapes_that_come_again_in_any_order_get_their_own_answers() {
+    let (engines, choices) = engines();
+    for choice in choices {
+        let graph = load(&engines, &affine(), choice).unwrap();
+        let (mut instance, mut outputs) = (graph.instance().unwrap(), Vec::new());
+        // More shapes than are kept, some often and some seldom.
+        for step in 0..300_usize {
+            let rows = if step % 3 == 0 { 1 } else { 1 + step * step % 13 };
+            let input: Vec<f32> = (0..rows).flat_map(|row| [(row + step) as f32, 2.0, 4.0]).collect();
+            let expected: Vec<f32> = (0..rows).flat_map(|row| [(row + step) as f32 + 4.5, -2.5]).collect();
+            instance.run(&[floats(&[rows, 3], &input)], &mut outputs).unwrap();
+            assert_eq!(outputs, [floats(&[rows, 2], &expected)], "step {step}");
+        }
+    }
+}
+
+#[test]
+fn outputs_whose_shape_depends_on_values_are_as_long_as_they_should_be() {
+    let model = Model::new().input("x", FLOAT, &[Dim::Named("N")]).node("NonZero", &["x"], &["y"]).output(
+        "y",
+        INT64,
+        &[Dim::Of(1), Dim::Unset],
+    );
+    let (engines, choices) = engines();
+    for choice in choices {
+        let graph = load(&engines, &model, choice).unwrap();
+        let (mut instance, mut outputs) = (graph.instance().unwrap(), Vec::new());
+        for step in 0..12_usize {
+            let values: Vec<f32> = (0..4).map(|index| f32::from(u8::from(step >> index & 1 == 1))).collect();
+            let expected: Vec<i64> = (0..4).filter(|index| step >> index & 1 == 1).collect();
+            instance.run(&[floats(&[4], &values)], &mut outputs).unwrap();
+            assert_eq!(outputs, [tensor(&[1, expected.len()], TensorData::Int64(expected))], "step {step}");
+        }
+    }
+}
+
+#[test]
 fn inputs_and_outputs_of_several_datatypes_keep_their_order() {
     let model = Model::new()
         .input("b", INT64, &[Dim::Named("N")])
