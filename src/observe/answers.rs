@@ -15,10 +15,10 @@ const PINNED: usize = 2;
 /// Protocols that an answer can be written in.
 const PROTOCOLS: usize = 2;
 /// Measured phases.
-pub const PHASES: usize = 6;
+pub const PHASES: usize = 7;
 
 /// The measured phases of a request, consecutive but for the total: that is choosing a version, decode, queue, compute
-/// and encode. It leaves out receive, whose pace the client sets.
+/// and encode. It leaves out receive and write, whose pace the client sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// From the head to the whole body.
@@ -33,12 +33,14 @@ pub enum Phase {
     Compute,
     /// Recording, and tensors to a body.
     Encode,
+    /// From the answer to the system's having taken all of it.
+    Write,
 }
 
 impl Phase {
     /// All of them, in index order.
     pub const ALL: [Self; PHASES] =
-        [Self::Receive, Self::Total, Self::Decode, Self::Queue, Self::Compute, Self::Encode];
+        [Self::Receive, Self::Total, Self::Decode, Self::Queue, Self::Compute, Self::Encode, Self::Write];
 
     /// Its label.
     #[must_use]
@@ -50,6 +52,7 @@ impl Phase {
             Self::Queue => "queue",
             Self::Compute => "compute",
             Self::Encode => "encode",
+            Self::Write => "write",
         }
     }
 }
@@ -251,7 +254,7 @@ mod tests {
     fn only_bins_wholly_above_the_limit_are_over_it() {
         let totals = totals(|shard| {
             for total in [1, 999_999, 1_000_000, 1_100_000, 5_000_000, u64::MAX] {
-                shard.time(&[0, total, 0, 0, 0, 0]);
+                shard.time(&[0, total, 0, 0, 0, 0, 0]);
             }
         });
         assert_eq!(totals.over(Phase::Total, 1_000_000), (3, 6));

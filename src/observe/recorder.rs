@@ -6,7 +6,7 @@
 //!
 //! Invariant: shard *i* is written by worker *i* alone.
 
-use super::answers::{AnswerShard, AnswerTotals, PHASES, Protocol, StatusLabel};
+use super::answers::{AnswerShard, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
 use super::refusals::{REFUSAL_KINDS, RefusalKind};
@@ -153,6 +153,13 @@ impl Recorder {
         if status.is_timed() {
             shard.answers.time(phases);
         }
+    }
+
+    /// Counts how long it took to write an answer that was timed.
+    pub fn record_write(&self, worker: usize, nanoseconds: u64) {
+        let mut phases = [0; PHASES];
+        phases[Phase::Write as usize] = nanoseconds;
+        self.shard(worker).answers.time(&phases);
     }
 
     /// The counts of all workers, as of now.

@@ -92,7 +92,7 @@ fn statistics_of_a_row_leave_non_finite_values_out_of_norm_and_mean() {
 fn answers_are_counted_by_arm_protocol_and_status() {
     let recorder = Recorder::new(&signature(2), None, 512, 1);
     let label = (1, Protocol::OpenInference, StatusLabel::of(503));
-    recorder.record_answer(0, label, &[9_000, 5_000, 1_000, 0, 0, 0]);
+    recorder.record_answer(0, label, &[9_000, 5_000, 1_000, 0, 0, 0, 0]);
     let totals = recorder.totals().answers;
     assert_eq!(totals.statuses().collect::<Vec<_>>(), [(1, Protocol::OpenInference, 503, 1)]);
     assert_eq!(totals.durations(Phase::Total).iter().sum::<u64>(), 1);

@@ -12,7 +12,7 @@ use super::call::{self, CallError};
 use super::paths::{PredictCall, Protocol};
 use super::respond::{self, Answer};
 use super::timing::Stopwatch;
-use super::waiting::Wait;
+use super::waiting::{Answered, Wait};
 use super::worker::Worker;
 use super::{body, refusals};
 use crate::catalog::{ArmLabel, Model, Picked};
@@ -121,7 +121,11 @@ pub(super) async fn predict(
     respond::name_version(&mut answer, &model.version_text, arm);
     set_request_id(worker, &mut answer, &head.headers);
     let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
-    model.recorder.record_answer(worker.index, label, &watch.finish(Instant::now()));
+    let ended = Instant::now();
+    model.recorder.record_answer(worker.index, label, &watch.finish(ended));
+    if label.2.is_timed() {
+        wait.answered(Answered { model, worker: worker.index, at: ended });
+    }
     answer
 }
 

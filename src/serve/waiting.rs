@@ -8,10 +8,12 @@
 //! Invariant: nobody is told before its limit, and everybody within its limit and two rounds.
 
 use super::Limits;
+use crate::catalog::Model;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rounds within the shortest limit.
 const ROUNDS: u32 = 8;
@@ -39,6 +41,19 @@ pub(super) struct Wait {
     is_draining: Cell<bool>,
     /// Wakes the connection.
     waker: RefCell<Option<Waker>>,
+    /// The answer that is being written.
+    answered: RefCell<Option<Answered>>,
+}
+
+/// An answer that is to be written.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// Whose it is.
+    pub(super) model: Arc<Model>,
+    /// The worker that made it.
+    pub(super) worker: usize,
+    /// When it was made.
+    pub(super) at: Instant,
 }
 
 /// What it is that does not come.
@@ -74,6 +89,7 @@ impl Waiting {
             is_overdue: Cell::new(false),
             is_draining: Cell::new(self.is_draining.get()),
             waker: RefCell::default(),
+            answered: RefCell::default(),
         });
         self.waits.borrow_mut().push(Rc::downgrade(&wait));
         wait
@@ -118,6 +134,19 @@ impl Wait {
     /// The client did something: the wait begins anew.
     pub(super) fn progress(&self) {
         self.since.set(self.now.get());
+    }
+
+    /// An answer was made, to be written.
+    pub(super) fn answered(&self, answered: Answered) {
+        self.answered.replace(Some(answered));
+    }
+
+    /// All that was to be written has been taken by the system.
+    pub(super) fn written(&self) {
+        if let Some(Answered { model, worker, at }) = self.answered.take() {
+            let nanoseconds = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            model.recorder.record_write(worker, nanoseconds);
+        }
     }
 
     /// Whether it has waited too long for this.
