@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
 /// than the model lets a request have.
 const WARM_ROWS: [usize; 3] = [1, 64, 1];
+/// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would keep
+/// it from serving for nothing, since it runs in its lane anyway.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Rows of the longer measured call.
 const MEASURED_ROWS: usize = 8;
 /// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
@@ -118,6 +121,10 @@ impl Cost {
 fn measure(instance: &mut dyn Instance, signature: &Signature, limit: Option<NonZeroU32>) -> Option<Cost> {
     let rows = MEASURED_ROWS.min(rows_of(limit));
     let (one, values) = shortest(instance, signature, 1)?;
+    if one > PATIENCE {
+        let per_value = one.as_secs_f64() / values.max(1) as f64;
+        return Some(Cost { one, values, per_value, row: f64::INFINITY });
+    }
     let (several, more_values) = shortest(instance, signature, rows)?;
     let seconds = (several.as_secs_f64() - one.as_secs_f64()).max(0.0);
     let row = several.as_secs_f64() / rows as f64 / one.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -135,13 +142,20 @@ fn shortest(instance: &mut dyn Instance, signature: &Signature, rows: usize) -> 
         let started = Instant::now();
         instance.run(&inputs, &mut outputs).ok()?;
         shortest = shortest.min(started.elapsed());
+        if shortest > PATIENCE {
+            break;
+        }
     }
     Some((shortest, inputs.iter().map(|input: &Tensor| input.data().len()).sum()))
 }
 
 fn open_warm(graph: &LoadedGraph, limit: Option<NonZeroU32>) -> Result<Box<dyn Instance>, EngineError> {
     let mut instance = graph.instance()?;
+    let started = Instant::now();
     for rows in WARM_ROWS {
+        if started.elapsed() > PATIENCE {
+            break;
+        }
         if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(rows_of(limit))) {
             // A free inner dimension may not take the size that was made up for it: that says nothing about the sizes
             // that clients will send.

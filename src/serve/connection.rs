@@ -1,6 +1,6 @@
 //! One connection, from its socket to its end.
 //!
-//! Workers drive theirs with [`drive_watched`], whose time-outs cost nothing per request; the admin port, whose connections
+//! Workers drive theirs with `drive_watched`, whose time-outs cost nothing per request; the admin port, whose connections
 //! may be polled by any thread of its runtime, uses [`drive`].
 //!
 //! Invariant: a request that is being answered when the process stops is answered, and the connection then closes.

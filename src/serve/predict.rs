@@ -4,7 +4,7 @@
 //! look like; from then on the request holds that version and nothing else. Decoding, running, recording and encoding
 //! are one synchronous stretch on the worker that read the request: for the models that fit one core's caches a hop to
 //! another thread would cost more than the work. Only a call that would keep the worker too long is made in the version's
-//! lane ([`call`](super::call)), while the worker goes on with other requests.
+//! lane (`call.rs`), while the worker goes on with other requests.
 //!
 //! Invariant: only a request that was answered with predictions reaches the sketches.
 

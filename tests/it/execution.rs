@@ -59,20 +59,22 @@ async fn short_requests_are_answered_while_long_ones_run_and_those_that_are_too_
     })
     .await;
     let client = &gateway.client;
-    let long = (0..16_u8).map(|index| {
+    let mut long = tokio::task::JoinSet::new();
+    for index in 0..16_u8 {
         let request = client.data("POST", "/v2/models/slow/infer").body(body_of(f32::from(index)));
-        tokio::spawn(async move { (index, send(request).await) })
-    });
-    let long: Vec<_> = long.collect();
-    let mut short = 0;
-    while !long.iter().all(tokio::task::JoinHandle::is_finished) {
+        long.spawn(async move { (index, send(request).await) });
+    }
+    let (mut short, mut answers) = (0, Vec::new());
+    while answers.len() < 16 {
         client.post("/v2/models/churn/infer", held_out("churn").infer_body(short..short + 1)).await.ok();
         short += 1;
+        while let Some(answer) = long.try_join_next() {
+            answers.push(answer.unwrap());
+        }
     }
     assert!(short >= 3, "{short} short requests were answered while the long ones ran");
     let (mut answered, mut refused) = (0, 0);
-    for task in long {
-        let (index, answer) = task.await.unwrap();
+    for (index, answer) in answers {
         if answer.status == 200 {
             assert!((sum_in(&answer) - f64::from(index) * SIZE as f64).abs() < 1e-3, "{index}: {}", answer.text);
             answered += 1;
