@@ -23,7 +23,7 @@ from pathlib import Path
 import bodies
 import chart
 import report
-from servers import Failure, Plan, Server
+from servers import Failure, Plan, Server, last_lines
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -125,9 +125,8 @@ class Comparison:
     def start_peer(self, plan):
         environment = Path(self.options.environments) / plan.key
         if not (environment / "installed").exists():
-            log = environment.with_suffix(".log")
-            lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-            self.fail(plan, f"could not be installed: {' | '.join(lines[-3:])[-600:] or 'no environment'}")
+            reason = last_lines(environment.with_suffix(".log")) or "no environment"
+            self.fail(plan, f"could not be installed: {reason}")
             return
         if self.start(plan, bin=environment / "bin", python_library=sysconfig.get_config_var("LIBDIR") or ""):
             self.facts[plan.row]["versions"] = package_versions(environment / "bin" / "python", plan.packages)
@@ -176,10 +175,12 @@ class Comparison:
         result = json.loads(done.stdout)
         if result["failed"] or not result["requests"]:
             counts = f"{result['failed']} of {result['failed'] + result['requests']} requests failed"
-            raise Failure(f"{counts}: {(result['first_failure'] or 'none was answered')[:600]}")
+            raise Failure(f"{counts}: {(result['first_failure'] or 'none was answered')[:400]}")
         return result
 
     def stop(self):
+        for server in self.servers:
+            server.ask_to_stop()
         for server in self.servers:
             server.stop()
 

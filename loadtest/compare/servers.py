@@ -55,6 +55,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def last_lines(path):
+    """What a log ends with, as one line; nothing if there is no log."""
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return " | ".join(line.strip()[:250] for line in lines[-3:])
+
+
 class Server:
     """A started server."""
 
@@ -92,6 +98,7 @@ class Server:
         own = {
             "PYTHONPATH": "{peers}",
             "COMPARE_PORT": "{port}",
+            "COMPARE_PORT_2": "{port2}",
             "COMPARE_MODEL": "{model}",
             "COMPARE_SCRATCH": "{scratch}",
             "COMPARE_SHORT_SCRATCH": "{short}",
@@ -137,8 +144,7 @@ class Server:
             connection.close()
 
     def last_words(self):
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:])[-600:] or "it wrote nothing"
+        return last_lines(self.log) or "it wrote nothing"
 
     def processes(self):
         return supervise.descendants(self.process.pid)
@@ -160,9 +166,14 @@ class Server:
             total += int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1])
         return total / 1024
 
-    def stop(self):
+    def ask_to_stop(self):
+        """What `supervise.py` waits for; does not wait itself."""
         if self.process:
             self.process.stdin.close()
+
+    def stop(self):
+        self.ask_to_stop()
+        if self.process:
             try:
                 self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ Invariant: when this process has ended, nothing that it started is left.
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -110,6 +111,8 @@ def main():
             break
         reap()
     end_all(command)
+    # Not below the folder that the comparison itself takes away.
+    shutil.rmtree(os.environ["COMPARE_SHORT_SCRATCH"], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import bentoml
 import numpy as np
 from bentoml.validators import DType
 
-import model
+import shared_model as model
 
 
 @bentoml.service(name="breast_cancer", workers=1, metrics={"enabled": True}, logging={"access": {"enabled": False}})

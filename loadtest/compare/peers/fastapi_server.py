@@ -6,7 +6,7 @@ The body is parsed by hand and not through a pydantic model, which is what peopl
 import orjson
 from fastapi import FastAPI, Request, Response
 
-import model
+import shared_model as model
 
 session = model.open_session()
 app = FastAPI()

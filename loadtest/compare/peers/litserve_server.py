@@ -4,7 +4,7 @@ import os
 
 import litserve
 
-import model
+import shared_model as model
 
 
 class BreastCancer(litserve.LitAPI):

@@ -4,7 +4,7 @@ from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
-import model
+import shared_model as model
 
 
 class OnnxRuntime(MLModel):

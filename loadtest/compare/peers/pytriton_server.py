@@ -1,4 +1,4 @@
-"""Triton as the `nvidia-pytriton` wheel ships it: its front end and its Python backend, the model bound as a function.
+"""Triton as the documentation of the `nvidia-pytriton` wheel shows it: the model bound as a function.
 
 Dynamic batching is on, with no delay, as the wheel does unless told otherwise.
 """
@@ -10,7 +10,7 @@ from pytriton.decorators import batch
 from pytriton.model_config import ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
-import model
+import shared_model as model
 
 session = model.open_session()
 
@@ -26,7 +26,8 @@ if __name__ == "__main__":
         http_address="127.0.0.1",
         http_port=int(os.environ["COMPARE_PORT"]),
         allow_grpc=False,
-        allow_metrics=False,
+        metrics_address="127.0.0.1",
+        metrics_port=int(os.environ["COMPARE_PORT_2"]),
         log_verbose=0,
     )
     with Triton(config=config, workspace=os.path.join(os.environ["COMPARE_SCRATCH"], "workspace")) as triton:

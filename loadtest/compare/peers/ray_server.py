@@ -7,7 +7,7 @@ import ray
 from ray import serve
 from starlette.requests import Request
 
-import model
+import shared_model as model
 
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=64, logging_config={"enable_access_log": False})
