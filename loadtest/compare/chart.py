@@ -8,7 +8,7 @@ from html import escape
 
 import report
 
-LEFT, PLOT, RIGHT = 330, 520, 130
+LEFT, PLOT, RIGHT = 390, 520, 110
 BAR, GAP, HEAD, FOOT = 18, 8, 40, 34
 COLOURS = {report.GATEWAY: "#0b7285", report.REFERENCE: "#868e96", "bare": "#ced4da"}
 PEER_COLOUR = "#e8a33d"
