@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -139,16 +140,17 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
     }));
     let started = Instant::now();
     let end = started + Duration::from_secs_f64(case.settings.seconds);
-    let connections = (0..case.settings.connections).map(|_| {
+    let mut connections = JoinSet::new();
+    for _ in 0..case.settings.connections {
         let (case, state) = (Rc::clone(&case), Rc::clone(&state));
-        tokio::task::spawn_local(async move {
+        connections.spawn_local(async move {
             if let Err(error) = connection(&case, &state, end).await {
                 state.borrow_mut().fail(error.to_string());
             }
-        })
-    });
-    for connection in connections.collect::<Vec<_>>() {
-        connection.await?;
+        });
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended?;
     }
     let (state, seconds) = (state.borrow(), started.elapsed().as_secs_f64());
     let milliseconds = |quantile: f64| state.latency.value_at_quantile(quantile) as f64 / 1e6;

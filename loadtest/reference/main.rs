@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::error::Error;
 use std::rc::Rc;
+use tokio::task::JoinSet;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -94,11 +95,13 @@ fn open(model: &str, library: &str) -> Outcome<Session> {
 async fn serve(address: String, mode: Rc<Mode>) -> Outcome<()> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     eprintln!("listening on {}", listener.local_addr()?);
+    let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         let mode = Rc::clone(&mode);
-        tokio::task::spawn_local(async move {
+        while connections.try_join_next().is_some() {}
+        connections.spawn_local(async move {
             let service = service_fn(move |request| {
                 let mode = Rc::clone(&mode);
                 async move { answer(request, &mode).await }
