@@ -10,10 +10,25 @@
 //! | total variation, L∞, Kolmogorov-Smirnov | first-order variance, bias of folding and of the maximum: [`kinked`] |
 //! | Wasserstein over σ | influence functions from bins and sums, σ's own noise included: [`transport`] |
 //!
-//! Both samples are taken as independent draws of independent rows. Near equality the intervals are honest but not
-//! exact: the lower end is 0 unless a test rejects equality at 2.5 %, so that an interval holds 0 in at least 97 % of
-//! windows without drift, and more than 95 % of those with very little. Cells of fewer than about five expected live
-//! rows make the interval of PSI cover less than it says.
+//! Both samples are taken as independent draws of independent rows. Of 2,000 such pairs, 94 to 97 % of the intervals hold
+//! the distance of the populations where these differ by more than chance makes samples differ (a shift by a quarter of a
+//! standard deviation at a thousand live rows, by a twentieth at ten thousand), on groups of at least five expected rows
+//! on either side. Where else they hold more or less, as measured by `detect::tests::coverage`:
+//!
+//! | where | which | hold | why |
+//! |---|---|---|---|
+//! | at and near equality | all | 97 to 99 % and 92 to 99 % | the lower end is 0 unless a test rejects equality at 2.5 % |
+//! | two groups differ by nearly as much | L∞ | 82 to 98 % | which is larger is noise, and the error is taken to be the larger one's own |
+//! | the line differs as much upwards as downwards, as after a stretch | KS | 97 to 98 % | the larger of two that are as large has less noise than either |
+//! | a group has fewer than five expected live rows | PSI, JS, Hellinger | 63, 91, 82 % at 300 rows | derivatives grow without limit where a group empties, and are taken half a row away from there |
+//! | a group is empty in the live population | PSI | down to 0 % | a bias of noise is taken off that a group of no rows does not have: too low |
+//! | the same | JS, Hellinger, chi-square | 95 to 100, 79 to 98, 95 to 100 % | the same, but limited |
+//! | most groups do not differ at all | TV | 83 % | half of the folding's bias is left, since it is read from differences that are folded |
+//! | the difference is the same along much of the line | KS | 92 % | the largest of many that are as large is not that of two |
+//! | the difference has a sharp peak, as at the end of a range that values leave | KS | 75 % at 1,000 live rows, less with more | it is looked up a little inside of the peak: too low |
+//! | values beyond the reference's range | W1 | down to 0 % | they are taken to fall off exponentially; the error of that is in no interval |
+//!
+//! Rows that depend on each other (batches, retries, few users) are fewer than they seem, and intervals then too narrow.
 //!
 //! Invariant: `0 ≤ low ≤ high`, both finite and at most the largest value of the distance.
 

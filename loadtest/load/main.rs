@@ -1,0 +1,267 @@
+//! The load of the comparison: so many connections, each with one request at a time, every answer checked.
+//!
+//! Why not a ready-made tool: the ones that are fast enough do not look at answers, and the ones that look are slower than
+//! what they measure. The first answer to each body is parsed and compared with what is expected, number by number; later
+//! ones are compared byte by byte with the one that was right, and parsed again only where they differ.
+//!
+//! ```sh
+//! cargo run --release --example load -- '{"address": "127.0.0.1:8000", "path": "/v2/models/m/infer", "bodies": "b.ndjson",
+//!     "expected": "e.ndjson", "pointer": "/outputs/1/data", "connections": 16, "seconds": 4}'
+//! ```
+//!
+//! Prints one JSON object. One thread: it is to be given a processor of its own. An example of the package and not a binary,
+//! since examples are built with the package's settings and lints but are never installed with it.
+//!
+//! Invariant: a request counts only when its whole answer has come, with status 200 and with the right numbers.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::error::Error;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 16 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Where the server listens.
+    address: String,
+    /// Where requests go.
+    path: String,
+    /// Bodies, one a line.
+    bodies: String,
+    /// For each body the expected numbers, a JSON list a line; without it only the status is checked.
+    expected: Option<String>,
+    /// Where the numbers are in an answer (RFC 6901); those of nested lists are taken in order.
+    #[serde(default)]
+    pointer: String,
+    /// By how much a number may differ.
+    #[serde(default = "default_tolerance")]
+    tolerance: f64,
+    connections: usize,
+    seconds: f64,
+}
+
+fn default_tolerance() -> f64 {
+    1e-4
+}
+
+#[derive(Serialize)]
+struct Report {
+    requests: u64,
+    seconds: f64,
+    requests_per_second: f64,
+    failed: u64,
+    first_failure: Option<String>,
+    p50_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    max_ms: f64,
+}
+
+struct Case {
+    requests: Vec<Vec<u8>>,
+    expected: Vec<Vec<f64>>,
+    settings: Settings,
+}
+
+struct State {
+    /// The next body.
+    next: usize,
+    /// The answers that were right, by body.
+    known: Vec<Option<Vec<u8>>>,
+    latency: Histogram<u64>,
+    failed: u64,
+    first_failure: Option<String>,
+}
+
+#[expect(clippy::print_stdout, reason = "the report is the output of this program")]
+fn main() -> Outcome<()> {
+    let text = std::env::args().nth(1).ok_or("usage: load SETTINGS.json-text")?;
+    let case = Rc::new(Case::new(serde_json::from_str(&text)?)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = tokio::task::LocalSet::new().block_on(&runtime, run(case))?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+impl Case {
+    fn new(settings: Settings) -> Outcome<Self> {
+        let head = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", settings.path, settings.address);
+        let request = |body: &str| {
+            format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        let requests: Vec<Vec<u8>> = std::fs::read_to_string(&settings.bodies)?.lines().map(request).collect();
+        let expected = match &settings.expected {
+            Some(path) => std::fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        if requests.is_empty() || settings.expected.is_some() && expected.len() != requests.len() {
+            return Err(format!("{} bodies and {} expected answers", requests.len(), expected.len()).into());
+        }
+        Ok(Self { requests, expected, settings })
+    }
+
+    /// What is wrong with an answer to a body, if anything.
+    fn fault(&self, body: usize, answer: &[u8]) -> Option<String> {
+        let expected = self.expected.get(body)?;
+        let text = || String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(answer) else { return Some(text()) };
+        let mut found = Vec::new();
+        value.pointer(&self.settings.pointer).into_iter().for_each(|value| numbers(value, &mut found));
+        let is_right = found.len() == expected.len()
+            && found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= self.settings.tolerance);
+        (!is_right).then(|| format!("expected {expected:?}, got {}", text()))
+    }
+}
+
+fn numbers(value: &serde_json::Value, found: &mut Vec<f64>) {
+    match value {
+        serde_json::Value::Array(values) => values.iter().for_each(|value| numbers(value, found)),
+        other => found.push(other.as_f64().unwrap_or(f64::NAN)),
+    }
+}
+
+async fn run(case: Rc<Case>) -> Outcome<Report> {
+    let state = Rc::new(RefCell::new(State {
+        next: 0,
+        known: vec![None; case.requests.len()],
+        latency: Histogram::new_with_bounds(1, 600_000_000_000, 3)?,
+        failed: 0,
+        first_failure: None,
+    }));
+    let started = Instant::now();
+    let end = started + Duration::from_secs_f64(case.settings.seconds);
+    let mut connections = JoinSet::new();
+    for _ in 0..case.settings.connections {
+        let (case, state) = (Rc::clone(&case), Rc::clone(&state));
+        connections.spawn_local(async move {
+            if let Err(error) = connection(&case, &state, end).await {
+                state.borrow_mut().fail(error.to_string());
+            }
+        });
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended?;
+    }
+    let (state, seconds) = (state.borrow(), started.elapsed().as_secs_f64());
+    let milliseconds = |quantile: f64| state.latency.value_at_quantile(quantile) as f64 / 1e6;
+    Ok(Report {
+        requests: state.latency.len(),
+        seconds,
+        requests_per_second: state.latency.len() as f64 / seconds,
+        failed: state.failed,
+        first_failure: state.first_failure.clone(),
+        p50_ms: milliseconds(0.5),
+        p99_ms: milliseconds(0.99),
+        p999_ms: milliseconds(0.999),
+        max_ms: state.latency.max() as f64 / 1e6,
+    })
+}
+
+impl State {
+    fn fail(&mut self, text: String) {
+        self.failed += 1;
+        self.first_failure.get_or_insert(text);
+    }
+}
+
+async fn connection(case: &Case, state: &RefCell<State>, end: Instant) -> Outcome<()> {
+    let mut socket = TcpStream::connect(&case.settings.address).await?;
+    socket.set_nodelay(true)?;
+    let mut buffer = Vec::with_capacity(64 << 10);
+    while Instant::now() < end {
+        let body = {
+            let mut state = state.borrow_mut();
+            let body = state.next;
+            state.next = (body + 1) % case.requests.len();
+            body
+        };
+        let sent = Instant::now();
+        socket.write_all(&case.requests[body]).await?;
+        let answer = read_answer(&mut socket, &mut buffer).await?;
+        let taken = sent.elapsed();
+        let mut state = state.borrow_mut();
+        let fault = match (&answer, &state.known[body]) {
+            (Err(status), _) => Some(status.clone()),
+            (Ok(answer), Some(known)) if answer == known => None,
+            (Ok(answer), _) => case.fault(body, answer),
+        };
+        match (fault, answer) {
+            (Some(fault), _) => state.fail(fault),
+            (None, answer) => {
+                if state.known[body].is_none() {
+                    state.known[body] = answer.ok();
+                }
+                state.latency.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads one answer; its body, or what came instead of a 200.
+async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Result<Vec<u8>, String>> {
+    buffer.clear();
+    let head = loop {
+        more(socket, buffer).await?;
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    let text = std::str::from_utf8(&buffer[..head])?.to_ascii_lowercase();
+    let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let is_ok = text.starts_with("http/1.1 200");
+    let body = match (header("content-length:"), header("transfer-encoding:")) {
+        (Some(length), _) => {
+            let end = head + length.parse::<usize>()?;
+            while buffer.len() < end {
+                more(socket, buffer).await?;
+            }
+            buffer[head..end].to_vec()
+        }
+        (None, Some("chunked")) => read_chunks(socket, buffer, head).await?,
+        _ => return Err("an answer without a length".into()),
+    };
+    Ok(if is_ok { Ok(body) } else { Err(format!("{text}{}", String::from_utf8_lossy(&body))) })
+}
+
+async fn read_chunks(socket: &mut TcpStream, buffer: &mut Vec<u8>, mut at: usize) -> Outcome<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = loop {
+            match buffer[at..].windows(2).position(|window| window == b"\r\n") {
+                Some(end) => break at + end,
+                None => more(socket, buffer).await?,
+            }
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&buffer[at..line])?.trim(), 16)?;
+        let end = line + 2 + size + 2;
+        while buffer.len() < end {
+            more(socket, buffer).await?;
+        }
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&buffer[line + 2..line + 2 + size]);
+        at = end;
+    }
+}
+
+async fn more(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<()> {
+    if buffer.len() > MAX_ANSWER {
+        return Err("an answer over the limit".into());
+    }
+    match socket.read_buf(buffer).await? {
+        0 => Err("the server closed the connection".into()),
+        _ => Ok(()),
+    }
+}
