@@ -1,4 +1,5 @@
-//! The load of the comparison: so many connections, each with one request at a time, every answer checked.
+//! The load of comparisons: so many connections, each with one request at a time, as fast as answers come or at a constant
+//! rate, every answer checked.
 //!
 //! Why not a ready-made tool: the ones that are fast enough do not look at answers, and the ones that look are slower than
 //! what they measure. The first answer to each body is parsed and compared with what is expected, number by number; later
@@ -17,6 +18,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -48,6 +50,15 @@ struct Settings {
     tolerance: f64,
     connections: usize,
     seconds: f64,
+    /// Requests a second that leave whatever comes back (open loop), and whose time counts from when they should have left;
+    /// without it each connection sends its next request when the last was answered.
+    rate: Option<f64>,
+    /// Further headers.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Statuses that are no failure: of requests that a server may refuse when it has too many.
+    #[serde(default)]
+    refusals: Vec<u16>,
 }
 
 fn default_tolerance() -> f64 {
@@ -59,6 +70,7 @@ struct Report {
     requests: u64,
     seconds: f64,
     requests_per_second: f64,
+    refused: u64,
     failed: u64,
     first_failure: Option<String>,
     p50_ms: f64,
@@ -79,6 +91,9 @@ struct State {
     /// The answers that were right, by body.
     known: Vec<Option<Vec<u8>>>,
     latency: Histogram<u64>,
+    /// Requests that were sent so far.
+    sent: u64,
+    refused: u64,
     failed: u64,
     first_failure: Option<String>,
 }
@@ -95,7 +110,10 @@ fn main() -> Outcome<()> {
 
 impl Case {
     fn new(settings: Settings) -> Outcome<Self> {
-        let head = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", settings.path, settings.address);
+        let mut head = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", settings.path, settings.address);
+        for (name, value) in &settings.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
         let request = |body: &str| {
             format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
         };
@@ -135,6 +153,8 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
         next: 0,
         known: vec![None; case.requests.len()],
         latency: Histogram::new_with_bounds(1, 600_000_000_000, 3)?,
+        sent: 0,
+        refused: 0,
         failed: 0,
         first_failure: None,
     }));
@@ -144,7 +164,7 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
     for _ in 0..case.settings.connections {
         let (case, state) = (Rc::clone(&case), Rc::clone(&state));
         connections.spawn_local(async move {
-            if let Err(error) = connection(&case, &state, end).await {
+            if let Err(error) = connection(&case, &state, (started, end)).await {
                 state.borrow_mut().fail(error.to_string());
             }
         });
@@ -158,6 +178,7 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
         requests: state.latency.len(),
         seconds,
         requests_per_second: state.latency.len() as f64 / seconds,
+        refused: state.refused,
         failed: state.failed,
         first_failure: state.first_failure.clone(),
         p50_ms: milliseconds(0.5),
@@ -174,42 +195,64 @@ impl State {
     }
 }
 
-async fn connection(case: &Case, state: &RefCell<State>, end: Instant) -> Outcome<()> {
+async fn connection(case: &Case, state: &RefCell<State>, (started, end): (Instant, Instant)) -> Outcome<()> {
     let mut socket = TcpStream::connect(&case.settings.address).await?;
     socket.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(64 << 10);
     while Instant::now() < end {
-        let body = {
-            let mut state = state.borrow_mut();
-            let body = state.next;
-            state.next = (body + 1) % case.requests.len();
-            body
-        };
-        let sent = Instant::now();
+        let (body, due) = state.borrow_mut().next_request(case, started);
+        if due >= end {
+            break;
+        }
+        tokio::time::sleep_until(due.into()).await;
         socket.write_all(&case.requests[body]).await?;
         let answer = read_answer(&mut socket, &mut buffer).await?;
-        let taken = sent.elapsed();
-        let mut state = state.borrow_mut();
-        let fault = match (&answer, &state.known[body]) {
-            (Err(status), _) => Some(status.clone()),
-            (Ok(answer), Some(known)) if answer == known => None,
-            (Ok(answer), _) => case.fault(body, answer),
-        };
-        match (fault, answer) {
-            (Some(fault), _) => state.fail(fault),
-            (None, answer) => {
-                if state.known[body].is_none() {
-                    state.known[body] = answer.ok();
-                }
-                state.latency.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
-            }
-        }
+        let taken = due.elapsed();
+        state.borrow_mut().note(case, body, answer, taken);
     }
     Ok(())
 }
 
-/// Reads one answer; its body, or what came instead of a 200.
-async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Result<Vec<u8>, String>> {
+impl State {
+    /// The next body, and when its request should leave.
+    fn next_request(&mut self, case: &Case, started: Instant) -> (usize, Instant) {
+        let body = self.next;
+        self.next = (body + 1) % case.requests.len();
+        let due = case
+            .settings
+            .rate
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| started + Duration::from_secs_f64(self.sent as f64 / rate));
+        self.sent += 1;
+        (body, due.unwrap_or_else(Instant::now))
+    }
+
+    /// Counts an answer, or what is wrong with it.
+    fn note(&mut self, case: &Case, body: usize, answer: Answer, taken: Duration) {
+        let fault = match (&answer, &self.known[body]) {
+            (Err((status, _)), _) if case.settings.refusals.contains(status) => {
+                self.refused += 1;
+                return;
+            }
+            (Err((_, text)), _) => Some(text.clone()),
+            (Ok(answer), Some(known)) if answer == known => None,
+            (Ok(answer), _) => case.fault(body, answer),
+        };
+        if let Some(fault) = fault {
+            return self.fail(fault);
+        }
+        if self.known[body].is_none() {
+            self.known[body] = answer.ok();
+        }
+        self.latency.saturating_record(u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+/// The body of an answer of 200; else the status and the whole answer.
+type Answer = Result<Vec<u8>, (u16, String)>;
+
+/// Reads one answer.
+async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Answer> {
     buffer.clear();
     let head = loop {
         more(socket, buffer).await?;
@@ -219,7 +262,7 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Re
     };
     let text = std::str::from_utf8(&buffer[..head])?.to_ascii_lowercase();
     let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let is_ok = text.starts_with("http/1.1 200");
+    let status: u16 = text.get(9..12).and_then(|status| status.parse().ok()).ok_or("an answer without a status")?;
     let body = match (header("content-length:"), header("transfer-encoding:")) {
         (Some(length), _) => {
             let end = head + length.parse::<usize>()?;
@@ -231,7 +274,7 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Re
         (None, Some("chunked")) => read_chunks(socket, buffer, head).await?,
         _ => return Err("an answer without a length".into()),
     };
-    Ok(if is_ok { Ok(body) } else { Err(format!("{text}{}", String::from_utf8_lossy(&body))) })
+    Ok(if status == 200 { Ok(body) } else { Err((status, format!("{text}{}", String::from_utf8_lossy(&body)))) })
 }
 
 async fn read_chunks(socket: &mut TcpStream, buffer: &mut Vec<u8>, mut at: usize) -> Outcome<Vec<u8>> {

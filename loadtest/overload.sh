@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# What a gateway does with more than it can: goodput under three times what it can carry, and how long short requests take
+# while long ones are more than enough. One command:
+#
+#   loadtest/overload.sh
+#
+# Two cases, each on a model that is made for it (tests/python/slow_model.py):
+#   goodput    calls of about a millisecond, server on one processor, load on the other. First as fast as 32 connections go:
+#              the peak. Then three times the peak in an open loop, each request with 100 ms (tidegate-timeout): answers per
+#              second over the peak, and the 99th percentile of those that were accepted.
+#   isolation  breast-cancer at a constant rate, alone and while another model of some 500 ms a call is kept busy by 8
+#              connections, server on both processors: the 99th percentile of the short requests, over that alone.
+#
+# Fails if an answer is wrong, or if a request fails in another way than by 429 or 504.
+#
+# Settings (environment): SECONDS_PER_CASE (8), RATE of the short requests (500), ENGINE_FLAGS, GATEWAY, LOAD (a load
+# binary), PYTHON with the package onnx, NAME (overload), OUT (loadtest/results).
+set -euo pipefail
+# shellcheck source=loadtest/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+SECONDS_PER_CASE=${SECONDS_PER_CASE:-8}
+RATE=${RATE:-500}
+NAME=${NAME:-overload}
+read -r -a ENGINE_ARGUMENTS <<<"${ENGINE_FLAGS:-}"
+MEDIUM=256
+LONG=1024
+SHORT_MODEL=breast-cancer
+
+need_python() {
+  [[ -n ${PYTHON:-} ]] && return
+  local environment=$TARGET/loadtest-python
+  PYTHON=$environment/bin/python
+  if [[ ! -e $environment/whole ]]; then
+    say "making a Python environment in $environment (a minute, once)"
+    python3 -m venv "$environment"
+    "$PYTHON" -m pip install --disable-pip-version-check --quiet --requirement "$ROOT/models/requirements.txt"
+    touch "$environment/whole"
+  fi
+}
+
+need_load() {
+  [[ -n ${LOAD:-} ]] && return
+  say "building the load (release)"
+  (cd "$ROOT" && cargo build --release --quiet --example load)
+  LOAD=$TARGET/release/examples/load
+}
+
+# bodies NAME SIZE COUNT: requests for a slow model, and the sums that it answers.
+bodies() {
+  "$PYTHON" - "$SCRATCH/$1" "$2" "$3" <<'PY'
+import json, sys
+path, size, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with open(path + ".ndjson", "w") as bodies, open(path + ".expected", "w") as expected:
+    for index in range(count):
+        value = index % 50 / 8
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, size], "data": [value] * size}
+        bodies.write(json.dumps({"inputs": [tensor]}) + "\n")
+        expected.write(json.dumps([value * size]) + "\n")
+PY
+}
+
+# load MODEL NAME MEMBERS: one run against the gateway; its JSON.
+load() {
+  local expected=""
+  [[ -e $SCRATCH/$2.expected ]] && expected="\"expected\":\"$SCRATCH/$2.expected\",\"pointer\":\"/outputs/0/data\",\"tolerance\":0.01,"
+  (on_cpus "${LOAD_CPUS:-}" "$LOAD" "{\"address\":\"$HTTP\",\"path\":\"/v2/models/$1/infer\",\"bodies\":\"$SCRATCH/$2.ndjson\",$expected$3}")
+}
+
+# value JSON NAME
+value() {
+  "$PYTHON" -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]])' "$1" "$2"
+}
+
+calculate() {
+  awk "BEGIN { printf \"%.3f\", $1 }"
+}
+
+check() {
+  [[ $(value "$1" failed) == 0 ]] || fail "$2: $(value "$1" failed) requests failed: $(value "$1" first_failure)"
+}
+
+wait_for() {
+  local tries
+  for ((tries = 0; tries < 600; tries++)); do
+    curl --silent --fail --output /dev/null "http://$HTTP/v2/models/$1/ready" && return
+    sleep 0.1
+  done
+  fail "model $1 was not ready within a minute"
+}
+
+need_python
+need_load
+make_scratch
+mkdir -p "$SCRATCH/models/medium/1" "$SCRATCH/models/long/1"
+cp -a "$ROOT/models/$SHORT_MODEL" "$SCRATCH/models/"
+"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/medium/1/model.onnx" "$MEDIUM" "${MEDIUM_STEPS:-130}"
+"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/long/1/model.onnx" "$LONG" "${LONG_STEPS:-2500}"
+bodies medium "$MEDIUM" 200
+bodies long "$LONG" 20
+"$ROOT/loadtest/bodies.sh" "$SHORT_MODEL" 1 500 >"$SCRATCH/short.ndjson"
+
+say "goodput: server on processor 0, load on processor 1"
+SERVER_CPUS=0 LOAD_CPUS=1
+start_gateway --log-level warn --models "$SCRATCH/models" --workers 1 --state "$SCRATCH/state-1" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
+wait_for medium
+load medium medium '"connections":32,"seconds":2' >/dev/null
+peak=$(load medium medium "\"connections\":32,\"seconds\":$SECONDS_PER_CASE")
+check "$peak" peak
+peak_rate=$(value "$peak" requests_per_second)
+over=$(load medium medium "\"connections\":512,\"seconds\":$SECONDS_PER_CASE,\"rate\":$(calculate "3 * $peak_rate"),\"headers\":{\"tidegate-timeout\":\"100ms\"},\"refusals\":[429,504]")
+check "$over" overload
+kill -TERM "$GATEWAY_PID"
+wait "$GATEWAY_PID" || true
+GATEWAY_PID=
+
+say "isolation: server and load on both processors"
+SERVER_CPUS='' LOAD_CPUS=''
+start_gateway --log-level warn --models "$SCRATCH/models" --workers 2 --state "$SCRATCH/state-2" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
+wait_for long
+short="\"connections\":16,\"seconds\":$SECONDS_PER_CASE,\"rate\":$RATE"
+load "$SHORT_MODEL" short "$short" >/dev/null
+alone=$(load "$SHORT_MODEL" short "$short")
+load long long "\"connections\":8,\"seconds\":$((SECONDS_PER_CASE + 4)),\"refusals\":[429,504]" >"$SCRATCH/long.json" &
+LOAD_PID=$!
+sleep 2
+beside=$(load "$SHORT_MODEL" short "$short")
+wait "$LOAD_PID"
+busy=$(cat "$SCRATCH/long.json")
+check "$alone" alone
+check "$beside" "beside a busy model"
+check "$busy" "the busy model"
+
+{
+  printf '{"case":"%s",%s,"peak":%s,"overload":%s,"alone":%s,"beside":%s,"long":%s}\n' \
+    "$NAME" "$(machine_members)" "$peak" "$over" "$alone" "$beside" "$busy"
+} >"$OUT/$NAME.json"
+{
+  printf '%s.\n\n' "$(machine_line)"
+  printf '| case | answers/s | over peak | refused | p50 ms | p99 ms |\n|---|---|---|---|---|---|\n'
+  printf '| peak, 32 connections | %.0f | 1 | 0 | %.1f | %.1f |\n' "$peak_rate" "$(value "$peak" p50_ms)" "$(value "$peak" p99_ms)"
+  printf '| three times the peak, 100 ms a request | %.0f | %s | %s | %.1f | %.1f |\n' "$(value "$over" requests_per_second)" \
+    "$(calculate "$(value "$over" requests_per_second) / $peak_rate")" "$(value "$over" refused)" \
+    "$(value "$over" p50_ms)" "$(value "$over" p99_ms)"
+  printf '\n| short requests, %s/s | p50 ms | p99 ms | p99 over that alone |\n|---|---|---|---|\n' "$RATE"
+  printf '| alone | %.3f | %.3f | 1 |\n' "$(value "$alone" p50_ms)" "$(value "$alone" p99_ms)"
+  printf '| beside a model of %.0f ms a call, 8 connections | %.3f | %.3f | %s |\n' \
+    "$(calculate "1000 * 2 * ($SECONDS_PER_CASE + 4) / $(value "$busy" requests)")" "$(value "$beside" p50_ms)" "$(value "$beside" p99_ms)" \
+    "$(calculate "$(value "$beside" p99_ms) / $(value "$alone" p99_ms)")"
+} | tee "$OUT/$NAME.md"
