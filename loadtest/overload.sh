@@ -94,15 +94,15 @@ need_load
 make_scratch
 mkdir -p "$SCRATCH/models/medium/1" "$SCRATCH/models/long/1"
 cp -a "$ROOT/models/$SHORT_MODEL" "$SCRATCH/models/"
-"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/medium/1/model.onnx" "$MEDIUM" "${MEDIUM_STEPS:-130}"
-"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/long/1/model.onnx" "$LONG" "${LONG_STEPS:-2500}"
+"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/medium/1/model.onnx" "$MEDIUM" "${MEDIUM_STEPS:-330}"
+"$PYTHON" "$ROOT/tests/python/slow_model.py" "$SCRATCH/models/long/1/model.onnx" "$LONG" "${LONG_STEPS:-8500}"
 bodies medium "$MEDIUM" 200
 bodies long "$LONG" 20
 "$ROOT/loadtest/bodies.sh" "$SHORT_MODEL" 1 500 >"$SCRATCH/short.ndjson"
 
 say "goodput: server on processor 0, load on processor 1"
 SERVER_CPUS=0 LOAD_CPUS=1
-start_gateway --log-level warn --models "$SCRATCH/models" --workers 1 --state "$SCRATCH/state-1" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
+start_gateway --log-level info --models "$SCRATCH/models" --workers 1 --state "$SCRATCH/state-1" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
 wait_for medium
 load medium medium '"connections":32,"seconds":2' >/dev/null
 peak=$(load medium medium "\"connections\":32,\"seconds\":$SECONDS_PER_CASE")
@@ -116,7 +116,7 @@ GATEWAY_PID=
 
 say "isolation: server and load on both processors"
 SERVER_CPUS='' LOAD_CPUS=''
-start_gateway --log-level warn --models "$SCRATCH/models" --workers 2 --state "$SCRATCH/state-2" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
+start_gateway --log-level info --models "$SCRATCH/models" --workers 2 --state "$SCRATCH/state-2" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
 wait_for long
 short="\"connections\":16,\"seconds\":$SECONDS_PER_CASE,\"rate\":$RATE"
 load "$SHORT_MODEL" short "$short" >/dev/null

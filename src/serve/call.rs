@@ -89,6 +89,16 @@ pub(super) fn timeout(
     Ok(duration.min(parameter.unwrap_or(default)).min(default))
 }
 
+/// Refuses a request early whose call could not be made in time, before it is read: where more comes than can be served,
+/// most of the work is refusing.
+///
+/// # Errors
+/// [`CallError`].
+pub(super) fn check(placement: &Placement, headers: &HeaderMap, began: Instant) -> Result<(), CallError> {
+    let limit = timeout(headers, None, placement.timeout)?;
+    placement.lane.check(Instant::now(), began + limit).map_err(|refused| CallError::Contended { refused })
+}
+
 /// Makes a call in the lane of the version; `began` is when the request's time began, and how long it is.
 ///
 /// # Errors

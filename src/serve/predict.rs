@@ -137,6 +137,9 @@ async fn answer_with(
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let model = &picked.model;
+    if let Some(placement) = model.placement(0) {
+        call::check(placement, asked.headers, watch.started())?;
+    }
     let decoded = caught(|| decode_checked(worker, picked, asked))?;
     watch.end(Phase::Decode, Instant::now());
     let values = decoded.inputs.iter().map(|input| input.data().len()).sum();

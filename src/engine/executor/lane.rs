@@ -111,19 +111,31 @@ impl Lane {
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Reply>, Refused> {
         let mut state = self.lock();
-        if state.jobs.len() >= self.settings.queue {
-            state.jobs.retain(|job| !job.reply.is_closed());
-        }
-        let ahead = state.jobs.len() + state.busy;
-        let until_answered = state.service.until_answered(ahead, self.settings.instances);
-        let is_full = state.jobs.len() >= self.settings.queue;
-        if is_full || now + until_answered > deadline {
-            return Err(Refused { retry_after: until_answered, is_full });
-        }
+        self.admit(&mut state, now, deadline)?;
         let (reply, answer) = oneshot::channel();
         state.jobs.push_back(Job { inputs, submitted: now, deadline, reply });
         self.list_if_ready(state);
         Ok(answer)
+    }
+
+    /// Whether a job would be taken now: to be asked before work is done for it.
+    ///
+    /// # Errors
+    /// [`Refused`], as from [`Self::submit`].
+    pub fn check(&self, now: Instant, deadline: Instant) -> Result<(), Refused> {
+        self.admit(&mut self.lock(), now, deadline)
+    }
+
+    fn admit(&self, state: &mut LaneState, now: Instant, deadline: Instant) -> Result<(), Refused> {
+        if state.jobs.len() >= self.settings.queue {
+            state.jobs.retain(|job| !job.reply.is_closed());
+        }
+        let (ahead, instances) = (state.jobs.len() + state.busy, self.settings.instances);
+        let is_full = state.jobs.len() >= self.settings.queue;
+        if is_full || now + state.service.surely_until_answered(ahead, instances) > deadline {
+            return Err(Refused { retry_after: state.service.until_answered(ahead, instances), is_full });
+        }
+        Ok(())
     }
 
     /// Jobs that wait.
