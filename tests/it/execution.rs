@@ -85,8 +85,8 @@ async fn short_requests_are_answered_while_long_ones_run_and_those_that_are_too_
             refused += 1;
         }
     }
-    // One runs and six wait; while these are worked off there is room for some more.
-    assert!(answered >= 7 && answered + refused == 16, "{answered} answered, {refused} refused");
+    // Six wait at least, whenever the first is taken from the queue; as they are worked off there is room for more.
+    assert!(answered >= 6 && answered + refused == 16, "{answered} answered, {refused} refused");
     gateway.stop().await;
 }
 
