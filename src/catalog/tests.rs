@@ -40,10 +40,15 @@ fn model(version: u64, fingerprint: u64) -> Arc<Model> {
 }
 
 fn model_of(path: &str, version: u64, fingerprint: u64) -> Arc<Model> {
+    model_on(path, (version, fingerprint), 1)
+}
+
+/// A model for so many workers.
+fn model_on(path: &str, (version, fingerprint): (u64, u64), workers: usize) -> Arc<Model> {
     let graph = graph(path);
-    let recorder = Recorder::new(graph.signature(), None, 512, 1);
+    let recorder = Recorder::new(graph.signature(), None, 512, workers);
     let facts = LoadFacts { fingerprint, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
-    let instances = vec![graph.instance().unwrap()];
+    let instances = (0..workers).map(|_| graph.instance().unwrap()).collect();
     let profile = Err("none".to_owned());
     Arc::new(Model::new(ModelParts {
         name: "m".into(),

@@ -128,12 +128,13 @@ impl Wait {
     /// From now on it waits for this.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(self.now.get());
+        self.progress();
     }
 
     /// The client did something: the wait begins anew.
     pub(super) fn progress(&self) {
         self.since.set(self.now.get());
+        self.is_overdue.set(false);
     }
 
     /// An answer was made, to be written.
@@ -217,6 +218,18 @@ mod tests {
         wait.enter(Phase::Ours);
         (100..900).for_each(|round| waiting.go_round(half_seconds(round)));
         assert!(!wait.is_overdue(Phase::Ours) && !wait.is_overdue(Phase::Head));
+    }
+
+    #[test]
+    fn what_came_after_all_is_not_held_against_the_next_wait() {
+        let waiting = waiting();
+        let wait = waiting.enter();
+        wait.enter(Phase::Body);
+        waiting.go_round(half_seconds(100));
+        assert!(wait.is_overdue(Phase::Body));
+        wait.enter(Phase::Ours);
+        wait.enter(Phase::Head);
+        assert!(!wait.is_overdue(Phase::Head), "the answer is still to be written");
     }
 
     #[test]

@@ -172,19 +172,5 @@ fn freezing_under_load_loses_no_count() {
 }
 
 fn model_for(workers: usize) -> Arc<Model> {
-    let graph = graph("models/churn/1/model.onnx");
-    let recorder = Recorder::new(graph.signature(), None, 512, workers);
-    let facts = LoadFacts { fingerprint: 11, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
-    let instances = (0..workers).map(|_| graph.instance().unwrap()).collect();
-    let profile = Err("none".to_owned());
-    Arc::new(Model::new(ModelParts {
-        name: "m".into(),
-        version: 1,
-        graph,
-        instances,
-        placement: None,
-        recorder,
-        profile,
-        facts,
-    }))
+    model_on("models/churn/1/model.onnx", (1, 11), workers)
 }
