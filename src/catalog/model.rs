@@ -168,6 +168,12 @@ impl Model {
         self.runtime.lane.as_ref().filter(|placement| values >= placement.from_values)
     }
 
+    /// Whether its calls are so short that an answer may wait for others that come at the same time.
+    #[must_use]
+    pub fn is_brief(&self) -> bool {
+        self.runtime.lane.as_ref().is_some_and(|placement| placement.is_brief)
+    }
+
     /// Runs `inputs`, which must fit the signature, on the instance of `worker`; `outputs` are replaced.
     ///
     /// # Errors

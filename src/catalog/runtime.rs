@@ -35,6 +35,8 @@ pub struct Placement {
     pub lane: Arc<Lane>,
     /// Values of a request's inputs from which on its call is made there; 0 for every call.
     pub from_values: usize,
+    /// Whether a call of one row takes so little time that its answer may wait for others that come at the same time.
+    pub is_brief: bool,
     /// How long a request may take that names no time of its own.
     pub timeout: Duration,
 }

@@ -17,21 +17,21 @@ const PROTOCOLS: usize = 2;
 /// Measured phases.
 pub const PHASES: usize = 7;
 
-/// The measured phases of a request, consecutive but for the total: that is choosing a version, decode, queue, compute
-/// and encode. It leaves out receive and write, whose pace the client sets.
+/// The measured phases of a request, consecutive but for the total: that is decode, queue, compute and encode. It leaves
+/// out receive and write, whose pace the client sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// From the head to the whole body.
+    /// From the head to the whole body; none if the body came with it.
     Receive,
     /// From the whole body to the answer.
     Total,
-    /// Body to tensors.
+    /// Choosing a version, and body to tensors.
     Decode,
     /// Waiting for the engine's call, where that is not made at once.
     Queue,
     /// The engine's call.
     Compute,
-    /// Recording, and tensors to a body.
+    /// Recording, and tensors to an answer.
     Encode,
     /// From the answer to the system's having taken all of it.
     Write,

@@ -24,6 +24,9 @@ const WARM_ROWS: [usize; 3] = [1, 64, 1];
 /// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would keep
 /// it from serving for nothing, since it runs in its lane anyway.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// What a call of one row may take for its answer to wait for those of other requests (`serve/outbox.rs`): half of the
+/// longest wait.
+const BRIEF: Duration = Duration::from_micros(50);
 /// Rows of the longer measured call.
 const MEASURED_ROWS: usize = 8;
 /// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
@@ -78,7 +81,8 @@ pub(super) fn place(
         first = Some(open_warm(&graph, order.max_batch_size)?);
     }
     let lane = Lane::new(executor, graph.clone(), lane_settings(settings, cost, order.max_batch_size), first);
-    let placement = Placement { lane, from_values, timeout: settings.timeout };
+    let is_brief = cost.is_some_and(|cost| cost.one <= BRIEF);
+    let placement = Placement { lane, from_values, is_brief, timeout: settings.timeout };
     tracing::debug!(
         model = order.model,
         version = order.version,

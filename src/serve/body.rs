@@ -11,7 +11,7 @@ use crate::error::{Blamed, Fault};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_ENCODING;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -55,16 +55,19 @@ impl Blamed for BodyError {
     }
 }
 
+/// A whole body.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    /// Whether some of it had not come yet when its head had.
+    pub(super) had_to_wait: bool,
+}
+
 /// Reads the whole body.
 ///
 /// # Errors
 /// [`BodyError`] when it is too large, too slow, cut off or encoded.
-pub(super) async fn read(
-    headers: &HeaderMap,
-    body: Incoming,
-    limits: &Limits,
-    wait: &Wait,
-) -> Result<Bytes, BodyError> {
+pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits, wait: &Wait) -> Result<Body, BodyError> {
     if let Some(encoding) =
         headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
@@ -77,15 +80,19 @@ pub(super) async fn read(
     }
     wait.enter(Phase::Body);
     let mut collecting = pin!(collect(body, limits.max_body));
+    let mut had_to_wait = false;
     let outcome = poll_fn(|context| match collecting.as_mut().poll(context) {
         Poll::Pending if wait.is_overdue(Phase::Body) => {
             Poll::Ready(Err(BodyError::TooSlow { limit: limits.body_timeout }))
         }
-        outcome => outcome,
+        outcome => {
+            had_to_wait |= outcome.is_pending();
+            outcome
+        }
     });
     let outcome = outcome.await;
     wait.enter(Phase::Ours);
-    outcome
+    outcome.map(|bytes| Body { bytes, had_to_wait })
 }
 
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {

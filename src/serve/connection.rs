@@ -5,6 +5,7 @@
 //!
 //! Invariant: a request that is being answered when the process stops is answered, and the connection then closes.
 
+use super::outbox::{Outbox, Outgoing};
 use super::respond::Answer;
 use super::waiting::{Phase, Wait};
 use hyper::Request;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::sync::CancellationToken;
 
 /// Answers requests until the client is done, no request head has come whole for `idle_timeout`, or `stop` says so. What
@@ -44,60 +46,72 @@ where
 }
 
 /// As [`drive`], for a connection whose worker watches over it: until `wait` says that it is overdue or the last request
-/// was answered.
-pub(super) async fn drive_watched<S>(socket: TcpStream, service: S, wait: &Rc<Wait>)
+/// was answered. Answers are sent with the rounds of `outbox`.
+pub(super) async fn drive_watched<S>(socket: TcpStream, service: S, (wait, outbox): (&Rc<Wait>, &Outbox))
 where
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
 {
-    let io = Watched { io: TokioIo::new(socket), wait: Rc::clone(wait) };
-    // Head and body of an answer in one buffer and one plain write: a vectored one costs more than copying some hundred
-    // bytes.
-    let mut connection = pin!(http1::Builder::new().writev(false).serve_connection(io, service));
+    let (incoming, outgoing) = socket.into_split();
+    let outgoing = Outgoing::new(outgoing, Rc::clone(wait));
+    let io = Watched { incoming: TokioIo::new(incoming), outgoing: Rc::clone(&outgoing), outbox };
+    let mut connection = pin!(builder().serve_connection(io, service));
     let mut is_shutting_down = false;
     poll_fn(|context| {
         wait.register(context);
-        if wait.is_overdue(Phase::Head) {
+        if wait.is_overdue(Phase::Head) || matches!(outgoing.poll_blocked(context), Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }
         if wait.is_draining() && !is_shutting_down {
             is_shutting_down = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(context).map(drop)
+        let ended = connection.as_mut().poll(context).map(drop);
+        if wait.is_ours() && outgoing.poll_peer_gone(context).is_ready() {
+            return Poll::Ready(());
+        }
+        ended
     })
     .await;
+    // A connection that ends in an error is not shut down: what was answered before is sent all the same.
+    outgoing.send();
 }
 
-/// A socket that tells when the client takes what is written.
-struct Watched {
-    io: TokioIo<TcpStream>,
-    wait: Rc<Wait>,
+/// HTTP/1 as workers speak it.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Head and body of an answer in one buffer and one plain write: a vectored one costs more than copying some hundred
+    // bytes.
+    builder.writev(false);
+    // Else hyper would look for the stream's end while a request is answered, and allocate a buffer of 8 KiB for that
+    // with every request. Whether a peer has gone that waits for a long call is seen in `drive_watched`.
+    builder.half_close(true);
+    builder
 }
 
-impl Read for Watched {
+/// A socket whose answers are sent in rounds.
+struct Watched<'o> {
+    incoming: TokioIo<OwnedReadHalf>,
+    outgoing: Rc<Outgoing>,
+    outbox: &'o Outbox,
+}
+
+impl Read for Watched<'_> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, into)
+        Pin::new(&mut self.incoming).poll_read(context, into)
     }
 }
 
-impl Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.wait.progress();
-        }
-        written
+impl Write for Watched<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.outgoing.poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.wait.written();
-        }
-        flushed
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let made = self.outgoing.wait().answer_in_round();
+        self.outgoing.poll_flush((self.outbox, made), context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.poll_shutdown(context)
     }
 }

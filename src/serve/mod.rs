@@ -14,6 +14,7 @@ mod body;
 mod call;
 pub mod connection;
 mod inspect;
+mod outbox;
 mod paths;
 pub mod predict;
 mod refusals;

@@ -100,7 +100,9 @@ pub(super) async fn predict(
         Ok(body) => body,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
-    watch.received(Instant::now());
+    if body.had_to_wait {
+        watch.received(Instant::now());
+    }
     let (point, evidence) = place_in_traffic(worker, call, &head.headers);
     let picked = worker.gate.catalog.find(&call.model, |entry| match &call.version {
         Some(version) => entry.pinned(version),
@@ -110,9 +112,9 @@ pub(super) async fn predict(
         Ok(picked) => picked,
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
-    watch.skip(Instant::now());
-    let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body, evidence };
+    let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body.bytes, evidence };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
+    let is_answered = outcome.is_ok();
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),
@@ -122,9 +124,13 @@ pub(super) async fn predict(
     set_request_id(worker, &mut answer, &head.headers);
     let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
     let ended = Instant::now();
+    if is_answered {
+        watch.end(Phase::Encode, ended);
+    }
     model.recorder.record_answer(worker.index, label, &watch.finish(ended));
     if label.2.is_timed() {
-        wait.answered(Answered { model, worker: worker.index, at: ended });
+        let may_wait = model.is_brief();
+        wait.answered(Answered { model, worker: worker.index, at: ended, may_wait });
     }
     answer
 }
@@ -144,12 +150,15 @@ async fn answer_with(
     watch.end(Phase::Decode, Instant::now());
     let values = decoded.inputs.iter().map(|input| input.data().len()).sum();
     let Some(placement) = model.placement(values) else {
+        if !model.is_brief() {
+            worker.outbox.send();
+        }
         return caught(|| {
             let mut outputs = worker.outputs.borrow_mut();
             let ran = model.run(worker.index, &decoded.inputs, &mut outputs);
             ran.map_err(|cause| failed(model, cause))?;
             watch.end(Phase::Compute, Instant::now());
-            finish((worker, model), asked, &decoded, &outputs, watch)
+            finish((worker, model), asked, &decoded, &outputs)
         });
     };
     let Decoded { id, inputs, outputs: wanted, timeout } = decoded;
@@ -158,7 +167,7 @@ async fn answer_with(
     watch.end_after((Phase::Queue, reply.waited), Phase::Compute, Instant::now());
     let outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
     let decoded = Decoded { id, inputs: reply.inputs, outputs: wanted, timeout: None };
-    caught(|| finish((worker, model), asked, &decoded, &outputs, watch))
+    caught(|| finish((worker, model), asked, &decoded, &outputs))
 }
 
 fn decode_checked(worker: &Worker, picked: &Picked, asked: &Asked<'_>) -> Result<Decoded, PredictError> {
@@ -177,13 +186,11 @@ fn finish(
     asked: &Asked<'_>,
     decoded: &Decoded,
     outputs: &[Tensor],
-    watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let answer = encode(model, asked.protocol, decoded, outputs)?;
     let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
     let origin = Origin { evidence: asked.evidence, header: header.map(HeaderValue::as_bytes) };
     model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
-    watch.end(Phase::Encode, Instant::now());
     Ok(answer)
 }
 

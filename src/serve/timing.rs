@@ -1,10 +1,11 @@
 //! The phases of a request, measured.
 //!
 //! The total starts when the body is whole: until then the client and the network set the pace, and a slow sender would
-//! look like a slow model. Time is an argument, so that phases are tested without waiting.
+//! look like a slow model. Where the body was there with its head, both are one moment. Each phase ends where the next
+//! begins, at one look at the clock. Time is an argument, so that phases are tested without waiting.
 //!
-//! Invariant: phases are consecutive, so decode, queue, compute and encode never add up to more than the total, and receive is
-//! in none of them.
+//! Invariant: phases are consecutive, so decode, queue, compute and encode of an answer add up to its total, and receive is in
+//! none of them.
 
 use crate::observe::{PHASES, Phase};
 use std::time::{Duration, Instant};
@@ -35,11 +36,6 @@ impl Stopwatch {
     #[must_use]
     pub(super) fn started(&self) -> Instant {
         self.started
-    }
-
-    /// Starts the next phase, without counting what went before as one.
-    pub(super) fn skip(&mut self, now: Instant) {
-        self.mark = now;
     }
 
     /// Ends a phase: what has passed since the end of the one before.
@@ -96,12 +92,11 @@ mod tests {
         let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
         let mut watch = Stopwatch::start(start);
         watch.received(at(9_000));
-        watch.skip(at(9_001));
         watch.end(Phase::Decode, at(9_003));
         watch.end(Phase::Compute, at(9_007));
-        watch.end(Phase::Encode, at(9_015));
+        watch.end(Phase::Encode, at(9_016));
         let phases = watch.finish(at(9_016));
         let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
-        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 0, 4, 8, 0]);
+        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 3, 0, 4, 9, 0]);
     }
 }

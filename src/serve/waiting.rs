@@ -54,6 +54,8 @@ pub(super) struct Answered {
     pub(super) worker: usize,
     /// When it was made.
     pub(super) at: Instant,
+    /// Whether it may wait for others of its round, see [`super::outbox`].
+    pub(super) may_wait: bool,
 }
 
 /// What it is that does not come.
@@ -142,9 +144,14 @@ impl Wait {
         self.answered.replace(Some(answered));
     }
 
+    /// When the answer that is to be written was made, if it may wait for others.
+    pub(super) fn answer_in_round(&self) -> Option<Instant> {
+        self.answered.borrow().as_ref().filter(|answered| answered.may_wait).map(|answered| answered.at)
+    }
+
     /// All that was to be written has been taken by the system.
     pub(super) fn written(&self) {
-        if let Some(Answered { model, worker, at }) = self.answered.take() {
+        if let Some(Answered { model, worker, at, .. }) = self.answered.take() {
             let nanoseconds = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
             model.recorder.record_write(worker, nanoseconds);
         }
@@ -153,6 +160,11 @@ impl Wait {
     /// Whether it has waited too long for this.
     pub(super) fn is_overdue(&self, phase: Phase) -> bool {
         self.is_overdue.get() && self.phase.get() == phase
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_ours(&self) -> bool {
+        self.phase.get() == Phase::Ours
     }
 
     /// Whether the request it is in is its last.
@@ -168,7 +180,8 @@ impl Wait {
         }
     }
 
-    fn wake(&self) {
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }

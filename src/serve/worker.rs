@@ -6,6 +6,7 @@
 //! Invariant: everything in [`Worker`] is used by one thread alone.
 
 use super::acceptor::Accepted;
+use super::outbox::Outbox;
 use super::waiting::{Phase, Wait, Waiting};
 use super::{Gate, connection, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
@@ -39,6 +40,8 @@ pub struct Worker {
     pub(super) outputs: RefCell<Vec<Tensor>>,
     /// Its connections, and what they wait for.
     waiting: Waiting,
+    /// Answers that are sent at the end of a round.
+    pub(super) outbox: Outbox,
 }
 
 impl Worker {
@@ -47,7 +50,7 @@ impl Worker {
     pub fn new(index: usize, gate: Arc<Gate>, seed: u64) -> Self {
         let random = RefCell::new(SmallRng::seed_from_u64(seed));
         let waiting = Waiting::new(&gate.limits);
-        Self { index, gate, random, outputs: RefCell::new(Vec::new()), waiting }
+        Self { index, gate, random, outputs: RefCell::new(Vec::new()), waiting, outbox: Outbox::default() }
     }
 
     /// 64 random bits.
@@ -60,6 +63,9 @@ impl Worker {
 pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: CancellationToken) {
     let worker = Rc::new(worker);
     let mut connections = JoinSet::new();
+    let mut rounds = JoinSet::new();
+    let of_rounds = Rc::clone(&worker);
+    rounds.spawn_local(async move { of_rounds.outbox.end_rounds().await });
     let started = Instant::now();
     let mut round = tokio::time::interval(worker.waiting.round());
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,9 +90,9 @@ async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { socket, ticket } = accepted;
     let Ok(socket) = tokio::net::TcpStream::from_std(socket) else { return };
     let wait = worker.waiting.enter();
-    let of_request = Rc::clone(&wait);
+    let of_requests = (Rc::clone(&worker), Rc::clone(&wait));
     let service = service_fn(move |request| {
-        let (worker, wait) = (Rc::clone(&worker), Rc::clone(&of_request));
+        let (worker, wait) = of_requests.clone();
         async move {
             wait.enter(Phase::Ours);
             let answer = answer(&worker, request, &wait).await;
@@ -94,7 +100,7 @@ async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
             Ok::<_, Infallible>(answer)
         }
     });
-    connection::drive_watched(socket, service, &wait).await;
+    connection::drive_watched(socket, service, (&wait, &worker.outbox)).await;
     drop(ticket);
 }
 
