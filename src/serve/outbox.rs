@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedWriteHalf;
 
-/// How long the first answer of a round may be held: less than what a network adds, and ten requests of the usual kind.
-const LONGEST_ROUND: Duration = Duration::from_micros(100);
+/// How long the first answer of a round may be held: a dozen short requests, and less than what most networks add.
+const LONGEST_ROUND: Duration = Duration::from_micros(200);
 /// Bytes that a connection holds at most.
 const HELD_BYTES: usize = 32 << 10;
 
