@@ -19,7 +19,7 @@ pub(super) struct Decimal {
 }
 
 /// 10^n for the n digits that one word of eight bytes can hold.
-const SHIFTS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+pub(super) const SHIFTS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 macro_rules! decimal_within_word {
     ($name:ident, $word:ty, $bytes:literal, $value:expr) => {
@@ -99,14 +99,14 @@ fn leading_digits(word: u64) -> (u64, usize) {
 }
 
 #[inline(always)]
-fn sixteen_digits(digits: u128) -> u64 {
+pub(super) fn sixteen_digits(digits: u128) -> u64 {
     eight_digits(digits as u64) * SHIFTS[8] + eight_digits((digits >> 64) as u64)
 }
 
 /// Joins neighbours to pairs, pairs to fours and fours to the value: the method of Lemire, "Quickly parsing eight
 /// digits" (2018).
 #[inline(always)]
-fn eight_digits(digits: u64) -> u64 {
+pub(super) fn eight_digits(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
     let low = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));

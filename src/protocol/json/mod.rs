@@ -7,9 +7,13 @@
 
 mod digits;
 mod error;
+mod lanes;
 mod number;
 #[cfg(test)]
 mod properties;
+mod run;
+#[cfg(test)]
+mod run_properties;
 mod scan;
 mod string;
 #[cfg(test)]

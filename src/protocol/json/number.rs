@@ -12,7 +12,7 @@ use crate::tensor::DataType;
 
 /// Powers of ten that an `f64` holds exactly: 10^22 = 2^22 · 5^22 and 5^22 < 2^53.
 #[rustfmt::skip]
-const EXACT_POWERS: [f64; 23] = [
+pub(super) const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
@@ -21,7 +21,7 @@ const EXACT_POWERS: [f64; 23] = [
 const MAX_EXACT_DIGITS: usize = 19;
 
 /// Integers up to here are exact in an `f64`: 2^53.
-const MAX_EXACT_INTEGER: u64 = 1 << 53;
+pub(super) const MAX_EXACT_INTEGER: u64 = 1 << 53;
 
 /// Exponents are counted up to here, so that they cannot overflow. Far beyond the powers that the fast paths take.
 const EXPONENT_CAP: i64 = 1 << 32;
@@ -156,23 +156,13 @@ impl Number<'_> {
     }
 
     /// The nearest `f32`, ties to even; `None` when that is infinite.
-    ///
-    /// Let x be the number and d its approximation [`Self::scaled`]: fl(fl(m) · 10^e) or fl(fl(m) / 10^-e). The power
-    /// is exact, so d = x(1+a)(1+b) with |a|, |b| ≤ 2^-53, and |d - x| is below 3 units in the last place of d, which
-    /// is normal. The midpoints between neighbouring normal `f32` are exactly the `f64` whose lower 29 bits are
-    /// 1 followed by zeros. If d is 4 or more units away from every midpoint, no midpoint lies between x and d or on
-    /// either, so both round to the same `f32`. At the ends of the range: an x just below the smallest normal `f32`
-    /// or just above the largest still rounds to it, being within a few `f64` units of d.
     #[inline(always)]
     pub(crate) fn to_f32(self) -> Option<f32> {
-        const LOWER_BITS: u64 = (1 << 29) - 1;
-        const MIDPOINT: u64 = 1 << 28;
         if self.is_exact
             && let Some(value) = self.scaled()
         {
-            let lower = value.to_bits() & LOWER_BITS;
             let is_normal = (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&value);
-            if self.mantissa == 0 || (is_normal && lower.abs_diff(MIDPOINT) >= 4) {
+            if self.mantissa == 0 || (is_normal && is_far_from_midpoints(value)) {
                 return Some(self.signed(value) as f32);
             }
         }
@@ -222,6 +212,21 @@ impl Number<'_> {
     fn quoted(self) -> String {
         quoted(&String::from_utf8_lossy(self.text))
     }
+}
+
+/// Whether the number that `value` approximates rounds to the same `f32` as `value`.
+///
+/// Let x be the number and d its approximation, fl(fl(m) · 10^e) or fl(fl(m) / 10^-e). The power is exact, so
+/// d = x(1+a)(1+b) with |a|, |b| ≤ 2^-53, and |d - x| is below 3 units in the last place of d, which is normal. The
+/// midpoints between neighbouring normal `f32` are exactly the `f64` whose lower 29 bits are 1 followed by zeros. If d is
+/// 4 or more units away from every midpoint, no midpoint lies between x and d or on either, so both round to the same
+/// `f32`. At the ends of the range: an x just below the smallest normal `f32` or just above the largest still rounds to
+/// it, being within a few `f64` units of d.
+#[inline(always)]
+pub(super) fn is_far_from_midpoints(value: f64) -> bool {
+    const LOWER_BITS: u64 = (1 << 29) - 1;
+    const MIDPOINT: u64 = 1 << 28;
+    (value.to_bits() & LOWER_BITS).abs_diff(MIDPOINT) >= 4
 }
 
 /// Reads a number or `null`, which stands for a missing one and becomes NaN.

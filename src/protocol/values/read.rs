@@ -28,6 +28,9 @@ pub(in crate::protocol) trait Values {
 /// A value that JSON carries.
 trait Element: Sized {
     fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self>;
+
+    /// As [`Values::read_list`].
+    fn read_list(values: &mut Vec<Self>, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool>;
 }
 
 /// The lists of one tensor's `data` while they are read.
@@ -44,6 +47,16 @@ impl Element for bool {
     fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
         scanner.boolean()
     }
+
+    fn read_list(values: &mut Vec<Self>, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool> {
+        while values.len() < limit {
+            values.push(Self::read(scanner)?);
+            if !scanner.another(b']')? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Element for f32 {
@@ -51,12 +64,20 @@ impl Element for f32 {
     fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
         read_float32(scanner)
     }
+
+    fn read_list(values: &mut Vec<Self>, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool> {
+        scanner.numbers(values, limit, Self::read)
+    }
 }
 
 impl Element for f64 {
     #[inline]
     fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
         read_float64(scanner)
+    }
+
+    fn read_list(values: &mut Vec<Self>, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool> {
+        scanner.numbers(values, limit, Self::read)
     }
 }
 
@@ -66,6 +87,10 @@ macro_rules! integer_elements {
             #[inline]
             fn read(scanner: &mut Scanner<'_>) -> ScanResult<Self> {
                 scanner.whole_number("a whole number")?.to_integer(DataType::$datatype)
+            }
+
+            fn read_list(values: &mut Vec<Self>, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool> {
+                scanner.numbers(values, limit, Self::read)
             }
         }
     )* };
@@ -87,13 +112,7 @@ impl<T: Element> Values for Vec<T> {
     }
 
     fn read_list(&mut self, scanner: &mut Scanner<'_>, limit: usize) -> ScanResult<bool> {
-        while self.len() < limit {
-            self.push(T::read(scanner)?);
-            if !scanner.another(b']')? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        T::read_list(self, scanner, limit)
     }
 }
 
