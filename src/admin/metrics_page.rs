@@ -53,6 +53,7 @@ fn server_series(desk: &Desk) {
     let telemetry = &desk.telemetry;
     telemetry.gauge(&names::BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     telemetry.gauge(&names::REQUESTS_IN_FLIGHT, &[], count(desk.gate.recorder.in_flight()));
+    telemetry.counter_total(&names::REQUESTS_HANDED_ON, &[], SERVER_SOURCE, desk.gate.recorder.handed_on());
     let connections: usize = desk.connections.iter().map(OpenConnections::count).sum();
     telemetry.gauge(&names::CONNECTIONS, &[], count(connections as u64));
     for (protocol, status, total) in desk.gate.recorder.refusals() {

@@ -5,6 +5,7 @@
 use super::AppError;
 use crate::serve::Gate;
 use crate::serve::acceptor::Accepted;
+use crate::serve::spread::exchanges;
 use crate::serve::worker::{Worker, run};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,14 @@ pub(super) fn start(
 ) -> Result<WorkerThreads, AppError> {
     let (witness, alive) = mpsc::channel(1);
     let seed = rand::random::<u64>();
-    for (index, queue) in queues.into_iter().enumerate() {
+    let exchanges = exchanges(queues.len());
+    for (index, (queue, exchange)) in queues.into_iter().zip(exchanges).enumerate() {
         let worker_gate = Arc::clone(gate);
         let (stop, witness) = (stop.clone(), witness.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AppError::Thread)?;
         let work = move || {
             let worker = Worker::new(index, worker_gate, seed.wrapping_add(index as u64));
-            LocalSet::new().block_on(&runtime, run(worker, queue, stop));
+            LocalSet::new().block_on(&runtime, run(worker, queue, exchange, stop));
             drop(witness);
         };
         let builder = std::thread::Builder::new().name(format!("tidegate-worker-{index}")).stack_size(STACK_BYTES);

@@ -27,13 +27,14 @@ pub enum Phase {
     Total,
     /// Choosing a version, and body to tensors.
     Decode,
-    /// Waiting for the engine's call, where that is not made at once.
+    /// Waiting for the engine's call, where that is not made at once, and for the worker that a request was handed to.
     Queue,
     /// The engine's call.
     Compute,
     /// Recording, and tensors to an answer.
     Encode,
-    /// From the answer to the system's having taken all of it.
+    /// From the answer to the system's having taken all of it. Known of HTTP/1.1 alone: with HTTP/2 the answers of many
+    /// requests go out in pieces that the protocol mixes.
     Write,
 }
 

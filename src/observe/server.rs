@@ -15,12 +15,13 @@ pub struct ServerRecorder {
 #[derive(Debug)]
 struct Shard {
     answers: AnswerShard,
-    /// Entered and left: two counters that only grow, instead of one that goes both ways.
+    /// Entered and left: two counters that only grow, instead of one that goes both ways. And handed on.
     traffic: Counters,
 }
 
 const ENTERED: usize = 0;
 const LEFT: usize = 1;
+const HANDED_ON: usize = 2;
 
 /// Counts one request as in flight for as long as it lives.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl ServerRecorder {
     /// Counters for this many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        let shard = |_| CachePadded::new(Shard { answers: AnswerShard::new(), traffic: Counters::new(2) });
+        let shard = |_| CachePadded::new(Shard { answers: AnswerShard::new(), traffic: Counters::new(3) });
         Self { shards: (0..workers).map(shard).collect() }
     }
 
@@ -51,6 +52,17 @@ impl ServerRecorder {
     /// Counts an answer that no model had a part in.
     pub fn record_refusal(&self, worker: usize, protocol: Protocol, status: StatusLabel) {
         self.shards[worker].answers.count(0, protocol, status);
+    }
+
+    /// Counts a request that `worker` received and another one answers.
+    pub fn record_handed_on(&self, worker: usize) {
+        self.shards[worker].traffic.add(HANDED_ON, 1);
+    }
+
+    /// Requests that one worker received and another one answers.
+    #[must_use]
+    pub fn handed_on(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.traffic.get(HANDED_ON)).sum()
     }
 
     /// Requests in flight now.
@@ -88,6 +100,14 @@ mod tests {
         drop(first);
         drop(second);
         assert_eq!(recorder.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_handed_on_is_counted_by_all_and_in_flight_as_before() {
+        let recorder = ServerRecorder::new(2);
+        recorder.record_handed_on(0);
+        recorder.record_handed_on(1);
+        assert_eq!((recorder.handed_on(), recorder.in_flight()), (2, 0));
     }
 
     #[test]

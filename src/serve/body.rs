@@ -11,7 +11,6 @@ use crate::error::{Blamed, Fault};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
-use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_ENCODING;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -33,6 +32,12 @@ pub(super) enum BodyError {
         /// The limit.
         limit: Duration,
     },
+    /// Other bodies of its connection leave no room for it.
+    #[error("the requests in hand on this connection hold the {limit} bytes that a connection may; send fewer at once")]
+    TooManyAtOnce {
+        /// The limit, bytes.
+        limit: usize,
+    },
     /// The connection ended, or its framing broke.
     #[error("the body ended early")]
     Broken,
@@ -49,9 +54,21 @@ impl Blamed for BodyError {
         match self {
             Self::TooLarge { .. } => Fault::TooLarge,
             Self::TooSlow { .. } => Fault::TooSlow,
+            Self::TooManyAtOnce { .. } => Fault::Contended,
             Self::Broken => Fault::InvalidRequest,
             Self::Encoded { .. } => Fault::UnsupportedMedia,
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        // As soon as some are answered; the header has whole seconds.
+        matches!(self, Self::TooManyAtOnce { .. }).then_some(Duration::from_secs(1))
+    }
+}
+
+impl From<hyper::Error> for BodyError {
+    fn from(_broken: hyper::Error) -> Self {
+        Self::Broken
     }
 }
 
@@ -67,7 +84,11 @@ pub(super) struct Body {
 ///
 /// # Errors
 /// [`BodyError`] when it is too large, too slow, cut off or encoded.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits, wait: &Wait) -> Result<Body, BodyError> {
+pub(super) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits, wait: &Wait) -> Result<Body, BodyError>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    BodyError: From<B::Error>,
+{
     if let Some(encoding) =
         headers.get(CONTENT_ENCODING).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
@@ -95,11 +116,15 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits, w
     outcome.map(|bytes| Body { bytes, had_to_wait })
 }
 
-async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, BodyError> {
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    BodyError: From<B::Error>,
+{
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_broken| BodyError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame?.into_data() else { continue };
         if first.len() + joined.len() + data.len() > limit {
             return Err(BodyError::TooLarge { limit });
         }

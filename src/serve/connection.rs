@@ -1,4 +1,4 @@
-//! One connection, from its socket to its end.
+//! One connection that speaks HTTP/1.1, from its socket to its end.
 //!
 //! Workers drive theirs with `drive_watched`, whose time-outs cost nothing per request; the admin port, whose connections
 //! may be polled by any thread of its runtime, uses [`drive`].
@@ -7,6 +7,7 @@
 
 use super::outbox::{Outbox, Outgoing};
 use super::respond::Answer;
+use super::socket::{Ahead, Socket};
 use super::waiting::{Phase, Wait};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -47,13 +48,14 @@ where
 
 /// As [`drive`], for a connection whose worker watches over it: until `wait` says that it is overdue or the last request
 /// was answered. Answers are sent with the rounds of `outbox`.
-pub(super) async fn drive_watched<S>(socket: TcpStream, service: S, (wait, outbox): (&Rc<Wait>, &Outbox))
+pub(super) async fn drive_watched<S>(socket: Socket, service: S, (wait, outbox): (&Rc<Wait>, &Outbox))
 where
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
 {
+    let (socket, ahead) = socket.into_parts();
     let (incoming, outgoing) = socket.into_split();
     let outgoing = Outgoing::new(outgoing, Rc::clone(wait));
-    let io = Watched { incoming: TokioIo::new(incoming), outgoing: Rc::clone(&outgoing), outbox };
+    let io = Watched { ahead, incoming: TokioIo::new(incoming), outgoing: Rc::clone(&outgoing), outbox };
     let mut connection = pin!(builder().serve_connection(io, service));
     let mut is_shutting_down = false;
     poll_fn(|context| {
@@ -61,15 +63,17 @@ where
         if wait.is_overdue(Phase::Head) || matches!(outgoing.poll_blocked(context), Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }
-        if wait.is_draining() && !is_shutting_down {
+        let mut ended = connection.as_mut().poll(context);
+        if ended.is_pending() && wait.is_draining() && !is_shutting_down {
+            // Only now: a connection that was told to end before it was looked at would not see the request in it.
             is_shutting_down = true;
             connection.as_mut().graceful_shutdown();
+            ended = connection.as_mut().poll(context);
         }
-        let ended = connection.as_mut().poll(context).map(drop);
         if wait.is_ours() && outgoing.poll_peer_gone(context).is_ready() {
             return Poll::Ready(());
         }
-        ended
+        ended.map(drop)
     })
     .await;
     // A connection that ends in an error is not shut down: what was answered before is sent all the same.
@@ -90,13 +94,22 @@ fn builder() -> http1::Builder {
 
 /// A socket whose answers are sent in rounds.
 struct Watched<'o> {
+    ahead: Ahead,
     incoming: TokioIo<OwnedReadHalf>,
     outgoing: Rc<Outgoing>,
     outbox: &'o Outbox,
 }
 
 impl Read for Watched<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_left() {
+            self.ahead.take(&mut into);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.incoming).poll_read(context, into)
     }
 }

@@ -2,23 +2,30 @@
 //!
 //! ```text
 //!  acceptor ─▶ least busy worker ─▶ connection ─▶ paths ─▶ predict: body ▶ pick ▶ decode ▶ run ▶ record ▶ encode
-//!                                                    └──▶ inspect: health, metadata
+//!                                     │ HTTP/1.1     └──▶ inspect: health, metadata
+//!                                     ▼ HTTP/2
+//!                                   http2: many requests at once ─▶ body ▶ least busy worker ─▶ predict: pick ▶ …
 //! ```
 //! Every worker is one thread with a runtime of its own, its own instance of every model, and its own counters; a
-//! connection stays on its worker, so nothing on this path is shared but the catalog cell. Read [`predict`] first.
+//! connection stays on its worker, so nothing on this path is shared but the catalog cell, and what workers hand to each
+//! other of the requests on HTTP/2 connections (`spread`). Read [`predict`] first.
 //!
 //! Invariant: a panic while answering one request costs that request a 500 and nothing else.
 
 pub mod acceptor;
 mod body;
+mod budget;
 mod call;
 pub mod connection;
+mod http2;
 mod inspect;
 mod outbox;
 mod paths;
 pub mod predict;
 mod refusals;
 pub mod respond;
+mod socket;
+pub mod spread;
 mod timing;
 mod waiting;
 pub mod worker;

@@ -103,16 +103,31 @@ pub(super) async fn predict(
     if body.had_to_wait {
         watch.received(Instant::now());
     }
-    let (point, evidence) = place_in_traffic(worker, call, &head.headers);
+    let (answer, answered) = answer(worker, call, (&head.headers, &body.bytes), watch).await;
+    if let Some(answered) = answered {
+        wait.answered(answered);
+    }
+    answer
+}
+
+/// Answers a call whose body is whole; `watch` has seen it arrive. Beside the answer, what is known of it if its writing
+/// is to be timed.
+pub(super) async fn answer(
+    worker: &Worker,
+    call: &PredictCall<'_>,
+    (headers, body): (&HeaderMap, &[u8]),
+    mut watch: Stopwatch,
+) -> (Answer, Option<Answered>) {
+    let (point, evidence) = place_in_traffic(worker, call, headers);
     let picked = worker.gate.catalog.find(&call.model, |entry| match &call.version {
         Some(version) => entry.pinned(version),
         None => entry.pick(point),
     });
     let picked = match picked {
         Ok(picked) => picked,
-        Err(error) => return refuse(worker, call, &head.headers, &error),
+        Err(error) => return (refuse(worker, call, headers, &error), None),
     };
-    let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body.bytes, evidence };
+    let asked = Asked { protocol: call.protocol, headers, body, evidence };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let is_answered = outcome.is_ok();
     let mut answer = match outcome {
@@ -121,18 +136,18 @@ pub(super) async fn predict(
     };
     let Picked { model, arm, .. } = picked;
     respond::name_version(&mut answer, &model.version_text, arm);
-    set_request_id(worker, &mut answer, &head.headers);
+    set_request_id(worker, &mut answer, headers);
     let label = (arm as usize, label_of(call.protocol), StatusLabel::of(answer.status().as_u16()));
     let ended = Instant::now();
     if is_answered {
         watch.end(Phase::Encode, ended);
     }
     model.recorder.record_answer(worker.index, label, &watch.finish(ended));
-    if label.2.is_timed() {
+    let answered = label.2.is_timed().then(|| {
         let may_wait = model.is_brief();
-        wait.answered(Answered { model, worker: worker.index, at: ended, may_wait });
-    }
-    answer
+        Answered { model, worker: worker.index, at: ended, may_wait }
+    });
+    (answer, answered)
 }
 
 /// Decode, run, record, encode: everything between a whole body and a whole answer.
@@ -261,7 +276,8 @@ fn place_in_traffic(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap
     }
 }
 
-fn refuse(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap, error: &dyn Blamed) -> Answer {
+/// Refuses a call before a version of the model has anything to do with it.
+pub(super) fn refuse(worker: &Worker, call: &PredictCall<'_>, headers: &HeaderMap, error: &dyn Blamed) -> Answer {
     let mut answer = respond::refusal(error);
     set_request_id(worker, &mut answer, headers);
     let status = StatusLabel::of(answer.status().as_u16());

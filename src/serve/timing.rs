@@ -38,9 +38,9 @@ impl Stopwatch {
         self.started
     }
 
-    /// Ends a phase: what has passed since the end of the one before.
+    /// Ends a phase: what has passed since the end of the one before. A phase may have several parts.
     pub(super) fn end(&mut self, phase: Phase, now: Instant) {
-        self.phases[phase as usize] = nanoseconds(self.mark, now);
+        self.phases[phase as usize] += nanoseconds(self.mark, now);
         self.mark = now;
     }
 
@@ -84,6 +84,17 @@ mod tests {
             let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
             assert_eq!((milliseconds(Phase::Queue), milliseconds(Phase::Compute)), (queue, compute));
         }
+    }
+
+    #[test]
+    fn a_phase_has_all_its_parts() {
+        let start = Instant::now();
+        let at = |milliseconds: u64| start + Duration::from_millis(milliseconds);
+        let mut watch = Stopwatch::start(start);
+        watch.end(Phase::Queue, at(2));
+        watch.end(Phase::Decode, at(3));
+        watch.end_after((Phase::Queue, Duration::from_millis(4)), Phase::Compute, at(9));
+        assert_eq!(watch.finish(at(9))[Phase::Queue as usize], 6_000_000);
     }
 
     #[test]

@@ -20,7 +20,10 @@ const ROUNDS: u32 = 8;
 /// Between two rounds, at least and at most.
 const ROUND: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// All connections of a worker.
+/// Room for those that wait, at least.
+const FEWEST: usize = 64;
+
+/// All connections of a worker, and the requests of those with several at once.
 #[derive(Debug)]
 pub(super) struct Waiting {
     limits: [Duration; 2],
@@ -31,7 +34,7 @@ pub(super) struct Waiting {
     is_draining: Cell<bool>,
 }
 
-/// What one connection waits for.
+/// What one connection waits for, or one request where a connection has several at once.
 #[derive(Debug)]
 pub(super) struct Wait {
     phase: Cell<Phase>,
@@ -93,7 +96,16 @@ impl Waiting {
             waker: RefCell::default(),
             answered: RefCell::default(),
         });
-        self.waits.borrow_mut().push(Rc::downgrade(&wait));
+        let mut waits = self.waits.borrow_mut();
+        if waits.len() == waits.capacity() {
+            // Every request of an HTTP/2 connection is one: those that have left would be kept until the next round. With
+            // room for as many as are left, this costs each that enters the same, however many there are.
+            waits.retain(|wait| wait.strong_count() > 0);
+            let left = waits.len();
+            waits.reserve(left.max(FEWEST));
+        }
+        waits.push(Rc::downgrade(&wait));
+        drop(waits);
         wait
     }
 
@@ -155,6 +167,11 @@ impl Wait {
             let nanoseconds = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
             model.recorder.record_write(worker, nanoseconds);
         }
+    }
+
+    /// When the wait began, as of the last round.
+    pub(super) fn since(&self) -> Duration {
+        self.since.get()
     }
 
     /// Whether it has waited too long for this.
@@ -255,5 +272,15 @@ mod tests {
         assert!(wait.is_draining() && waiting.enter().is_draining());
         waiting.go_round(half_seconds(1));
         assert_eq!(waiting.waits.borrow().len(), 1);
+    }
+    #[test]
+    fn those_who_left_are_forgotten_before_there_is_room_for_more() {
+        let waiting = waiting();
+        let stay: Vec<_> = (0..FEWEST).map(|_| waiting.enter()).collect();
+        (0..100 * FEWEST).for_each(|_| drop(waiting.enter()));
+        let waits = waiting.waits.borrow();
+        assert!(waits.capacity() <= 4 * FEWEST, "{}", waits.capacity());
+        let alive = waits.iter().filter_map(Weak::upgrade).count();
+        assert_eq!(alive, stay.len());
     }
 }

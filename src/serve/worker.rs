@@ -1,14 +1,17 @@
 //! One worker: a thread's runtime and the connections on it.
 //!
 //! Connections are children of the worker, kept in a set that it owns: none outlives it, and none is waited for by
-//! anybody else. When the process drains, each connection finishes the request it is in and closes.
+//! anybody else. When the process drains, each connection finishes the requests it is in and closes. Beside them it runs
+//! what other workers hand to it, and goes on with that until all of them are without connections.
 //!
 //! Invariant: everything in [`Worker`] is used by one thread alone.
 
 use super::acceptor::Accepted;
 use super::outbox::Outbox;
+use super::socket::{Socket, Spoken};
+use super::spread::{Exchange, Peers};
 use super::waiting::{Phase, Wait, Waiting};
-use super::{Gate, connection, inspect, paths, predict, respond};
+use super::{Gate, connection, http2, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -39,7 +42,7 @@ pub struct Worker {
     /// Output tensors of the last call, reused by the next.
     pub(super) outputs: RefCell<Vec<Tensor>>,
     /// Its connections, and what they wait for.
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
     /// Answers that are sent at the end of a round.
     pub(super) outbox: Outbox,
 }
@@ -59,38 +62,67 @@ impl Worker {
     }
 }
 
-/// Serves connections until no more will come; `stop` lets each finish the request it is in and close.
-pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: CancellationToken) {
+/// Serves connections until no more will come, here or at those who hand requests to it; `stop` lets each finish the
+/// requests it is in and close.
+pub async fn run(
+    worker: Worker,
+    mut queue: mpsc::Receiver<Accepted>,
+    Exchange { peers, mut handed }: Exchange,
+    stop: CancellationToken,
+) {
     let worker = Rc::new(worker);
-    let mut connections = JoinSet::new();
+    // Held for connections alone: dropped with the last, which lets the other workers end.
+    let mut peers = Some(Rc::new(peers));
+    let (mut connections, mut handed_on) = (JoinSet::new(), JoinSet::new());
     let mut rounds = JoinSet::new();
     let of_rounds = Rc::clone(&worker);
     rounds.spawn_local(async move { of_rounds.outbox.end_rounds().await });
     let started = Instant::now();
     let mut round = tokio::time::interval(worker.waiting.round());
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_open, mut is_draining) = (true, false);
-    while is_open || !connections.is_empty() {
+    let (mut is_open, mut is_joined, mut is_draining) = (true, true, false);
+    while peers.is_some() || is_joined || !handed_on.is_empty() {
         tokio::select! {
-            accepted = queue.recv(), if is_open => match accepted {
-                Some(accepted) => drop(connections.spawn_local(serve_connection(Rc::clone(&worker), accepted))),
-                None => is_open = false,
+            accepted = queue.recv(), if is_open => match (accepted, &peers) {
+                (Some(accepted), Some(peers)) => {
+                    connections.spawn_local(serve_connection(Rc::clone(&worker), Rc::clone(peers), accepted));
+                }
+                _ => is_open = false,
+            },
+            received = handed.recv(), if is_joined => match received {
+                Some(received) => drop(handed_on.spawn_local(http2::answer_handed(Rc::clone(&worker), received))),
+                None => is_joined = false,
             },
             Some(_) = connections.join_next() => {}
+            Some(_) = handed_on.join_next() => {}
             _ = round.tick() => worker.waiting.go_round(started.elapsed()),
             () = stop.cancelled(), if !is_draining => {
                 is_draining = true;
                 worker.waiting.drain();
             }
         }
+        if !is_open && connections.is_empty() {
+            peers = None;
+        }
     }
 }
 
-async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
+async fn serve_connection(worker: Rc<Worker>, peers: Rc<Peers>, accepted: Accepted) {
     let Accepted { socket, ticket } = accepted;
     let Ok(socket) = tokio::net::TcpStream::from_std(socket) else { return };
     let wait = worker.waiting.enter();
-    let of_requests = (Rc::clone(&worker), Rc::clone(&wait));
+    let mut socket = Socket::new(socket, Rc::clone(&wait));
+    match socket.spoken().await {
+        Some(Spoken::Http1) => serve_http1(socket, &wait, worker).await,
+        // In a box, or the task of every idle connection of HTTP/1.1 would have room for it.
+        Some(Spoken::Http2) => Box::pin(http2::serve(socket, wait, worker, peers)).await,
+        None => {}
+    }
+    drop(ticket);
+}
+
+async fn serve_http1(socket: Socket, wait: &Rc<Wait>, worker: Rc<Worker>) {
+    let of_requests = (Rc::clone(&worker), Rc::clone(wait));
     let service = service_fn(move |request| {
         let (worker, wait) = of_requests.clone();
         async move {
@@ -100,8 +132,7 @@ async fn serve_connection(worker: Rc<Worker>, accepted: Accepted) {
             Ok::<_, Infallible>(answer)
         }
     });
-    connection::drive_watched(socket, service, (&wait, &worker.outbox)).await;
-    drop(ticket);
+    connection::drive_watched(socket, service, (wait, &worker.outbox)).await;
 }
 
 async fn answer(worker: &Worker, request: Request<Incoming>, wait: &Wait) -> Response<Full<Bytes>> {

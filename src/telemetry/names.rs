@@ -50,6 +50,11 @@ pub const REQUEST_DURATION: Metric = histogram(
 /// Requests being answered now.
 pub const REQUESTS_IN_FLIGHT: Metric =
     gauge("tidegate_requests_in_flight", "Requests being read or answered on the data port.");
+/// Requests answered by another worker than the one with their connection.
+pub const REQUESTS_HANDED_ON: Metric = counter(
+    "tidegate_requests_handed_on_total",
+    "Requests on HTTP/2 connections that another worker answered than the one that has the connection.",
+);
 /// Open connections on the data port.
 pub const CONNECTIONS: Metric = gauge("tidegate_connections", "Open connections on the data port.");
 /// Rows predicted.
@@ -124,6 +129,7 @@ pub const ALL: &[Metric] = &[
     REQUESTS,
     REQUEST_DURATION,
     REQUESTS_IN_FLIGHT,
+    REQUESTS_HANDED_ON,
     CONNECTIONS,
     ROWS,
     SPLIT_WEIGHT,
