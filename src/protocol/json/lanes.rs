@@ -173,9 +173,9 @@ fn long(window: &Window, length: usize, end: usize, max_mantissa: u64) -> Long {
         let Gap { clean, place, below } = erase_point(values);
         let top = eight_digits(((clean & below) << 8) | (clean & !below));
         let faults = not_below_ten(clean) | not_below_ten(middle) | not_below_ten(last) | (clean & place);
-        // 9,223 · 10^15 - 1 still fits an i64.
         let is_misplaced = is_misplaced(point + 8 * (length as u32 - 15), is_zero_first) || point == 64;
-        if faults != 0 || is_misplaced {
+        // 9,223 · 10^15 - 1 still fits an i64.
+        if faults != 0 || is_misplaced || top >= 9_223 {
             return NONE;
         }
         let mantissa = (top * SHIFTS[8] + eight_digits(middle)) * SHIFTS[7] + eight_digits(last);
