@@ -99,6 +99,7 @@ fn lane_settings(settings: &ExecutionSettings, cost: Option<Cost>, limit: Option
         instances: settings.instances.unwrap_or(cores),
         queue: settings.queue,
         max_batch: settings.max_batch.unwrap_or(usual).min(rows_of(limit)),
+        delay: settings.batch_delay.unwrap_or_default(),
         call: cost.map_or(Duration::ZERO, |cost| cost.one),
     }
 }

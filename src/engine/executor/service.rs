@@ -52,6 +52,11 @@ impl Service {
         self.call.mul_f64(QUEUE_MARGIN * self.calls(ahead, instances) + 1.0) + self.deviation * DEVIATIONS
     }
 
+    /// How long a call takes, allowing for what may take longer.
+    pub(super) fn surely(&self) -> Duration {
+        self.surely_until_answered(0, 1)
+    }
+
     fn calls(&self, ahead: usize, instances: usize) -> f64 {
         ahead as f64 / self.requests.max(1.0) / instances.max(1) as f64
     }
