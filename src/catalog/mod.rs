@@ -21,7 +21,7 @@ mod tests;
 mod wishes;
 
 pub use model::{LoadFacts, Model, ModelParts};
-pub use policy::{TritonConfig, VersionPolicy};
+pub use policy::{TritonConfig, TritonExecution, VersionPolicy};
 pub use publisher::Publisher;
 pub use retire::{Retired, retire_until_closed};
 pub use runtime::Placement;
