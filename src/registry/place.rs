@@ -3,7 +3,8 @@
 //! What a call costs is measured when the version is loaded, on the rows that warm it: once with one row and once with
 //! eight, the best of three each, which gives a cost per call and one per value. Handing a request to another thread costs
 //! some microseconds and a wait for that thread, so what is short stays where it is; what would keep a worker's other
-//! requests waiting for longer than `execution.inline_limit` goes to the lane. A version whose shortest call is too long
+//! requests waiting for longer than `execution.inline_limit` goes to the lane. In between, calls on a worker take turns once
+//! there are more than it can make in a round of its loop. A version whose shortest call is too long
 //! has no instances on workers at all.
 //!
 //! Invariant: every instance that is handed out has answered.
@@ -28,6 +29,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const MEASURED_ROWS: usize = 8;
 /// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
 const MEASURED_CALLS: usize = 3;
+/// Calls that are expected to take no longer are made at once, however many requests there are: a worker takes up to 61 of
+/// them between two looks at its sockets (as many as tokio's `LocalSet` polls), which are 3 ms of such calls, and refusing
+/// one costs about as much as answering it.
+const BRIEF: Duration = Duration::from_micros(50);
 /// Rows that are put together where it pays.
 const USUAL_BATCH: usize = 64;
 /// It pays if a row of the longer call costs at most this part of a call of one row.
@@ -79,7 +84,8 @@ pub(super) fn place(
         first = Some(open_warm(&graph, order.config.max_batch_size)?);
     }
     let lane = Lane::new(executor, graph.clone(), lane_settings(settings, &order.config, cost), first);
-    let placement = Placement { lane, from_values, timeout: settings.timeout };
+    let in_turn_from = cost.map_or(0, |cost| cost.values_within(BRIEF));
+    let placement = Placement { lane, from_values, in_turn_from, timeout: settings.timeout, waiting: Arc::default() };
     tracing::debug!(
         model = order.model,
         version = order.version,

@@ -19,6 +19,7 @@ pub mod predict;
 mod refusals;
 pub mod respond;
 mod timing;
+mod turns;
 mod waiting;
 pub mod worker;
 

@@ -6,6 +6,7 @@
 //! Invariant: everything in [`Worker`] is used by one thread alone.
 
 use super::acceptor::Accepted;
+use super::turns::Turns;
 use super::waiting::{Phase, Wait, Waiting};
 use super::{Gate, connection, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
@@ -18,6 +19,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,6 +39,8 @@ pub struct Worker {
     random: RefCell<SmallRng>,
     /// Output tensors of the last call, reused by the next.
     pub(super) outputs: RefCell<Vec<Tensor>>,
+    /// Whose turn it is, when there is more than can be done at once.
+    pub(super) turns: Turns,
     /// Its connections, and what they wait for.
     waiting: Waiting,
 }
@@ -47,7 +51,7 @@ impl Worker {
     pub fn new(index: usize, gate: Arc<Gate>, seed: u64) -> Self {
         let random = RefCell::new(SmallRng::seed_from_u64(seed));
         let waiting = Waiting::new(&gate.limits);
-        Self { index, gate, random, outputs: RefCell::new(Vec::new()), waiting }
+        Self { index, gate, random, outputs: RefCell::new(Vec::new()), turns: Turns::new(), waiting }
     }
 
     /// 64 random bits.
@@ -71,6 +75,7 @@ pub async fn run(worker: Worker, mut queue: mpsc::Receiver<Accepted>, stop: Canc
                 None => is_open = false,
             },
             Some(_) = connections.join_next() => {}
+            never = poll_fn(|context| worker.turns.poll_rounds(context)) => match never {},
             _ = round.tick() => worker.waiting.go_round(started.elapsed()),
             () = stop.cancelled(), if !is_draining => {
                 is_draining = true;

@@ -50,6 +50,9 @@ pub const REQUEST_DURATION: Metric = histogram(
 /// Requests being answered now.
 pub const REQUESTS_IN_FLIGHT: Metric =
     gauge("tidegate_requests_in_flight", "Requests being read or answered on the data port.");
+/// Requests that wait for their call.
+pub const QUEUE_LENGTH: Metric =
+    gauge("tidegate_queue_length", "Requests that were read and wait for their call, by model and version.");
 /// Open connections on the data port.
 pub const CONNECTIONS: Metric = gauge("tidegate_connections", "Open connections on the data port.");
 /// Rows predicted.
@@ -124,6 +127,7 @@ pub const ALL: &[Metric] = &[
     REQUESTS,
     REQUEST_DURATION,
     REQUESTS_IN_FLIGHT,
+    QUEUE_LENGTH,
     CONNECTIONS,
     ROWS,
     SPLIT_WEIGHT,

@@ -11,7 +11,7 @@
 //! Invariant: at most `instances` calls run at a time, and at most `queue` jobs wait.
 
 use super::queue::{Job, Queue};
-use super::service::Service;
+use super::service::ServiceTime;
 use super::{Executor, batch};
 use crate::engine::{EngineError, Instance, LoadedGraph};
 use crate::tensor::Tensor;
@@ -51,7 +51,7 @@ struct LaneState {
     busy: usize,
     /// For when it is listed with the executor.
     listed: Option<Instant>,
-    service: Service,
+    service: ServiceTime,
 }
 
 /// What became of a job.
@@ -66,7 +66,8 @@ pub struct Reply {
 }
 
 /// Why a job was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is more to do than there is time for")]
 pub struct Refused {
     /// When there may be room.
     pub retry_after: Duration,
@@ -88,7 +89,7 @@ impl Lane {
             idle: first.into_iter().collect(),
             busy: 0,
             listed: None,
-            service: Service::new(settings.call),
+            service: ServiceTime::new(settings.call),
         };
         Arc::new(Self { executor: Arc::clone(executor), graph, settings, state: Mutex::new(state) })
     }
@@ -130,6 +131,12 @@ impl Lane {
             return Err(Refused { retry_after: state.service.until_answered(ahead, instances), is_full });
         }
         Ok(())
+    }
+
+    /// How it runs its version.
+    #[must_use]
+    pub fn settings(&self) -> &LaneSettings {
+        &self.settings
     }
 
     /// Jobs that wait.

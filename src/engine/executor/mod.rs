@@ -27,6 +27,7 @@ mod service;
 mod tests;
 
 pub use lane::{Lane, LaneSettings, Refused, Reply};
+pub use service::ServiceTime;
 
 use agenda::Agenda;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
