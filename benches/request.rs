@@ -72,8 +72,14 @@ fn load(name: &str) -> Arc<Model> {
         memory_budget: u64::MAX,
     };
     let settings = Arc::new(settings);
-    let order =
-        LoadOrder { model: name.to_owned(), version: 1, fingerprint, settings, max_batch_size: None, memory_in_use: 0 };
+    let order = LoadOrder {
+        model: name.to_owned(),
+        version: 1,
+        fingerprint,
+        settings,
+        config: Arc::default(),
+        memory_in_use: 0,
+    };
     loader.load(&order).unwrap_or_else(|failure| unreachable!("{name} loads on the embedded engine: {failure:?}"))
 }
 

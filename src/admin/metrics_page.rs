@@ -7,7 +7,7 @@
 
 use super::{Desk, bin_series};
 use crate::alert::AlertPhase;
-use crate::catalog::{ArmLabel, Entry, Model};
+use crate::catalog::{ArmLabel, Entry, Model, Placement};
 use crate::detect::Verdict;
 use crate::judge::VersionReport;
 use crate::observe::{Phase, RefusalKind, Totals};
@@ -75,6 +75,8 @@ fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {
     let labels = [("model", model.name.as_str()), ("version", &model.version_text)];
     telemetry.gauge(&names::SPLIT_WEIGHT, &labels, weight);
     telemetry.gauge(&names::MODEL_LOAD, &labels, model.facts.load_time.as_secs_f64());
+    let waiting = model.placement().map_or(0, Placement::queue_length);
+    telemetry.gauge(&names::QUEUE_LENGTH, &labels, count(waiting as u64));
     let [name, version] = labels;
     telemetry.gauge(&names::MODEL_INFO, &[name, version, ("engine", model.engine_name()), ("arm", role)], 1.0);
 }

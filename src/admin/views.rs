@@ -5,7 +5,7 @@
 //! Invariant: what is not known is null, never left out or made up.
 
 use super::StateView;
-use crate::catalog::{Entry, Model, Snapshot, VersionStatus};
+use crate::catalog::{Entry, Model, Placement, Snapshot, VersionStatus};
 use crate::tensor::TensorSpec;
 use serde_json::{Value, json};
 
@@ -72,6 +72,7 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         "platform": model.platform(),
         "inputs": model.signature().inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": model.signature().outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "execution": model.placement().map(execution),
         "profile": profile(model),
         "memory_bytes": model.facts.memory,
         "load_seconds": model.facts.load_time.as_secs_f64(),
@@ -81,6 +82,23 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         Value::Object(view) => view,
         _ => serde_json::Map::new(),
     }
+}
+
+/// Where its calls are made. `from_values` is the number of values of a request from which on the executor makes them; null
+/// if it makes none, however large.
+fn execution(placement: &Placement) -> Value {
+    let lane = placement.lane.settings();
+    json!({
+        "place": if placement.from_values == 0 { "executor" } else { "inline" },
+        "from_values": (placement.from_values != usize::MAX).then_some(placement.from_values),
+        "call_seconds": (!lane.call.is_zero()).then_some(lane.call.as_secs_f64()),
+        "instances": lane.instances,
+        "queue": lane.queue,
+        "max_batch": lane.max_batch,
+        "batch_delay_seconds": lane.delay.as_secs_f64(),
+        "timeout_seconds": placement.timeout.as_secs_f64(),
+        "waiting": placement.queue_length(),
+    })
 }
 
 /// The reference. One that was learned here also says why there is no profile.

@@ -21,10 +21,10 @@ mod tests;
 mod wishes;
 
 pub use model::{LoadFacts, Model, ModelParts};
-pub use policy::{TritonConfig, VersionPolicy};
+pub use policy::{TritonConfig, TritonExecution, VersionPolicy};
 pub use publisher::Publisher;
 pub use retire::{Retired, retire_until_closed};
-pub use runtime::Placement;
+pub use runtime::{Place, Placement, Waits};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
 pub use state::{Listing, Present, PresentConfig, PresentModel};
 pub use wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};

@@ -8,7 +8,7 @@
 //! Invariant: a value never changes: edges, counters and reference of one value always belong together.
 
 use super::legacy::{Counts, Legacy};
-use super::runtime::{Placement, Runtime};
+use super::runtime::{Place, Placement, Runtime};
 use crate::engine::{EngineError, Instance, LoadedGraph};
 use crate::observe::{Recorder, Totals};
 use crate::profile::{Profile, ProfileError};
@@ -162,16 +162,26 @@ impl Model {
         self.profile.as_ref().is_ok_and(|profile| profile.frozen_from_traffic)
     }
 
-    /// Where a call on so many values is made, if not on the worker.
+    /// Where its calls are made; nothing if all of them are made at once.
     #[must_use]
-    pub fn placement(&self, values: usize) -> Option<&Placement> {
-        self.runtime.lane.as_ref().filter(|placement| values >= placement.from_values)
+    pub fn placement(&self) -> Option<&Placement> {
+        self.runtime.placement.as_ref()
+    }
+
+    /// Where a call on so many values is made.
+    #[must_use]
+    pub fn place(&self, values: usize) -> Place<'_> {
+        match &self.runtime.placement {
+            Some(placement) if values >= placement.from_values => Place::Lane(placement),
+            Some(placement) if values >= placement.in_turn_from => Place::InTurn(placement),
+            _ => Place::AtOnce,
+        }
     }
 
     /// Whether its calls are so short that an answer may wait for others that come at the same time.
     #[must_use]
     pub fn is_brief(&self) -> bool {
-        self.runtime.lane.as_ref().is_some_and(|placement| placement.is_brief)
+        matches!(self.place(0), Place::AtOnce)
     }
 
     /// Runs `inputs`, which must fit the signature, on the instance of `worker`; `outputs` are replaced.

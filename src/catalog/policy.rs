@@ -1,4 +1,5 @@
-//! What a model's directory says of the model as a whole: which versions to keep loaded, how large a batch may be.
+//! What a model's directory says of the model as a whole: which versions to keep loaded, how large a batch may be, how
+//! to run it.
 //!
 //! The words are Triton's (`config.pbtxt`), because the directories are. Here and not where the file is read, because
 //! the publisher acts on it.
@@ -8,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// Which versions are kept loaded while no split was set. The highest of them is stable, the others are warm without a
 /// share.
@@ -28,8 +30,21 @@ pub struct TritonConfig {
     pub max_batch_size: Option<NonZeroU32>,
     /// Which versions are kept loaded.
     pub version_policy: VersionPolicy,
-    /// Keys of the file that have no effect here, in its order.
+    /// How often at a time and in what batches it is to run.
+    pub execution: TritonExecution,
+    /// Keys of the file that have no effect here.
     pub not_used: Vec<String>,
+}
+
+/// What is said of a model's calls that are not made on workers, where the settings do not say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TritonExecution {
+    /// Rows up to which waiting requests are put together into one call.
+    pub max_batch: Option<NonZeroU32>,
+    /// How long a call waits for more of them.
+    pub batch_delay: Option<Duration>,
+    /// Calls at a time.
+    pub instances: Option<NonZeroU32>,
 }
 
 impl Default for VersionPolicy {

@@ -118,8 +118,8 @@ impl Publisher {
         // A model that does not serve yet comes before the further versions of one that does.
         let (name, (version, fingerprint), state) = due.min_by_key(|(_, _, state)| state.live.is_some())?;
         state.loading = Some((version, fingerprint));
-        let (settings, max_batch_size) = (Arc::clone(&state.settings), state.config.max_batch_size);
-        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, max_batch_size, memory_in_use };
+        let (settings, config) = (Arc::clone(&state.settings), Arc::clone(&state.config));
+        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, config, memory_in_use };
         self.republish(now);
         Some(order)
     }

@@ -19,26 +19,65 @@ use crate::tensor::Tensor;
 use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A plan and its instances.
 pub(super) struct Runtime {
     pub(super) graph: LoadedGraph,
-    pub(super) lane: Option<Placement>,
+    pub(super) placement: Option<Placement>,
     seats: Box<[SeatCell]>,
 }
 
-/// Where a version's calls are made that would keep a worker too long.
+/// Where a version's calls are made.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// Where.
+    /// What makes those that would keep a worker too long.
     pub lane: Arc<Lane>,
     /// Values of a request's inputs from which on its call is made there; 0 for every call.
     pub from_values: usize,
-    /// Whether a call of one row takes so little time that its answer may wait for others that come at the same time.
-    pub is_brief: bool,
+    /// Values of a request's inputs from which on its call takes turns with others on its worker; 0 for every call.
+    pub in_turn_from: usize,
     /// How long a request may take that names no time of its own.
     pub timeout: Duration,
+    /// Requests that wait for their turn on a worker.
+    pub waiting: Arc<AtomicUsize>,
+}
+
+/// Where one call is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// On the worker that read the request, at once.
+    AtOnce,
+    /// On the worker that read the request, when it is its turn.
+    InTurn(&'a Placement),
+    /// In the version's lane.
+    Lane(&'a Placement),
+}
+
+/// A request that waits, counted as such for as long as this is held.
+#[derive(Debug)]
+pub struct Waits<'a>(&'a AtomicUsize);
+
+impl Placement {
+    /// Counts a request that waits for its turn on a worker.
+    #[must_use]
+    pub fn wait(&self) -> Waits<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(&self.waiting)
+    }
+
+    /// Requests that wait for their call, on workers and in the lane.
+    #[must_use]
+    pub fn queue_length(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed) + self.lane.waiting()
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A worker's seat, on a cache line of its own.
@@ -49,9 +88,9 @@ type SeatCell = CachePadded<AtomicCell<Option<Box<Seat>>>>;
 struct Seat(Box<dyn Instance>);
 
 impl Runtime {
-    pub(super) fn new(graph: LoadedGraph, instances: Vec<Box<dyn Instance>>, lane: Option<Placement>) -> Self {
+    pub(super) fn new(graph: LoadedGraph, instances: Vec<Box<dyn Instance>>, placement: Option<Placement>) -> Self {
         let seats = instances.into_iter().map(|instance| CachePadded::new(AtomicCell::new(Some(seat(instance)))));
-        Self { graph, lane, seats: seats.collect() }
+        Self { graph, placement, seats: seats.collect() }
     }
 
     /// Runs `inputs` on the instance of `worker`; `outputs` are replaced.

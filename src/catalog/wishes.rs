@@ -3,10 +3,10 @@
 //!
 //! Invariant: a refusal says what was asked, what there is, and whose fault the difference is.
 
+use super::TritonConfig;
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::profile::{Profile, ProfileError};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// A version to load.
@@ -20,8 +20,8 @@ pub struct LoadOrder {
     pub fingerprint: u64,
     /// How the model is configured.
     pub settings: Arc<ModelSettings>,
-    /// The most rows of a request, if the model limits them.
-    pub max_batch_size: Option<NonZeroU32>,
+    /// What the model's `config.pbtxt` says.
+    pub config: Arc<TritonConfig>,
     /// What every loaded version is reckoned to hold, bytes.
     pub memory_in_use: u64,
 }

@@ -7,6 +7,8 @@ use super::values::{duration, whole};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+/// The longest delay of a call: what is longer is no longer a request but a job.
+const DELAY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Where and how often at a time a model runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub struct ExecutionSettings {
     /// Rows up to which waiting requests are put together into one call; 1 for none. Default `None`: 64 if the version
     /// gains by it, as measured when it is loaded.
     pub max_batch: Option<usize>,
+    /// How long a call that could take more rows is put off at most, while requests come together. Default `None`: not at
+    /// all, unless the model's directory says so.
+    pub batch_delay: Option<Duration>,
     /// How long a request may take that names no time of its own. Default 30 s.
     pub timeout: Duration,
 }
@@ -34,6 +39,7 @@ impl Default for ExecutionSettings {
             threads: 1,
             queue: 256,
             max_batch: None,
+            batch_delay: None,
             timeout: Duration::from_secs(30),
         }
     }
@@ -47,6 +53,7 @@ pub(super) fn execution(reader: &mut Reader<'_, '_>, default: &ExecutionSettings
         threads: reader.value("threads", whole(1..=256)).unwrap_or(default.threads),
         queue: reader.value("queue", whole(1..=65_536)).unwrap_or(default.queue),
         max_batch: reader.value("max_batch", whole(1..=65_536)).or(default.max_batch),
+        batch_delay: reader.value("batch_delay", duration(Duration::ZERO..=DELAY_LIMIT)).or(default.batch_delay),
         timeout: reader.value("timeout", duration(Duration::from_millis(1)..=HOUR)).unwrap_or(default.timeout),
     }
 }

@@ -63,6 +63,7 @@
 //! | `execution.threads` | 1 | 1 to 256 | threads of such a call |
 //! | `execution.queue` | 256 | 1 to 65536 | requests of a version that may wait for such a call |
 //! | `execution.max_batch` | 64 where it pays, else 1 | 1 to 65536 | rows up to which waiting requests are put together into one call |
+//! | `execution.batch_delay` | `"0s"` | 0s to 1m | how long such a call that could take more rows waits for them, only while requests come together, and never past half of what their time leaves |
 //! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |

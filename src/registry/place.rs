@@ -3,12 +3,13 @@
 //! What a call costs is measured when the version is loaded, on the rows that warm it: once with one row and once with
 //! eight, the best of three each, which gives a cost per call and one per value. Handing a request to another thread costs
 //! some microseconds and a wait for that thread, so what is short stays where it is; what would keep a worker's other
-//! requests waiting for longer than `execution.inline_limit` goes to the lane. A version whose shortest call is too long
+//! requests waiting for longer than `execution.inline_limit` goes to the lane. In between, calls on a worker take turns once
+//! there are more than it can make in a round of its loop. A version whose shortest call is too long
 //! has no instances on workers at all.
 //!
 //! Invariant: every instance that is handed out has answered.
 
-use crate::catalog::{LoadOrder, Placement};
+use crate::catalog::{LoadOrder, Placement, TritonConfig};
 use crate::config::ExecutionSettings;
 use crate::engine::{
     EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph, synthesize_inputs, warm,
@@ -24,13 +25,14 @@ const WARM_ROWS: [usize; 3] = [1, 64, 1];
 /// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would keep
 /// it from serving for nothing, since it runs in its lane anyway.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// What a call of one row may take for its answer to wait for those of other requests (`serve/outbox.rs`): half of the
-/// longest wait.
-const BRIEF: Duration = Duration::from_micros(50);
 /// Rows of the longer measured call.
 const MEASURED_ROWS: usize = 8;
 /// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
 const MEASURED_CALLS: usize = 3;
+/// Calls that are expected to take no longer are made at once, however many requests there are: a worker takes up to 61 of
+/// them between two looks at its sockets (as many as tokio's `LocalSet` polls), which are 3 ms of such calls, and refusing
+/// one costs about as much as answering it. Their answers may wait for each other (`serve/outbox.rs`).
+const BRIEF: Duration = Duration::from_micros(50);
 /// Rows that are put together where it pays.
 const USUAL_BATCH: usize = 64;
 /// It pays if a row of the longer call costs at most this part of a call of one row.
@@ -66,23 +68,24 @@ pub(super) fn place(
 ) -> Result<Placed, EngineError> {
     let settings = &order.settings.execution;
     let mut graph = load(LoadOptions::default())?;
-    let mut first = Some(open_warm(&graph, order.max_batch_size)?);
-    let cost = first.as_mut().and_then(|instance| measure(instance.as_mut(), graph.signature(), order.max_batch_size));
+    let mut first = Some(open_warm(&graph, order.config.max_batch_size)?);
+    let cost =
+        first.as_mut().and_then(|instance| measure(instance.as_mut(), graph.signature(), order.config.max_batch_size));
     // Where nothing could be made up that the model takes, nobody knows how long it takes.
     let from_values = cost.map_or(0, |cost| cost.values_within(settings.inline_limit));
     let mut instances = Vec::new();
     if from_values > 0 {
         instances.extend(first.take());
         for _ in 1..workers {
-            instances.push(open_warm(&graph, order.max_batch_size)?);
+            instances.push(open_warm(&graph, order.config.max_batch_size)?);
         }
     } else if let Some(threads) = NonZeroUsize::new(settings.threads).filter(|threads| threads.get() > 1) {
         graph = load(LoadOptions { threads })?;
-        first = Some(open_warm(&graph, order.max_batch_size)?);
+        first = Some(open_warm(&graph, order.config.max_batch_size)?);
     }
-    let lane = Lane::new(executor, graph.clone(), lane_settings(settings, cost, order.max_batch_size), first);
-    let is_brief = cost.is_some_and(|cost| cost.one <= BRIEF);
-    let placement = Placement { lane, from_values, is_brief, timeout: settings.timeout };
+    let lane = Lane::new(executor, graph.clone(), lane_settings(settings, &order.config, cost), first);
+    let in_turn_from = cost.map_or(0, |cost| cost.values_within(BRIEF));
+    let placement = Placement { lane, from_values, in_turn_from, timeout: settings.timeout, waiting: Arc::default() };
     tracing::debug!(
         model = order.model,
         version = order.version,
@@ -93,22 +96,33 @@ pub(super) fn place(
     Ok(Placed { graph, instances, placement })
 }
 
-fn lane_settings(settings: &ExecutionSettings, cost: Option<Cost>, limit: Option<NonZeroU32>) -> LaneSettings {
+/// The lane's settings: ours, else what the directory says, else what was measured.
+fn lane_settings(settings: &ExecutionSettings, config: &TritonConfig, cost: Option<Cost>) -> LaneSettings {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let usual = match cost {
         Some(cost) if cost.row <= WORTHWHILE => USUAL_BATCH,
         _ => 1,
     };
+    let said = &config.execution;
     LaneSettings {
-        instances: settings.instances.unwrap_or(cores),
+        instances: settings.instances.or(said.instances.map(count)).unwrap_or(cores),
         queue: settings.queue,
-        max_batch: settings.max_batch.unwrap_or(usual).min(rows_of(limit)),
+        max_batch: settings
+            .max_batch
+            .or(said.max_batch.map(count))
+            .unwrap_or(usual)
+            .min(rows_of(config.max_batch_size)),
+        delay: settings.batch_delay.or(said.batch_delay).unwrap_or_default(),
         call: cost.map_or(Duration::ZERO, |cost| cost.one),
     }
 }
 
+fn count(number: NonZeroU32) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
+}
+
 fn rows_of(limit: Option<NonZeroU32>) -> usize {
-    limit.and_then(|limit| usize::try_from(limit.get()).ok()).unwrap_or(usize::MAX)
+    limit.map_or(usize::MAX, count)
 }
 
 impl Cost {
@@ -179,6 +193,7 @@ fn has_free_inner_dimension(signature: &Signature) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::TritonExecution;
 
     fn cost(one: u64, per_value: f64) -> Cost {
         Cost { one: Duration::from_micros(one), values: 30, per_value: per_value / 1e6, row: 1.0 }
@@ -198,11 +213,33 @@ mod tests {
     fn waiting_requests_are_put_together_where_it_pays_or_was_asked_for() {
         let batch = |row: f64, asked: Option<usize>, limit: Option<u32>| {
             let settings = ExecutionSettings { max_batch: asked, ..ExecutionSettings::default() };
-            let cost = Cost { row, ..cost(1_000, 1.0) };
-            lane_settings(&settings, Some(cost), limit.and_then(NonZeroU32::new)).max_batch
+            let config = TritonConfig { max_batch_size: limit.and_then(NonZeroU32::new), ..TritonConfig::default() };
+            lane_settings(&settings, &config, Some(Cost { row, ..cost(1_000, 1.0) })).max_batch
         };
         assert_eq!((batch(0.3, None, None), batch(0.9, None, None), batch(f64::INFINITY, None, None)), (64, 1, 1));
         assert_eq!((batch(0.3, None, Some(16)), batch(0.9, Some(8), None), batch(0.3, Some(1), None)), (16, 8, 1));
-        assert_eq!(lane_settings(&ExecutionSettings::default(), None, None).max_batch, 1);
+        assert_eq!(lane_settings(&ExecutionSettings::default(), &TritonConfig::default(), None).max_batch, 1);
+    }
+
+    #[test]
+    fn what_the_directory_says_holds_where_the_settings_are_silent() {
+        let execution = TritonExecution {
+            max_batch: NonZeroU32::new(16),
+            batch_delay: Some(Duration::from_micros(100)),
+            instances: NonZeroU32::new(3),
+        };
+        let config = TritonConfig { max_batch_size: NonZeroU32::new(32), execution, ..TritonConfig::default() };
+        let of = |settings: &ExecutionSettings| {
+            let lane = lane_settings(settings, &config, Some(cost(1_000, 1.0)));
+            (lane.max_batch, lane.delay, lane.instances)
+        };
+        assert_eq!(of(&ExecutionSettings::default()), (16, Duration::from_micros(100), 3));
+        let ours = ExecutionSettings {
+            max_batch: Some(64),
+            batch_delay: Some(Duration::ZERO),
+            instances: Some(1),
+            ..ExecutionSettings::default()
+        };
+        assert_eq!(of(&ours), (32, Duration::ZERO, 1), "no call has more rows than a request may have");
     }
 }

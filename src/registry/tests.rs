@@ -85,12 +85,12 @@ fn without_a_configuration_the_highest_version_serves() {
 fn a_configuration_is_followed_and_so_are_its_changes() {
     let mut repository = Repository::with_versions(&[1, 2, 3]);
     repository.write_config(
-        "name: \"m\"\nmax_batch_size: 8\nversion_policy { latest { num_versions: 2 } }\ninstance_group [{ count: 2 }]",
+        "name: \"m\"\nmax_batch_size: 8\nversion_policy { latest { num_versions: 2 } }\ninstance_group [{ count: 2 gpus: 0 }]",
     );
     let entry = repository.settled();
     assert_eq!((loaded(&entry), entry.stable().unwrap().version), (vec![2, 3], 3));
     assert_eq!(entry.pick(0).unwrap().max_batch_size.unwrap().get(), 8);
-    assert_eq!(entry.config.not_used, ["instance_group"]);
+    assert_eq!(entry.config.not_used, ["instance_group.gpus"]);
     repository.write_config("version_policy: { specific: { versions: [1] } }");
     let entry = repository.settled();
     assert_eq!((loaded(&entry), entry.stable().unwrap().version), (vec![1], 1));

@@ -1,7 +1,7 @@
 //! What a `config.pbtxt` means here.
 //!
 //! Directories that Triton serves are served as they are, so its configuration is read for what has an effect here:
-//! `max_batch_size` and `version_policy`. Keys that only repeat what the graph says itself are passed over; every other
+//! `max_batch_size`, `version_policy`, `dynamic_batching` and `instance_group`. Keys that only repeat what the graph says itself are passed over; every other
 //! key is named, so that nobody believes in a setting that does nothing. Field names and defaults are those of
 //! <https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto>.
 //!
@@ -9,6 +9,8 @@
 //! because a policy that is half understood would load the wrong versions.
 //!
 //! Invariant: what is not used is either identity or listed.
+
+mod execution;
 
 use super::MODEL_FILE;
 use super::pbtxt::{Field, Message, Problem, Value};
@@ -19,7 +21,7 @@ use std::num::NonZeroU32;
 /// Keys that say what the graph and its place say as well.
 const IDENTITY: [&str; 5] = ["name", "platform", "backend", "input", "output"];
 /// Keys that are read.
-const USED: [&str; 2] = ["max_batch_size", "version_policy"];
+const USED: [&str; 4] = ["max_batch_size", "version_policy", "dynamic_batching", "instance_group"];
 /// The most versions that a policy may name, as many as a listing looks at.
 const SPECIFIC_LIMIT: usize = super::directory::VERSIONS_LIMIT;
 /// Longest text of the file that a problem repeats, in characters.
@@ -36,12 +38,13 @@ pub fn interpret(message: &Message, model: &str) -> Result<TritonConfig, Problem
     let max_batch_size = message.single("max_batch_size")?.map(max_batch_size).transpose()?.flatten();
     let version_policy = message.single("version_policy")?.map(version_policy).transpose()?.unwrap_or_default();
     let mut not_used: Vec<String> = Vec::new();
+    let execution = execution::execution(message, max_batch_size, &mut not_used)?;
     for field in message.fields.iter().filter(|field| !is_used(field)) {
         if !not_used.contains(&field.name) {
             not_used.push(field.name.clone());
         }
     }
-    Ok(TritonConfig { max_batch_size, version_policy, not_used })
+    Ok(TritonConfig { max_batch_size, version_policy, execution, not_used })
 }
 
 fn is_used(field: &Field) -> bool {
@@ -232,7 +235,7 @@ mod tests {
         let text = "name: \"m\" platform: \"onnxruntime_onnx\" backend: \"onnxruntime\" input [{name: \"x\"}] output []\n\
                     default_model_filename: \"model.onnx\" instance_group [{count: 2}] dynamic_batching {}\n\
                     parameters {key: \"a\"} parameters {key: \"b\"} max_batch_size: 4";
-        assert_eq!(read(text).unwrap().not_used, ["instance_group", "dynamic_batching", "parameters"]);
+        assert_eq!(read(text).unwrap().not_used, ["parameters"]);
         assert_eq!(read("default_model_filename: \"net.onnx\"").unwrap().not_used, ["default_model_filename"]);
     }
 }

@@ -1,12 +1,14 @@
-//! A call that is not made on the worker: handed to the version's lane, within the time that the request has.
+//! A call that is not made at once: when it is its turn on the worker, or in the version's lane, within the time that the
+//! request has.
 //!
 //! A request names its time in the header `tidegate-timeout` (`250ms`, `2s`) or, in the Open Inference Protocol, as the
 //! parameter `timeout` in microseconds; the shorter holds, and without either the version's setting. Time counts from the
-//! whole body on. A caller that goes away takes its request along: the reply's channel closes, and the lane drops the job.
+//! whole body on. A caller that goes away takes its request along: the reply's channel closes, and the lane drops the job, or the turn goes to the next.
 //!
 //! Invariant: a request that was accepted is answered or its caller has gone.
 
-use crate::catalog::Placement;
+use super::turns::{Turn, Turns};
+use crate::catalog::{Place, Placement};
 use crate::engine::{EngineError, Refused};
 use crate::error::{Blamed, Fault};
 use crate::tensor::Tensor;
@@ -21,11 +23,8 @@ static TIMEOUT: HeaderName = HeaderName::from_static("tidegate-timeout");
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     /// More requests came than the version can answer in time.
-    #[error("the version has more requests than it can answer; try again in {:?}", refused.retry_after)]
-    Contended {
-        /// What the lane says.
-        refused: Refused,
-    },
+    #[error("the version has more requests than it can answer; try again in {:?}", .0.retry_after)]
+    Contended(#[from] Refused),
     /// The time that the request had is over.
     #[error("the request was not answered within {limit:?}")]
     Overdue {
@@ -46,7 +45,7 @@ pub(super) enum CallError {
 impl Blamed for CallError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Contended { .. } => Fault::Contended,
+            Self::Contended(_) => Fault::Contended,
             Self::Overdue { .. } => Fault::DeadlineExceeded,
             Self::NoDuration { .. } => Fault::InvalidRequest,
             Self::GivenUp => Fault::Internal,
@@ -55,7 +54,7 @@ impl Blamed for CallError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Contended { refused } => Some(refused.retry_after),
+            Self::Contended(refused) => Some(refused.retry_after),
             _ => None,
         }
     }
@@ -94,9 +93,52 @@ pub(super) fn timeout(
 ///
 /// # Errors
 /// [`CallError`].
-pub(super) fn check(placement: &Placement, headers: &HeaderMap, began: Instant) -> Result<(), CallError> {
-    let limit = timeout(headers, None, placement.timeout)?;
-    placement.lane.check(Instant::now(), began + limit).map_err(|refused| CallError::Contended { refused })
+pub(super) fn check(turns: &Turns, place: Place<'_>, headers: &HeaderMap, began: Instant) -> Result<(), CallError> {
+    match place {
+        Place::AtOnce => Ok(()),
+        Place::InTurn(placement) => {
+            let limit = timeout(headers, None, placement.timeout)?;
+            check_turn(turns, placement, (began, limit))
+        }
+        Place::Lane(placement) => {
+            let limit = timeout(headers, None, placement.timeout)?;
+            Ok(placement.lane.check(Instant::now(), began + limit)?)
+        }
+    }
+}
+
+/// Whether a call that takes turns on the worker would be made in time.
+fn check_turn(turns: &Turns, placement: &Placement, (began, limit): (Instant, Duration)) -> Result<(), CallError> {
+    let call = placement.lane.settings().call;
+    if turns.is_behind() {
+        turns.check(call, Instant::now(), began + limit)?;
+    } else if limit < call {
+        return Err(Refused { retry_after: call, is_full: false }.into());
+    }
+    Ok(())
+}
+
+/// Waits until it is a request's turn on its worker, if it has to wait; answers the turn, and since when it is.
+///
+/// # Errors
+/// [`CallError`].
+pub(super) async fn turn(
+    turns: &Turns,
+    placement: &Placement,
+    (began, limit): (Instant, Duration),
+) -> Result<Option<(Turn, Instant)>, CallError> {
+    check_turn(turns, placement, (began, limit))?;
+    if !turns.is_behind() {
+        return Ok(None);
+    }
+    let _waits = placement.wait();
+    let deadline = began + limit;
+    let turn = match tokio::time::timeout_at(deadline.into(), turns.enter()).await {
+        Ok(turn) => turn.map_err(|_closed| CallError::GivenUp)?,
+        Err(_elapsed) => return Err(CallError::Overdue { limit }),
+    };
+    let now = Instant::now();
+    if now > deadline { Err(CallError::Overdue { limit }) } else { Ok(Some((turn, now))) }
 }
 
 /// Makes a call in the lane of the version; `began` is when the request's time began, and how long it is.
@@ -109,7 +151,7 @@ pub(super) async fn make(
     (began, limit): (Instant, Duration),
 ) -> Result<Called, CallError> {
     let (now, deadline) = (Instant::now(), began + limit);
-    let answer = placement.lane.submit(inputs, now, deadline).map_err(|refused| CallError::Contended { refused })?;
+    let answer = placement.lane.submit(inputs, now, deadline)?;
     // What runs longer than the lane foresaw is late all the same.
     let reply = match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(reply) => reply.map_err(|_closed| CallError::GivenUp)?,

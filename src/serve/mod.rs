@@ -27,6 +27,7 @@ pub mod respond;
 mod socket;
 pub mod spread;
 mod timing;
+mod turns;
 mod waiting;
 pub mod worker;
 

@@ -4,7 +4,8 @@
 //! look like; from then on the request holds that version and nothing else. Decoding, running, recording and encoding
 //! are one synchronous stretch on the worker that read the request: for the models that fit one core's caches a hop to
 //! another thread would cost more than the work. Only a call that would keep the worker too long is made in the version's
-//! lane (`call.rs`), while the worker goes on with other requests.
+//! lane (`call.rs`), while the worker goes on with other requests, and calls that are not brief take turns (`turns.rs`)
+//! while there are more of them than the worker can make at once.
 //!
 //! Invariant: only a request that was answered with predictions reaches the sketches.
 
@@ -15,7 +16,7 @@ use super::timing::Stopwatch;
 use super::waiting::{Answered, Wait};
 use super::worker::Worker;
 use super::{body, refusals};
-use crate::catalog::{ArmLabel, Model, Picked};
+use crate::catalog::{ArmLabel, Model, Picked, Place, Placement};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
 use crate::observe::{Evidence, Origin, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
@@ -158,24 +159,51 @@ async fn answer_with(
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let model = &picked.model;
-    if let Some(placement) = model.placement(0) {
-        call::check(placement, asked.headers, watch.started())?;
-    }
+    call::check(&worker.turns, model.place(0), asked.headers, watch.started())?;
     let decoded = caught(|| decode_checked(worker, picked, asked))?;
     watch.end(Phase::Decode, Instant::now());
     let values = decoded.inputs.iter().map(|input| input.data().len()).sum();
-    let Some(placement) = model.placement(values) else {
-        if !model.is_brief() {
+    match model.place(values) {
+        Place::AtOnce => caught(|| run_here((worker, model), asked, &decoded, watch)),
+        Place::InTurn(placement) => {
+            let timeout = call::timeout(asked.headers, decoded.timeout, placement.timeout)?;
+            let turn = call::turn(&worker.turns, placement, (watch.started(), timeout)).await?;
+            let turn = turn.map(|(turn, now)| {
+                watch.end(Phase::Queue, now);
+                turn
+            });
+            // Answers that were made before do not wait for a long call.
             worker.outbox.send();
+            let answer = caught(|| run_here((worker, model), asked, &decoded, watch));
+            worker.turns.ended(turn, watch.lasted(Phase::Compute), watch.mark());
+            answer
         }
-        return caught(|| {
-            let mut outputs = worker.outputs.borrow_mut();
-            let ran = model.run(worker.index, &decoded.inputs, &mut outputs);
-            ran.map_err(|cause| failed(model, cause))?;
-            watch.end(Phase::Compute, Instant::now());
-            finish((worker, model), asked, &decoded, &outputs)
-        });
-    };
+        Place::Lane(placement) => run_in_lane((worker, model), placement, asked, decoded, watch).await,
+    }
+}
+
+/// Runs, records and encodes on this worker.
+fn run_here(
+    (worker, model): (&Worker, &Model),
+    asked: &Asked<'_>,
+    decoded: &Decoded,
+    watch: &mut Stopwatch,
+) -> Result<Bytes, PredictError> {
+    let mut outputs = worker.outputs.borrow_mut();
+    let ran = model.run(worker.index, &decoded.inputs, &mut outputs);
+    ran.map_err(|cause| failed(model, cause))?;
+    watch.end(Phase::Compute, Instant::now());
+    finish((worker, model), asked, decoded, &outputs)
+}
+
+/// Runs in the version's lane, while this worker goes on with other requests.
+async fn run_in_lane(
+    (worker, model): (&Worker, &Model),
+    placement: &Placement,
+    asked: &Asked<'_>,
+    decoded: Decoded,
+    watch: &mut Stopwatch,
+) -> Result<Bytes, PredictError> {
     let Decoded { id, inputs, outputs: wanted, timeout } = decoded;
     let timeout = call::timeout(asked.headers, timeout, placement.timeout)?;
     let reply = call::make(placement, inputs, (watch.started(), timeout)).await?;

@@ -51,6 +51,18 @@ impl Stopwatch {
         self.end(phase, now);
     }
 
+    /// How long a phase took that has ended, and zero if it was not reached.
+    #[must_use]
+    pub(super) fn lasted(&self, phase: Phase) -> Duration {
+        Duration::from_nanos(self.phases[phase as usize])
+    }
+
+    /// When the last phase ended.
+    #[must_use]
+    pub(super) fn mark(&self) -> Instant {
+        self.mark
+    }
+
     /// Ends the request; the nanoseconds of each phase, 0 for those it did not reach.
     #[must_use]
     pub(super) fn finish(mut self, now: Instant) -> [u64; PHASES] {

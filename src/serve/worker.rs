@@ -10,6 +10,7 @@ use super::acceptor::Accepted;
 use super::outbox::Outbox;
 use super::socket::{Socket, Spoken};
 use super::spread::{Exchange, Peers};
+use super::turns::Turns;
 use super::waiting::{Phase, Wait, Waiting};
 use super::{Gate, connection, http2, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
@@ -22,6 +23,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +43,8 @@ pub struct Worker {
     random: RefCell<SmallRng>,
     /// Output tensors of the last call, reused by the next.
     pub(super) outputs: RefCell<Vec<Tensor>>,
+    /// Whose turn it is, when there is more than can be done at once.
+    pub(super) turns: Turns,
     /// Its connections, and what they wait for.
     pub(super) waiting: Waiting,
     /// Answers that are sent at the end of a round.
@@ -53,7 +57,15 @@ impl Worker {
     pub fn new(index: usize, gate: Arc<Gate>, seed: u64) -> Self {
         let random = RefCell::new(SmallRng::seed_from_u64(seed));
         let waiting = Waiting::new(&gate.limits);
-        Self { index, gate, random, outputs: RefCell::new(Vec::new()), waiting, outbox: Outbox::default() }
+        Self {
+            index,
+            gate,
+            random,
+            outputs: RefCell::new(Vec::new()),
+            turns: Turns::new(),
+            waiting,
+            outbox: Outbox::default(),
+        }
     }
 
     /// 64 random bits.
@@ -95,6 +107,7 @@ pub async fn run(
             },
             Some(_) = connections.join_next() => {}
             Some(_) = handed_on.join_next() => {}
+            never = poll_fn(|context| worker.turns.poll_rounds(context)) => match never {},
             _ = round.tick() => worker.waiting.go_round(started.elapsed()),
             () = stop.cancelled(), if !is_draining => {
                 is_draining = true;

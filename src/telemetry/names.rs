@@ -55,6 +55,9 @@ pub const REQUESTS_HANDED_ON: Metric = counter(
     "tidegate_requests_handed_on_total",
     "Requests on HTTP/2 connections that another worker answered than the one that has the connection.",
 );
+/// Requests that wait for their call.
+pub const QUEUE_LENGTH: Metric =
+    gauge("tidegate_queue_length", "Requests that were read and wait for their call, by model and version.");
 /// Open connections on the data port.
 pub const CONNECTIONS: Metric = gauge("tidegate_connections", "Open connections on the data port.");
 /// Rows predicted.
@@ -130,6 +133,7 @@ pub const ALL: &[Metric] = &[
     REQUEST_DURATION,
     REQUESTS_IN_FLIGHT,
     REQUESTS_HANDED_ON,
+    QUEUE_LENGTH,
     CONNECTIONS,
     ROWS,
     SPLIT_WEIGHT,

@@ -162,6 +162,7 @@ fn a_configuration_that_breaks_leaves_a_serving_model_as_it_was() {
     let mut stage = Stage::new();
     let before = TritonConfig {
         max_batch_size: NonZeroU32::new(8),
+        execution: crate::catalog::TritonExecution::default(),
         version_policy: latest(2),
         not_used: vec!["optimization".into()],
     };

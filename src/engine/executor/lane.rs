@@ -3,17 +3,18 @@
 //! Who submits learns at once whether there is hope: a request that, by how long calls have taken, could not be answered
 //! before its deadline is refused instead of queued, so that what is accepted is answered in time, and a caller can go
 //! elsewhere. That is the limit on concurrency, and it follows the measured time by itself; the queue's length is bounded
-//! besides. Callers that have gone and deadlines that have passed are dropped before they cost a call.
+//! besides. Callers that have gone and deadlines that have passed are dropped before they cost a call. When the next call
+//! is due is decided in `queue.rs`.
 //!
 //! Instances are opened when they are first needed and kept.
 //!
 //! Invariant: at most `instances` calls run at a time, and at most `queue` jobs wait.
 
-use super::service::Service;
+use super::queue::{Job, Queue};
+use super::service::ServiceTime;
 use super::{Executor, batch};
 use crate::engine::{EngineError, Instance, LoadedGraph};
 use crate::tensor::Tensor;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub struct LaneSettings {
     pub queue: usize,
     /// Rows that waiting requests are put together up to; 1 for none.
     pub max_batch: usize,
+    /// How long a call that could take more rows is put off at most while requests come together.
+    pub delay: Duration,
     /// How long a call takes, as measured when the version was loaded; zero if it was not.
     pub call: Duration,
 }
@@ -43,21 +46,12 @@ pub struct Lane {
 
 #[derive(Debug)]
 struct LaneState {
-    jobs: VecDeque<Job>,
+    jobs: Queue,
     idle: Vec<Box<dyn Instance>>,
     busy: usize,
-    is_listed: bool,
-    service: Service,
-    /// Until a call of several requests turned out not to have their rows.
-    may_batch: bool,
-}
-
-#[derive(Debug)]
-struct Job {
-    inputs: Vec<Tensor>,
-    submitted: Instant,
-    deadline: Instant,
-    reply: oneshot::Sender<Reply>,
+    /// For when it is listed with the executor.
+    listed: Option<Instant>,
+    service: ServiceTime,
 }
 
 /// What became of a job.
@@ -72,7 +66,8 @@ pub struct Reply {
 }
 
 /// Why a job was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is more to do than there is time for")]
 pub struct Refused {
     /// When there may be room.
     pub retry_after: Duration,
@@ -90,12 +85,11 @@ impl Lane {
         first: Option<Box<dyn Instance>>,
     ) -> Arc<Self> {
         let state = LaneState {
-            jobs: VecDeque::new(),
+            jobs: Queue::new(settings.max_batch, settings.delay),
             idle: first.into_iter().collect(),
             busy: 0,
-            is_listed: false,
-            service: Service::new(settings.call),
-            may_batch: settings.max_batch > 1,
+            listed: None,
+            service: ServiceTime::new(settings.call),
         };
         Arc::new(Self { executor: Arc::clone(executor), graph, settings, state: Mutex::new(state) })
     }
@@ -113,8 +107,9 @@ impl Lane {
         let mut state = self.lock();
         self.admit(&mut state, now, deadline)?;
         let (reply, answer) = oneshot::channel();
-        state.jobs.push_back(Job { inputs, submitted: now, deadline, reply });
-        self.list_if_ready(state);
+        let running = state.busy;
+        state.jobs.push(Job { inputs, submitted: now, deadline, reply }, running);
+        self.list_if_ready(&mut state, now);
         Ok(answer)
     }
 
@@ -128,7 +123,7 @@ impl Lane {
 
     fn admit(&self, state: &mut LaneState, now: Instant, deadline: Instant) -> Result<(), Refused> {
         if state.jobs.len() >= self.settings.queue {
-            state.jobs.retain(|job| !job.reply.is_closed());
+            state.jobs.drop_gone();
         }
         let (ahead, instances) = (state.jobs.len() + state.busy, self.settings.instances);
         let is_full = state.jobs.len() >= self.settings.queue;
@@ -138,71 +133,51 @@ impl Lane {
         Ok(())
     }
 
+    /// How it runs its version.
+    #[must_use]
+    pub fn settings(&self) -> &LaneSettings {
+        &self.settings
+    }
+
     /// Jobs that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.lock().jobs.len()
     }
 
-    /// Makes one call, if there is a job and an instance for it.
-    pub(super) fn run_once(self: Arc<Self>, executor: &Executor) {
+    /// Makes one call, if one is due and there is an instance for it. `is_last` says that nothing more will come, so that
+    /// what waits is due.
+    pub(super) fn run_once(self: Arc<Self>, executor: &Executor, is_last: bool) {
         debug_assert!(std::ptr::eq(executor, &raw const *self.executor), "lanes are listed by their own executor");
         let mut state = self.lock();
-        state.is_listed = false;
-        let jobs = if state.busy < self.settings.instances { self.take(&mut state) } else { Vec::new() };
+        let started = Instant::now();
+        state.listed = None;
+        // It was listed when there was an instance for it, but jobs may have been taken or have come since.
+        let is_due = is_last || state.jobs.due(state.service.surely()).is_some_and(|due| due <= started);
+        let jobs = if is_due && state.busy < self.settings.instances { state.jobs.take(started) } else { Vec::new() };
         if jobs.is_empty() {
-            return;
+            return self.list_if_ready(&mut state, started);
         }
         state.busy += 1;
         let instance = state.idle.pop();
         // Other jobs may be run by other threads meanwhile.
-        self.list_if_ready(state);
-        let started = Instant::now();
+        self.list_if_ready(&mut state, started);
+        drop(state);
         let (instance, call) = self.call(instance, &jobs);
-        let took = started.elapsed();
+        let ended = Instant::now();
         let mut state = self.lock();
         state.busy -= 1;
         state.idle.extend(instance);
-        state.service.note(took, jobs.len());
-        state.may_batch &= call.has_rows;
-        self.list_if_ready(state);
+        state.service.note(ended.saturating_duration_since(started), jobs.len());
+        state.jobs.ended(jobs.len(), ended);
+        if !call.has_rows {
+            state.jobs.stop_batching();
+        }
+        self.list_if_ready(&mut state, ended);
+        drop(state);
         for (job, outputs) in jobs.into_iter().zip(call.outputs) {
             job.reply_with(Some(outputs), started);
         }
-    }
-
-    /// The next jobs of one call. Those that nobody waits for any more are dropped, and those that are late answered.
-    fn take(&self, state: &mut LaneState) -> Vec<Job> {
-        let now = Instant::now();
-        let mut taken: Vec<Job> = Vec::new();
-        let mut rows = 0;
-        while let Some(job) = state.jobs.pop_front() {
-            if job.reply.is_closed() {
-                continue;
-            }
-            if job.deadline < now {
-                job.reply_with(None, now);
-                continue;
-            }
-            let of_job = batch::rows(&job.inputs);
-            let fits = match (taken.first(), of_job) {
-                (None, _) => true,
-                (Some(first), Some(more)) => {
-                    rows + more <= self.settings.max_batch && batch::fit_together(&first.inputs, &job.inputs)
-                }
-                (Some(_), None) => false,
-            };
-            if !fits {
-                state.jobs.push_front(job);
-                break;
-            }
-            rows += of_job.unwrap_or(usize::MAX / 2);
-            taken.push(job);
-            if !state.may_batch || rows >= self.settings.max_batch {
-                break;
-            }
-        }
-        taken
     }
 
     /// Runs jobs in one call.
@@ -217,11 +192,13 @@ impl Lane {
         }
     }
 
-    fn list_if_ready(self: &Arc<Self>, mut state: MutexGuard<'_, LaneState>) {
-        if !state.jobs.is_empty() && state.busy < self.settings.instances && !state.is_listed {
-            state.is_listed = true;
-            drop(state);
-            self.executor.list(Arc::clone(self));
+    /// Lists the lane for when its next call is due, if there is an instance for it and it is not listed for then or earlier.
+    fn list_if_ready(self: &Arc<Self>, state: &mut LaneState, now: Instant) {
+        let due = state.jobs.due(state.service.surely()).filter(|_| state.busy < self.settings.instances);
+        let Some(due) = due else { return };
+        if state.listed.is_none_or(|listed| due < listed && listed > now) {
+            state.listed = Some(due);
+            self.executor.list(Arc::clone(self), due, now);
         }
     }
 
@@ -270,12 +247,4 @@ fn join(jobs: &[Job]) -> Option<(Vec<Tensor>, Vec<usize>)> {
     let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
     let rows = requests.iter().map(|inputs| batch::rows(inputs)).collect::<Option<_>>()?;
     Some((batch::join(&requests)?, rows))
-}
-
-impl Job {
-    fn reply_with(self, outputs: Option<Result<Vec<Tensor>, EngineError>>, started: Instant) {
-        let waited = started.saturating_duration_since(self.submitted);
-        // A caller that has gone does not want its answer.
-        let _ = self.reply.send(Reply { inputs: self.inputs, outputs, waited });
-    }
 }

@@ -11,21 +11,27 @@
 //!  worker ─▶ Lane::submit ─▶ queue of the version ─┴▶ ready ─▶ a thread ──┘
 //! ```
 //! A version has a bounded queue and a few instances ([`Lane`]). What waits while all instances are busy is run together
-//! when one gets free, if the version gains by it: waiting for more requests while an instance is free would only make
-//! them late.
+//! when one gets free, if the version gains by it. Waiting for more requests while an instance is free makes those late
+//! that are there, so it is done only where it was asked for, and only while requests come together (`queue.rs`). A call
+//! that is put off costs no thread: its lane is listed for later, and one of the threads that have nothing to do wakes up
+//! by then.
 //!
-//! Invariant: a lane is listed as ready at most once; a job is answered exactly once, or its caller has gone.
+//! Invariant: a lane is listed at most once; a job is answered exactly once, or its caller has gone.
 
+mod agenda;
 mod batch;
 mod lane;
+mod queue;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use lane::{Lane, LaneSettings, Refused, Reply};
+pub use service::ServiceTime;
 
-use std::collections::VecDeque;
+use agenda::Agenda;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The lanes that have work, and the threads that wait for it.
 #[derive(Debug, Default)]
@@ -36,15 +42,25 @@ pub struct Executor {
 
 #[derive(Debug, Default)]
 struct State {
-    ready: VecDeque<Arc<Lane>>,
+    lanes: Agenda<Listed>,
     is_closed: bool,
+}
+
+/// A lane; the same only as itself.
+#[derive(Debug)]
+struct Listed(Arc<Lane>);
+
+impl PartialEq for Listed {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Executor {
     /// Works until [`Self::close`] is called: what a thread of the executor does.
     pub fn work(&self) {
-        while let Some(lane) = self.next() {
-            lane.run_once(self);
+        while let Some((lane, is_closed)) = self.next() {
+            lane.run_once(self, is_closed);
         }
     }
 
@@ -54,19 +70,44 @@ impl Executor {
         self.work.notify_all();
     }
 
-    /// Lists a lane that has work and an instance for it.
-    fn list(&self, lane: Arc<Lane>) {
-        self.lock().ready.push_back(lane);
+    /// Lists a lane that has an instance for a call that is due then.
+    fn list(&self, lane: Arc<Lane>, due: Instant, now: Instant) {
+        self.lock().lanes.list(Listed(lane), due, now);
         self.work.notify_one();
     }
 
-    fn next(&self) -> Option<Arc<Lane>> {
+    /// A lane, and whether this executor is closed.
+    fn next(&self) -> Option<(Arc<Lane>, bool)> {
         let mut state = self.lock();
         loop {
-            match state.ready.pop_front() {
-                Some(lane) => return Some(lane),
-                None if state.is_closed => return None,
-                None => state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            let next = match (state.is_closed, state.lanes.earliest()) {
+                // What was put off is not waited for when nothing more will come.
+                (true, _) => state.lanes.next_of_all(),
+                // A look at the clock for those that need it.
+                (false, Some(_)) => state.lanes.next(Instant::now()),
+                (false, None) => state.lanes.next_of_all(),
+            };
+            if let Some(Listed(lane)) = next {
+                // Whoever was woken for the rest may be the one who took this.
+                if !state.lanes.is_empty() {
+                    self.work.notify_one();
+                }
+                return Some((lane, state.is_closed));
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Waits for work, or until the earliest of what was put off is due.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        match state.lanes.earliest() {
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
             }
         }
     }

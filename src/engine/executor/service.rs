@@ -1,4 +1,4 @@
-//! How long a version takes, as far as is known, and how long a queue therefore is.
+//! How long calls take, as far as is known, and how long a queue therefore is.
 //!
 //! Durations are those of whole calls, averaged with a weight of one eighth for the newest, their deviation with one of a
 //! quarter, as round-trip times are in TCP (RFC 6298): recent enough to follow a machine that becomes busy, slow enough not
@@ -15,7 +15,7 @@ const PARTS: u32 = 8;
 
 /// The usual duration of a call, and how many requests one answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Service {
+pub struct ServiceTime {
     call: Duration,
     deviation: Duration,
     requests: f64,
@@ -26,14 +26,15 @@ const DEVIATIONS: u32 = 4;
 /// How much longer than foreseen a queue may take.
 const QUEUE_MARGIN: f64 = 1.5;
 
-impl Service {
+impl ServiceTime {
     /// What is known before the first call.
-    pub(super) fn new(call: Duration) -> Self {
+    #[must_use]
+    pub fn new(call: Duration) -> Self {
         Self { call, deviation: Duration::ZERO, requests: 1.0 }
     }
 
     /// Takes in a call that answered so many requests.
-    pub(super) fn note(&mut self, took: Duration, requests: usize) {
+    pub fn note(&mut self, took: Duration, requests: usize) {
         if self.call.is_zero() {
             self.call = took;
         }
@@ -43,13 +44,21 @@ impl Service {
     }
 
     /// Until a request is answered that comes behind `ahead` others, by so many instances.
-    pub(super) fn until_answered(&self, ahead: usize, instances: usize) -> Duration {
+    #[must_use]
+    pub fn until_answered(&self, ahead: usize, instances: usize) -> Duration {
         self.call.mul_f64(self.calls(ahead, instances) + 1.0)
     }
 
     /// The same, allowing for what may take longer.
-    pub(super) fn surely_until_answered(&self, ahead: usize, instances: usize) -> Duration {
+    #[must_use]
+    pub fn surely_until_answered(&self, ahead: usize, instances: usize) -> Duration {
         self.call.mul_f64(QUEUE_MARGIN * self.calls(ahead, instances) + 1.0) + self.deviation * DEVIATIONS
+    }
+
+    /// How long a call takes, allowing for what may take longer.
+    #[must_use]
+    pub fn surely(&self) -> Duration {
+        self.surely_until_answered(0, 1)
     }
 
     fn calls(&self, ahead: usize, instances: usize) -> f64 {
@@ -63,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_as_long_as_the_calls_that_it_takes() {
-        let mut service = Service::new(Duration::ZERO);
+        let mut service = ServiceTime::new(Duration::ZERO);
         assert_eq!(service.until_answered(100, 1), Duration::ZERO, "nothing is known yet");
         (0..60).for_each(|_| service.note(Duration::from_millis(10), 1));
         assert_eq!(service.until_answered(0, 2).as_millis(), 10);

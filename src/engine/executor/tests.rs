@@ -18,7 +18,7 @@ fn lane(executor: &Arc<Executor>, settings: LaneSettings) -> Arc<Lane> {
 }
 
 fn settings() -> LaneSettings {
-    LaneSettings { instances: 1, queue: 8, max_batch: 1, call: Duration::ZERO }
+    LaneSettings { instances: 1, queue: 8, max_batch: 1, delay: Duration::ZERO, call: Duration::ZERO }
 }
 
 fn request(first: f32) -> Vec<Tensor> {
@@ -125,4 +125,49 @@ fn versions_take_turns_and_no_version_runs_more_calls_than_it_has_instances() {
     for (index, reply) in replies {
         assert_eq!(data_of(reply.blocking_recv().unwrap()), expected(f32::from(index)));
     }
+}
+
+#[test]
+fn a_call_that_is_put_off_keeps_no_thread_from_other_lanes_and_is_made_once_it_has_its_rows() {
+    let executor = Arc::new(Executor::default());
+    // Longer than the test may take: what is answered was not waiting for the delay.
+    let hour = Duration::from_secs(3_600);
+    let patient = lane(&executor, LaneSettings { max_batch: 3, delay: hour, instances: 2, ..settings() });
+    let other = lane(&executor, settings());
+    let in_a_day = Instant::now() + 24 * hour;
+    let submit = |lane: &Arc<Lane>, first: f32| lane.submit(request(first), Instant::now(), in_a_day).unwrap();
+    let (one, two) = (submit(&patient, 1.0), submit(&patient, 2.0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| executor.work());
+        let answered = submit(&other, 7.0).blocking_recv().unwrap();
+        assert_eq!(data_of(answered), expected(7.0), "the only thread does not wait for the rows of the first lane");
+        assert_eq!(patient.waiting(), 2, "each is company for the other");
+        let three = submit(&patient, 3.0);
+        for (reply, first) in [(one, 1.0), (two, 2.0), (three, 3.0)] {
+            assert_eq!(data_of(reply.blocking_recv().unwrap()), expected(first));
+        }
+        // They were together a moment ago, so another one may have company; it is run all the same when no more will come.
+        let last = submit(&patient, 4.0);
+        assert_eq!(patient.waiting(), 1);
+        executor.close();
+        assert_eq!(data_of(last.blocking_recv().unwrap()), expected(4.0));
+    });
+}
+
+#[test]
+fn a_delay_ends() {
+    let executor = Arc::new(Executor::default());
+    let lane = lane(&executor, LaneSettings { max_batch: 64, delay: Duration::from_millis(2), ..settings() });
+    let submit = |first: f32| lane.submit(request(first), Instant::now(), in_an_hour()).unwrap();
+    std::thread::scope(|scope| {
+        // Two threads: whoever takes other work leaves the watch over what was put off to the other.
+        (0..2).for_each(|_| drop(scope.spawn(|| executor.work())));
+        for round in 0..5_u8 {
+            let replies = [0.0, 1.0, 2.0].map(|first| (first, submit(first + f32::from(round))));
+            for (first, reply) in replies {
+                assert_eq!(data_of(reply.blocking_recv().unwrap()), expected(first + f32::from(round)));
+            }
+        }
+        executor.close();
+    });
 }
