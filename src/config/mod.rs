@@ -65,6 +65,7 @@
 //! | `execution.max_batch` | 64 where it pays, else 1 | 1 to 65536 | rows up to which waiting requests are put together into one call |
 //! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
+//! | `models.<name>.monitoring` | true | | whether values of its requests and answers are counted, for drift, data quality and reports |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |

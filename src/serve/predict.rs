@@ -75,7 +75,8 @@ struct Asked<'a> {
     protocol: Protocol,
     headers: &'a HeaderMap,
     body: &'a [u8],
-    evidence: Evidence,
+    /// What its values are counted as; nothing if they are not counted.
+    evidence: Option<Evidence>,
 }
 
 /// What a decoded request asks for.
@@ -111,6 +112,7 @@ pub(super) async fn predict(
         Err(error) => return refuse(worker, call, &head.headers, &error),
     };
     watch.skip(Instant::now());
+    let evidence = picked.is_monitored.then_some(evidence);
     let asked = Asked { protocol: call.protocol, headers: &head.headers, body: &body, evidence };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let mut answer = match outcome {
@@ -180,9 +182,13 @@ fn finish(
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
     let answer = encode(model, asked.protocol, decoded, outputs)?;
-    let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
-    let origin = Origin { evidence: asked.evidence, header: header.map(HeaderValue::as_bytes) };
-    model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
+    if let Some(evidence) = asked.evidence {
+        let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
+        let origin = Origin { evidence, header: header.map(HeaderValue::as_bytes) };
+        model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
+    } else {
+        model.recorder.count_prediction(worker.index, &decoded.inputs);
+    }
     watch.end(Phase::Encode, Instant::now());
     Ok(answer)
 }

@@ -3,8 +3,8 @@
 //! The total starts when the body is whole: until then the client and the network set the pace, and a slow sender would
 //! look like a slow model. Time is an argument, so that phases are tested without waiting.
 //!
-//! Invariant: phases are consecutive, so decode, queue, compute and encode never add up to more than the total, and receive is
-//! in none of them.
+//! Invariant: phases are consecutive, so decode, queue, compute and encode never add up to more than the total, own is what
+//! the total has besides queue and compute, and receive is in none of them.
 
 use crate::observe::{PHASES, Phase};
 use std::time::{Duration, Instant};
@@ -58,7 +58,10 @@ impl Stopwatch {
     /// Ends the request; the nanoseconds of each phase, 0 for those it did not reach.
     #[must_use]
     pub(super) fn finish(mut self, now: Instant) -> [u64; PHASES] {
-        self.phases[Phase::Total as usize] = nanoseconds(self.started, now);
+        let total = nanoseconds(self.started, now);
+        let engine = self.phases[Phase::Queue as usize] + self.phases[Phase::Compute as usize];
+        self.phases[Phase::Total as usize] = total;
+        self.phases[Phase::Own as usize] = total.saturating_sub(engine);
         self.phases
     }
 }
@@ -87,6 +90,7 @@ mod tests {
             let phases = watch.finish(at(7));
             let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
             assert_eq!((milliseconds(Phase::Queue), milliseconds(Phase::Compute)), (queue, compute));
+            assert_eq!(milliseconds(Phase::Own), 0, "neither a wait nor a call is our own");
         }
     }
 
@@ -102,6 +106,6 @@ mod tests {
         watch.end(Phase::Encode, at(9_015));
         let phases = watch.finish(at(9_016));
         let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
-        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 0, 4, 8, 0]);
+        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 2, 0, 4, 8, 0, 12]);
     }
 }
