@@ -131,6 +131,13 @@ def straight_line(points):
     return base, slope, [y / (base + slope * x) - 1 for x, y in points]
 
 
+def engine_text(options):
+    """The engine's flags without the folders of this machine."""
+    return (
+        f"`{' '.join(Path(flag).name for flag in options.engine_flags)}`" if options.engine_flags else "embedded engine"
+    )
+
+
 def about_line(about):
     """The machine and the moment, as the other cases write it."""
     return (

@@ -55,7 +55,12 @@ def microseconds(runs, case, phase, what):
 
 
 def write(options, cases, runs, engine):
-    summary, lines = {}, [f"{MODEL}, 30 features, {engine}; {options.rounds} rounds of {options.seconds:g} s a case."]
+    summary, lines = (
+        {},
+        [
+            f"{MODEL}, 30 features, {engine}, {common.engine_text(options)}; {options.rounds} rounds of {options.seconds:g} s a case."
+        ],
+    )
     for case in cases:
         summary[case] = {
             phase: {what: microseconds(runs, case, phase, what) for what in ("mean", "p50", "p99", "p999")}
