@@ -14,6 +14,8 @@ from pathlib import Path
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+# What the names of threads begin with that answer requests.
+SERVING = ("tidegate-worker", "tidegate-executo")
 
 
 class Failure(Exception):
@@ -24,7 +26,7 @@ class Gateway:
     """A started gateway. `settings` are lines of its configuration, `flags` of its command line."""
 
     def __init__(self, options, name, models, settings="", flags=()):
-        self.folder = Path(options.scratch) / name
+        self.folder = Path(options.scratch) / "gateways" / name
         self.folder.mkdir(parents=True)
         self.config = self.folder / "tidegate.toml"
         self.settings = settings
@@ -99,8 +101,12 @@ class Gateway:
         return loaded
 
     def worker_seconds(self):
-        """Processor time of the thread that serves, to the nanosecond."""
-        return sum(seconds for name, seconds in self.threads() if name.startswith("tidegate-worker"))
+        """Processor time of the threads that serve, workers and what long calls run on, to the nanosecond."""
+        return sum(seconds for name, seconds in self.threads() if name.startswith(SERVING))
+
+    def other_seconds(self):
+        """Processor time of the other threads that there are: those that judge and control."""
+        return sum(seconds for name, seconds in self.threads() if not name.startswith(SERVING))
 
     def threads(self):
         """Name and processor time of every thread, seconds."""
