@@ -128,7 +128,7 @@ fn record(model: &Model, inputs: &[Tensor], outputs: &[Tensor]) {
     model.recorder.record_prediction(WORKER, evidence, inputs, outputs);
     let label = (0, Protocol::OpenInference, StatusLabel::of(200));
     // Durations of a typical request, nanoseconds.
-    let phases: [u64; PHASES] = black_box([2_000, 12_000, 3_000, 0, 5_000, 1_000, 0]);
+    let phases: [u64; PHASES] = black_box([2_000, 12_000, 3_000, 0, 5_000, 1_000, 0, 7_000]);
     model.recorder.record_answer(WORKER, label, &phases);
 }
 

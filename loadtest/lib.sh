@@ -106,6 +106,52 @@ need_k6() {
   fi
 }
 
+# An environment with what models are made of, and ONNX Runtime; PYTHON may name one that is there.
+need_python() {
+  [[ -n ${PYTHON:-} ]] && return
+  local environment=$TARGET/loadtest-python
+  PYTHON=$environment/bin/python
+  if [[ ! -e $environment/whole ]]; then
+    say "making a Python environment in $environment (a minute, once)"
+    python3 -m venv "$environment"
+    "$PYTHON" -m pip install --disable-pip-version-check --quiet --requirement "$ROOT/models/requirements.txt"
+    touch "$environment/whole"
+  fi
+}
+
+# The shared library of ONNX Runtime in that environment.
+onnxruntime_library() {
+  "$PYTHON" -c 'import glob, os, onnxruntime; print(glob.glob(os.path.dirname(onnxruntime.__file__) + "/capi/libonnxruntime.so.*")[0])'
+}
+
+need_load() {
+  [[ -n ${LOAD:-} ]] && return
+  say "building the load (release)"
+  (cd "$ROOT" && cargo build --release --quiet --example load)
+  LOAD=$TARGET/release/examples/load
+}
+
+# measure CASE OPTION…: runs loadtest/measure/CASE.py, which starts gateways itself, one worker each, and writes the result.
+measure() {
+  local case=$1 status=0
+  shift
+  SERVER_CPUS=${SERVER_CPUS:-0} LOAD_CPUS=${LOAD_CPUS:-1} WORKERS=1
+  need_python
+  need_load
+  if [[ -z ${GATEWAY:-} ]]; then
+    say "building the gateway (release)"
+    (cd "$ROOT" && cargo build --release --quiet)
+  fi
+  # Ended by clean_up, as a gateway is; its gateways end with it.
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$ROOT/loadtest/compare "$PYTHON" "$ROOT/loadtest/measure/$case.py" \
+    --gateway "${GATEWAY:-$TARGET/release/tidegate}" --load "$LOAD" --scratch "$SCRATCH" --out "$OUT" --name "$NAME" \
+    --about "{$(machine_members)}" --server-cpus "$SERVER_CPUS" --load-cpus "$LOAD_CPUS" "$@" &
+  GATEWAY_PID=$!
+  wait "$GATEWAY_PID" || status=$?
+  GATEWAY_PID=
+  return "$status"
+}
+
 # The machine and the moment, as members of a JSON object.
 machine_members() {
   local cpu

@@ -29,25 +29,6 @@ MEDIUM=256
 LONG=1024
 SHORT_MODEL=breast-cancer
 
-need_python() {
-  [[ -n ${PYTHON:-} ]] && return
-  local environment=$TARGET/loadtest-python
-  PYTHON=$environment/bin/python
-  if [[ ! -e $environment/whole ]]; then
-    say "making a Python environment in $environment (a minute, once)"
-    python3 -m venv "$environment"
-    "$PYTHON" -m pip install --disable-pip-version-check --quiet --requirement "$ROOT/models/requirements.txt"
-    touch "$environment/whole"
-  fi
-}
-
-need_load() {
-  [[ -n ${LOAD:-} ]] && return
-  say "building the load (release)"
-  (cd "$ROOT" && cargo build --release --quiet --example load)
-  LOAD=$TARGET/release/examples/load
-}
-
 # bodies NAME SIZE COUNT: requests for a slow model, and the sums that it answers.
 bodies() {
   "$PYTHON" - "$SCRATCH/$1" "$2" "$3" <<'PY'

@@ -21,10 +21,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -50,6 +51,10 @@ struct Settings {
     tolerance: f64,
     connections: usize,
     seconds: f64,
+    /// So many requests and no more, if that many can be made in the time.
+    requests: Option<u64>,
+    /// Seconds between two entries of the report's `counts`.
+    every: Option<f64>,
     /// Requests a second that leave whatever comes back (open loop), and whose time counts from when they should have left;
     /// without it each connection sends its next request when the last was answered.
     rate: Option<f64>,
@@ -77,6 +82,8 @@ struct Report {
     p99_ms: f64,
     p999_ms: f64,
     max_ms: f64,
+    /// Over time, how many requests were answered rightly so far: seconds since 1970, requests.
+    counts: Vec<(f64, u64)>,
 }
 
 struct Case {
@@ -169,8 +176,18 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
             }
         });
     }
-    while let Some(ended) = connections.join_next().await {
-        ended?;
+    let mut ticks = case.settings.every.map(|every| tokio::time::interval(Duration::from_secs_f64(every)));
+    let mut counts = Vec::new();
+    loop {
+        tokio::select! {
+            ended = connections.join_next() => match ended {
+                Some(ended) => ended?,
+                None => break,
+            },
+            () = tick(&mut ticks) => {
+                counts.push((SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64(), state.borrow().latency.len()));
+            }
+        }
     }
     let (state, seconds) = (state.borrow(), started.elapsed().as_secs_f64());
     let milliseconds = |quantile: f64| state.latency.value_at_quantile(quantile) as f64 / 1e6;
@@ -185,7 +202,16 @@ async fn run(case: Rc<Case>) -> Outcome<Report> {
         p99_ms: milliseconds(0.99),
         p999_ms: milliseconds(0.999),
         max_ms: state.latency.max() as f64 / 1e6,
+        counts,
     })
+}
+
+/// The next tick; never where there are none.
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 impl State {
@@ -200,10 +226,9 @@ async fn connection(case: &Case, state: &RefCell<State>, (started, end): (Instan
     socket.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(64 << 10);
     while Instant::now() < end {
-        let (body, due) = state.borrow_mut().next_request(case, started);
-        if due >= end {
+        let Some((body, due)) = state.borrow_mut().next_request(case, started).filter(|(_, due)| *due < end) else {
             break;
-        }
+        };
         // A timer is up to a millisecond late, which is not the server's doing; a connection that was not free in time is.
         let began = if due > Instant::now() {
             tokio::time::sleep_until(due.into()).await;
@@ -220,8 +245,11 @@ async fn connection(case: &Case, state: &RefCell<State>, (started, end): (Instan
 }
 
 impl State {
-    /// The next body, and when its request should leave.
-    fn next_request(&mut self, case: &Case, started: Instant) -> (usize, Instant) {
+    /// The next body, and when its request should leave; nothing when there are to be no more.
+    fn next_request(&mut self, case: &Case, started: Instant) -> Option<(usize, Instant)> {
+        if case.settings.requests.is_some_and(|requests| self.sent >= requests) {
+            return None;
+        }
         let body = self.next;
         self.next = (body + 1) % case.requests.len();
         let due = case
@@ -230,7 +258,7 @@ impl State {
             .filter(|rate| *rate > 0.0)
             .map(|rate| started + Duration::from_secs_f64(self.sent as f64 / rate));
         self.sent += 1;
-        (body, due.unwrap_or_else(Instant::now))
+        Some((body, due.unwrap_or_else(Instant::now)))
     }
 
     /// Counts an answer, or what is wrong with it.

@@ -84,7 +84,7 @@ fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {
 fn answer_series(telemetry: &Telemetry, model: &Model, totals: &Totals) {
     let labels = [("model", model.name.as_str()), ("version", model.version_text.as_str())];
     let [name, version] = labels;
-    telemetry.counter_total(&names::ROWS, &labels, model.lineage, totals.rows);
+    telemetry.counter_total(&names::ROWS, &labels, model.lineage, totals.rows + totals.unrecorded_rows);
     for (arm, protocol, status, total) in totals.answers.statuses() {
         let code = status.to_string();
         let arm = ("arm", ArmLabel::ALL[arm].name());

@@ -6,6 +6,8 @@
 
 use super::StateView;
 use crate::catalog::{Entry, Model, Placement, Snapshot, VersionStatus};
+use crate::observe::{AnswerTotals, Phase};
+use crate::sketch::log_linear::nanoseconds;
 use crate::tensor::TensorSpec;
 use serde_json::{Value, json};
 
@@ -25,6 +27,7 @@ pub(super) fn model(entry: &Entry) -> Value {
     let mut view = json!({
         "name": entry.name,
         "ready": entry.serving.is_some(),
+        "monitoring": entry.settings.monitoring,
         "split": if entry.explicit { "explicit" } else { "highest version" },
         "version_policy": entry.config.version_policy.to_string(),
         "max_batch_size": entry.config.max_batch_size,
@@ -77,6 +80,7 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         "memory_bytes": model.facts.memory,
         "load_seconds": model.facts.load_time.as_secs_f64(),
         "loaded_at": humantime::format_rfc3339_millis(model.facts.loaded_at).to_string(),
+        "phases": phases(&model.counted().answers),
     });
     match view {
         Value::Object(view) => view,
@@ -120,6 +124,26 @@ fn profile(model: &Model) -> Value {
     view
 }
 
+/// How long the phases of its requests have taken since it was loaded, from bins of a sixteenth of a value: the exported
+/// histogram begins at 10 µs, where most of them end.
+fn phases(answers: &AnswerTotals) -> serde_json::Map<String, Value> {
+    Phase::ALL.into_iter().map(|phase| (phase.name().to_owned(), durations(answers, phase))).collect()
+}
+
+fn durations(answers: &AnswerTotals, phase: Phase) -> Value {
+    let bins = nanoseconds::merged_histogram(answers.durations(phase));
+    let requests = bins.len();
+    let known = |value: f64| (requests > 0).then_some(value / 1e9);
+    let quantile = |share: f64| known(bins.value_at_quantile(share) as f64);
+    json!({
+        "requests": requests,
+        "mean_seconds": known(answers.duration_sum(phase) as f64 / requests as f64),
+        "p50_seconds": quantile(0.5),
+        "p99_seconds": quantile(0.99),
+        "p999_seconds": quantile(0.999),
+    })
+}
+
 fn tensor(spec: &TensorSpec) -> Value {
     json!({ "name": spec.name, "datatype": spec.datatype.name(), "shape": spec.wire_shape() })
 }
@@ -129,6 +153,8 @@ mod tests {
     use super::*;
     use crate::catalog::{Listing, Present, PresentConfig, PresentModel, Publisher, TritonConfig};
     use crate::config::Config;
+    use crate::observe::{PHASES, Protocol, Recorder, StatusLabel};
+    use crate::tensor::Signature;
     use std::collections::BTreeMap;
     use std::num::NonZeroU32;
     use std::sync::Arc;
@@ -143,6 +169,28 @@ mod tests {
         let listing = Listing::from([("m".to_owned(), PresentModel { versions, config })]);
         publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);
         model(&publisher.catalog().snapshot().models["m"])
+    }
+
+    #[test]
+    fn phases_without_requests_are_null_and_others_within_a_bin_of_the_truth() {
+        let signature = Signature { inputs: Vec::new(), outputs: Vec::new() };
+        let recorder = Recorder::new(&signature, None, 1, 2);
+        let label = (0, Protocol::OpenInference, StatusLabel::of(200));
+        for request in 1..=1_000 {
+            let mut durations = [0; PHASES];
+            durations[Phase::Own as usize] = request * 10;
+            recorder.record_answer(request as usize % 2, label, &durations);
+        }
+        let view = phases(&recorder.totals().answers);
+        assert_eq!(view.len(), PHASES);
+        assert_eq!((&view["own"]["requests"], &view["write"]["requests"]), (&json!(1_000), &json!(0)));
+        assert_eq!((&view["write"]["p50_seconds"], &view["write"]["mean_seconds"]), (&Value::Null, &Value::Null));
+        for (name, truth) in
+            [("mean_seconds", 5.005e-6), ("p50_seconds", 5e-6), ("p99_seconds", 9.9e-6), ("p999_seconds", 9.99e-6)]
+        {
+            let found = view["own"][name].as_f64().unwrap();
+            assert!((found / truth - 1.0).abs() < 0.04, "{name}: expected {truth}, got {found}");
+        }
     }
 
     #[test]

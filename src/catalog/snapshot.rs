@@ -96,6 +96,8 @@ pub struct Picked {
     pub arm: ArmLabel,
     /// The most rows that it may have, if that is limited.
     pub max_batch_size: Option<NonZeroU32>,
+    /// Whether its values are counted.
+    pub is_monitored: bool,
 }
 
 /// How a request came to its version.
@@ -301,7 +303,8 @@ impl Entry {
     }
 
     fn picked(&self, model: &Arc<Model>, arm: ArmLabel) -> Picked {
-        Picked { model: Arc::clone(model), arm, max_batch_size: self.config.max_batch_size }
+        let (max_batch_size, is_monitored) = (self.config.max_batch_size, self.settings.monitoring);
+        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored }
     }
 
     fn loaded_versions(&self) -> String {

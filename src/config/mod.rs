@@ -66,6 +66,7 @@
 //! | `execution.batch_delay` | `"0s"` | 0s to 1m | how long such a call that could take more rows waits for them, only while requests come together, and never past half of what their time leaves |
 //! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
+//! | `models.<name>.monitoring` | true | | whether values of its requests and answers are counted, for drift, data quality and reports |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |

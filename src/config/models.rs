@@ -13,7 +13,7 @@ use super::judging_settings::{ErrorSettings, LatencySettings};
 use super::problem::ProblemKind;
 use super::reader::Reader;
 use super::settings::{EngineChoice, ModelSettings};
-use super::values::{hundredths_of_a_percent, one_of};
+use super::values::{flag, hundredths_of_a_percent, one_of};
 
 /// Longest name of a model, in bytes: half of what a file name may have, so that names derived from it fit as well.
 const MAX_MODEL_NAME: usize = 128;
@@ -35,6 +35,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> ModelSettings {
         &[("auto", EngineChoice::Auto), ("tract", EngineChoice::Tract), ("onnxruntime", EngineChoice::OnnxRuntime)];
     ModelSettings {
         engine: reader.value("engine", one_of(ENGINES)).unwrap_or_default(),
+        monitoring: reader.value("monitoring", flag).unwrap_or(true),
         execution: reader.table("execution", |reader| execution::execution(reader, execution)),
         split: reader.table("split", split),
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),

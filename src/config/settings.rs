@@ -102,6 +102,9 @@ pub struct StateSettings {
 pub struct ModelSettings {
     /// What runs it. Default [`EngineChoice::Auto`].
     pub engine: EngineChoice,
+    /// Whether values of requests and answers are counted, which drift, data quality and reports are made of. Requests,
+    /// answers and durations always are. Default true.
+    pub monitoring: bool,
     /// Where and how often at a time it runs.
     pub execution: ExecutionSettings,
     /// Weight in hundredths of a percent by version, adding up to 10,000. Default `None`: the highest version serves.
@@ -196,6 +199,7 @@ impl Config {
     pub fn model(&self, name: &str) -> ModelSettings {
         self.models.get(name).cloned().unwrap_or_else(|| ModelSettings {
             engine: EngineChoice::default(),
+            monitoring: true,
             execution: self.execution.clone(),
             split: None,
             drift: self.drift.clone(),

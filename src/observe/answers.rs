@@ -15,10 +15,11 @@ const PINNED: usize = 2;
 /// Protocols that an answer can be written in.
 const PROTOCOLS: usize = 2;
 /// Measured phases.
-pub const PHASES: usize = 7;
+pub const PHASES: usize = 8;
 
-/// The measured phases of a request, consecutive but for the total: that is decode, queue, compute and encode. It leaves
-/// out receive and write, whose pace the client sets.
+/// The measured phases of a request, consecutive but for the total and our own share of it: the total is decode, queue,
+/// compute and encode. It leaves out receive and write, whose pace the client sets. Our own share is recorded besides,
+/// because quantiles of a difference do not follow from those of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// From the head to the whole body; none if the body came with it.
@@ -36,12 +37,14 @@ pub enum Phase {
     /// From the answer to the system's having taken all of it. Known of HTTP/1.1 alone: with HTTP/2 the answers of many
     /// requests go out in pieces that the protocol mixes.
     Write,
+    /// The total without queue and compute: what is neither the engine's nor the client's.
+    Own,
 }
 
 impl Phase {
     /// All of them, in index order.
     pub const ALL: [Self; PHASES] =
-        [Self::Receive, Self::Total, Self::Decode, Self::Queue, Self::Compute, Self::Encode, Self::Write];
+        [Self::Receive, Self::Total, Self::Decode, Self::Queue, Self::Compute, Self::Encode, Self::Write, Self::Own];
 
     /// Its label.
     #[must_use]
@@ -54,6 +57,7 @@ impl Phase {
             Self::Compute => "compute",
             Self::Encode => "encode",
             Self::Write => "write",
+            Self::Own => "own",
         }
     }
 }
@@ -255,7 +259,7 @@ mod tests {
     fn only_bins_wholly_above_the_limit_are_over_it() {
         let totals = totals(|shard| {
             for total in [1, 999_999, 1_000_000, 1_100_000, 5_000_000, u64::MAX] {
-                shard.time(&[0, total, 0, 0, 0, 0, 0]);
+                shard.time(&[0, total, 0, 0, 0, 0, 0, 0]);
             }
         });
         assert_eq!(totals.over(Phase::Total, 1_000_000), (3, 6));

@@ -11,7 +11,7 @@ use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
 use super::refusals::{REFUSAL_KINDS, RefusalKind};
 use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
-use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard};
+use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard, UNRECORDED_ROWS};
 use crate::config::SegmentSettings;
 use crate::profile::Profile;
 use crate::sketch::KEY_GROUPS;
@@ -41,8 +41,10 @@ pub struct Totals {
     pub cells: Vec<u64>,
     /// The same by group of routing keys, see [`RecordedColumn::keyed`]; empty while no request had a key.
     pub keyed: Vec<u64>,
-    /// Rows predicted.
+    /// Rows predicted whose values were recorded.
     pub rows: u64,
+    /// Rows predicted whose values were not, because the model was not monitored.
+    pub unrecorded_rows: u64,
     /// Rows that entered the alarm cells.
     pub evidence_rows: u64,
     /// Requests answered with predictions.
@@ -60,6 +62,7 @@ impl Totals {
     /// columns are left alone, since those of other edges mean something else.
     pub fn add_requests(&mut self, other: &Self) {
         self.rows += other.rows;
+        self.unrecorded_rows += other.unrecorded_rows;
         self.evidence_rows += other.evidence_rows;
         self.predictions += other.predictions;
         for (mine, count) in self.refusals.iter_mut().zip(other.refusals) {
@@ -117,7 +120,7 @@ impl Recorder {
     fn record(&self, worker: usize, Origin { evidence, header }: Origin<'_>, inputs: &[Tensor], outputs: &[Tensor]) {
         let shard = self.shard(worker);
         let tensors = || self.plan.inputs.iter().zip(inputs);
-        let rows = tensors().next_back().map_or(1, |(plan, tensor)| plan.rows(tensor));
+        let rows = self.rows(inputs);
         let draw = evidence.draw().filter(|_| rows > 0);
         let group = evidence.key_group();
         if group.is_some() {
@@ -137,6 +140,18 @@ impl Recorder {
         shard.requests.add(ROWS, rows as u64);
         shard.requests.add(PREDICTIONS, 1);
         shard.requests.add(EVIDENCE_ROWS, u64::from(draw.is_some()));
+    }
+
+    /// Counts an answered request without its values.
+    pub fn count_prediction(&self, worker: usize, inputs: &[Tensor]) {
+        let requests = &self.shard(worker).requests;
+        requests.add(UNRECORDED_ROWS, self.rows(inputs) as u64);
+        requests.add(PREDICTIONS, 1);
+    }
+
+    /// Rows of a request, by its last input.
+    fn rows(&self, inputs: &[Tensor]) -> usize {
+        self.plan.inputs.iter().zip(inputs).next_back().map_or(1, |(plan, tensor)| plan.rows(tensor))
     }
 
     /// Counts a request for this version that was refused because it does not fit the signature.
@@ -175,6 +190,7 @@ impl Recorder {
                 keyed.add_to(&mut totals.keyed);
             }
             totals.rows += shard.requests.get(ROWS);
+            totals.unrecorded_rows += shard.requests.get(UNRECORDED_ROWS);
             totals.evidence_rows += shard.requests.get(EVIDENCE_ROWS);
             totals.predictions += shard.requests.get(PREDICTIONS);
             for (kind, total) in totals.refusals.iter_mut().enumerate() {

@@ -59,14 +59,16 @@ impl<'a> Marks<'a> {
 /// The group of keys of a request that has none.
 pub(super) const NO_KEY: usize = usize::MAX;
 
-/// Rows of predictions.
+/// Rows of predictions whose values are recorded.
 pub(super) const ROWS: usize = 0;
 /// Requests answered with predictions.
 pub(super) const PREDICTIONS: usize = 1;
 /// Rows that entered the alarm cells.
 pub(super) const EVIDENCE_ROWS: usize = 2;
+/// Rows of predictions whose values are not.
+pub(super) const UNRECORDED_ROWS: usize = 3;
 /// The first kind of refusal.
-pub(super) const REFUSALS: usize = 3;
+pub(super) const REFUSALS: usize = 4;
 
 /// A tile of one block.
 #[derive(Clone, Copy)]

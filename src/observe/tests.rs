@@ -92,12 +92,25 @@ fn statistics_of_a_row_leave_non_finite_values_out_of_norm_and_mean() {
 fn answers_are_counted_by_arm_protocol_and_status() {
     let recorder = Recorder::new(&signature(2), None, 512, 1);
     let label = (1, Protocol::OpenInference, StatusLabel::of(503));
-    recorder.record_answer(0, label, &[9_000, 5_000, 1_000, 0, 0, 0, 0]);
+    recorder.record_answer(0, label, &[9_000, 5_000, 1_000, 0, 0, 0, 0, 0]);
     let totals = recorder.totals().answers;
     assert_eq!(totals.statuses().collect::<Vec<_>>(), [(1, Protocol::OpenInference, 503, 1)]);
     assert_eq!(totals.durations(Phase::Total).iter().sum::<u64>(), 1);
     assert_eq!(totals.durations(Phase::Compute).iter().sum::<u64>(), 0);
     assert_eq!(totals.duration_sum(Phase::Decode), 1_000);
+}
+
+#[test]
+fn a_prediction_without_its_values_is_counted_and_leaves_no_other_trace() {
+    let recorder = Recorder::new(&signature(2), None, 512, 2);
+    let rows = Tensor::try_new(Shape::matrix(3, 2), TensorData::Fp32(vec![1.0; 6])).unwrap();
+    recorder.count_prediction(1, &[rows]);
+    let totals = recorder.totals();
+    let untouched = Totals { predictions: 1, unrecorded_rows: 3, ..recorder.no_totals() };
+    assert_eq!(totals, untouched);
+    let mut sum = totals.clone();
+    sum.add_requests(&totals);
+    assert_eq!((sum.predictions, sum.unrecorded_rows, sum.rows), (2, 6, 0));
 }
 
 #[test]

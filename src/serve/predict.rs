@@ -76,7 +76,8 @@ struct Asked<'a> {
     protocol: Protocol,
     headers: &'a HeaderMap,
     body: &'a [u8],
-    evidence: Evidence,
+    /// What its values are counted as; nothing if they are not counted.
+    evidence: Option<Evidence>,
 }
 
 /// What a decoded request asks for.
@@ -128,6 +129,7 @@ pub(super) async fn answer(
         Ok(picked) => picked,
         Err(error) => return (refuse(worker, call, headers, &error), None),
     };
+    let evidence = picked.is_monitored.then_some(evidence);
     let asked = Asked { protocol: call.protocol, headers, body, evidence };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let is_answered = outcome.is_ok();
@@ -231,9 +233,13 @@ fn finish(
     outputs: &[Tensor],
 ) -> Result<Bytes, PredictError> {
     let answer = encode(model, asked.protocol, decoded, outputs)?;
-    let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
-    let origin = Origin { evidence: asked.evidence, header: header.map(HeaderValue::as_bytes) };
-    model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
+    if let Some(evidence) = asked.evidence {
+        let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
+        let origin = Origin { evidence, header: header.map(HeaderValue::as_bytes) };
+        model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
+    } else {
+        model.recorder.count_prediction(worker.index, &decoded.inputs);
+    }
     Ok(answer)
 }
 

@@ -4,8 +4,8 @@
 //! look like a slow model. Where the body was there with its head, both are one moment. Each phase ends where the next
 //! begins, at one look at the clock. Time is an argument, so that phases are tested without waiting.
 //!
-//! Invariant: phases are consecutive, so decode, queue, compute and encode of an answer add up to its total, and receive is in
-//! none of them.
+//! Invariant: phases are consecutive, so decode, queue, compute and encode of an answer add up to its total, own is what the
+//! total has besides queue and compute, and receive is in none of them.
 
 use crate::observe::{PHASES, Phase};
 use std::time::{Duration, Instant};
@@ -66,7 +66,10 @@ impl Stopwatch {
     /// Ends the request; the nanoseconds of each phase, 0 for those it did not reach.
     #[must_use]
     pub(super) fn finish(mut self, now: Instant) -> [u64; PHASES] {
-        self.phases[Phase::Total as usize] = nanoseconds(self.started, now);
+        let total = nanoseconds(self.started, now);
+        let engine = self.phases[Phase::Queue as usize] + self.phases[Phase::Compute as usize];
+        self.phases[Phase::Total as usize] = total;
+        self.phases[Phase::Own as usize] = total.saturating_sub(engine);
         self.phases
     }
 }
@@ -95,6 +98,7 @@ mod tests {
             let phases = watch.finish(at(7));
             let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
             assert_eq!((milliseconds(Phase::Queue), milliseconds(Phase::Compute)), (queue, compute));
+            assert_eq!(milliseconds(Phase::Own), 0, "neither a wait nor a call is our own");
         }
     }
 
@@ -120,6 +124,6 @@ mod tests {
         watch.end(Phase::Encode, at(9_016));
         let phases = watch.finish(at(9_016));
         let milliseconds = |phase: Phase| phases[phase as usize] / 1_000_000;
-        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 3, 0, 4, 9, 0]);
+        assert_eq!(Phase::ALL.map(milliseconds), [9_000, 16, 3, 0, 4, 9, 0, 12]);
     }
 }

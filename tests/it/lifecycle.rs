@@ -1,6 +1,7 @@
 //! How the process starts, takes in changes and ends.
 
 use crate::support::client::{Client, send};
+use crate::support::gateway::Gateway;
 use crate::support::process::{Process, command, run};
 use crate::support::repository::{Repository, held_out, shipped};
 use crate::support::wait::{PATIENCE, until};
@@ -134,6 +135,39 @@ async fn a_changed_file_applies_on_hangup_and_on_request_and_a_bad_one_changes_n
     shows(client, "3h", 30.0).await;
     client.post("/v2/models/churn/infer", held_out("churn").infer_body(0..1)).await.ok();
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_is_switched_by_a_reload_while_requests_and_phases_are_counted_on() {
+    let gateway = Gateway::start(Repository::of(&["churn/1"]), |_config| {}).await;
+    let (client, rows) = (&gateway.client, held_out("churn"));
+    let identity = client.version("churn", "1").await["loaded_at"].clone();
+    // Rows that are sent, and those that are counted as values after it.
+    for (monitoring, sent, counted) in [(true, 0..5, 5), (false, 5..12, 5), (true, 12..15, 8)] {
+        let config = gateway.next_config.lock().unwrap().clone();
+        let mut config = config.unwrap();
+        config.models.get_mut("churn").unwrap().monitoring = monitoring;
+        *gateway.next_config.lock().unwrap() = Ok(config);
+        send(client.control("POST", "/api/v1/reload")).await.ok();
+        let requests = sent.end;
+        for row in sent {
+            client.post("/v2/models/churn/infer", rows.infer_body(row..row + 1)).await.ok();
+        }
+        let model = client.get_admin("/api/v1/models/churn").await.ok().json();
+        assert_eq!(model["monitoring"], monitoring);
+        let phases = &model["versions"][0]["phases"];
+        assert_eq!(phases["own"]["requests"], requests, "{phases}");
+        assert!(phases["own"]["p99_seconds"].as_f64() <= phases["total"]["p99_seconds"].as_f64(), "{phases}");
+        let page = client.get_admin("/metrics").await.ok().text;
+        let wanted = format!("tidegate_rows_total{{model=\"churn\",version=\"1\"}} {requests}\n");
+        assert!(page.contains(&wanted), "{page}");
+        until(&format!("{counted} rows have been looked at"), async || {
+            (client.drift("churn", "1").await["samples"] == counted).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(client.version("churn", "1").await["loaded_at"], identity, "the version was loaded anew");
+    gateway.stop().await;
 }
 
 /// Waits until the window and the share of version 2 are these.

@@ -263,7 +263,7 @@ fn bins(page: &Page) {
 fn histograms(page: &Page) {
     let name = "tidegate_request_duration_seconds";
     let mut sums = BTreeMap::new();
-    for phase in ["receive", "total", "decode", "compute", "encode"] {
+    for phase in ["receive", "total", "decode", "compute", "encode", "own"] {
         let labels = [("model", "churn"), ("version", "1"), ("phase", phase)];
         let count = page.count(&format!("{name}_count"), &labels);
         // Three more were refused: how fast a client's mistake is told says nothing about the model.
@@ -281,6 +281,14 @@ fn histograms(page: &Page) {
         assert!(bound.is_infinite() && whole(last) == count, "{buckets:?}");
     }
     assert!(sums["decode"] + sums["compute"] + sums["encode"] <= sums["total"], "{sums:?}");
+    // Only what could not be run at once has waited.
+    let queue: f64 = page
+        .of(&format!("{name}_sum"))
+        .filter(|(labels, _)| labels["phase"] == "queue" && labels["version"] == "1")
+        .map(|(_, sum)| sum)
+        .sum();
+    // Each sum is exact to a nanosecond and was written as seconds.
+    assert!((sums["own"] + queue + sums["compute"] - sums["total"]).abs() < 1e-8, "{sums:?} {queue}");
     assert!(sums.values().all(|sum| *sum > 0.0), "{sums:?}");
 }
 

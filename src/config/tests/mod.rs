@@ -138,6 +138,7 @@ inline_limit = "2ms"
 
 [models.churn]
 engine = "tract"
+monitoring = false
 split = { "1" = 90, "2" = 9.99, "10" = 0.01 }
 drift = { threshold = 0.5, critical = ["age", "plan"] }
 latency = { p99_limit = "5ms" }
@@ -237,12 +238,14 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
     let churn = ModelSettings {
         engine: EngineChoice::Tract,
         execution: execution.clone(),
+        monitoring: false,
         split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
         latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
         errors: ErrorSettings { allowed_rate: 0.25 },
     };
-    let other = ModelSettings { engine: EngineChoice::Auto, execution, split: None, drift, latency, errors };
+    let engine = EngineChoice::Auto;
+    let other = ModelSettings { engine, monitoring: true, execution, split: None, drift, latency, errors };
     assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
 }
 

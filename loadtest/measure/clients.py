@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Ordinary requests while other clients misbehave, by thousands where that matters. Run by clients.sh.
+
+Each case: the load alone, the same load while the clients of bad_clients.py are at it, the load alone again. The load after
+one case is that before the next.
+
+Invariant: resident memory is looked at before, while everything is in place, at its peak and afterwards, in every case.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import common
+import held_out
+import idle
+from gateway import Failure, Gateway
+
+MODEL, VERSION = "breast-cancer", 1
+IDLE_SECONDS, BODY_SECONDS, MAX_BODY = 8, 2, 64 << 10
+SETTINGS = f"[server]\nidle_timeout = '{IDLE_SECONDS}s'\nbody_timeout = '{BODY_SECONDS}s'\nmax_body = {MAX_BODY}\n"
+READY_SECONDS, END_SECONDS = 60, 120
+# What may be resident beyond what was before: in use by all, and left when all is over.
+SLACK_MB, LEFT_MB = 16, 16
+BACK_SECONDS = 10
+
+
+@dataclass
+class Case:
+    """How many clients, and what each may have the gateway hold, KiB."""
+
+    key: str
+    title: str
+    clients: int
+    bound_kb: float
+    batch: int = 1
+
+
+def cases_of(options):
+    # A connection has a read buffer of 8 KiB and its task; a body is bounded by max_body and may be held twice while it
+    # grows; a connection whose answers are not read holds a request and answers besides.
+    body = MAX_BODY / 1024
+    return [
+        Case("slow_heads", "heads of a byte a second", 200, 24),
+        Case("half_bodies", "half of a body", 200, 24 + 2 * body, 64),
+        Case("unread_answers", "answers that are not read", 100, 512, 64),
+        Case("too_large", "bodies over the limit, with and without Content-Length", 100, 24 + 2 * body),
+        Case("pipelined", "16 requests at once on a connection", 50, 256),
+        Case("kept_alive", "a request now and then on a connection that stays", 200, 64),
+        Case("idle", "connections that never say anything", options.idle, 16),
+        Case("idle_answered", "connections that are idle after a request", options.idle, 24),
+    ]
+
+
+def run(options):
+    idle.need_descriptors(options.idle + 1000)
+    cases = cases_of(options)
+    models = held_out.repository(options.scratch, MODEL, VERSION)
+    files = {
+        batch: held_out.write(options.scratch, MODEL, VERSION, batch, count) for batch, count in ((1, 500), (64, 20))
+    }
+    gateway, runs, faults = Gateway(options, "gateway", models, SETTINGS), [], []
+    try:
+        ordinary(options, gateway, files[1])
+        before = ordinary(options, gateway, files[1])
+        for number in range(options.rounds):
+            for case in cases:
+                common.say(f"round {number + 1} of {options.rounds}: {case.clients} × {case.title}")
+                found = during(options, gateway, case, files)
+                after = ordinary(options, gateway, files[1])
+                runs.append({"case": case.key, "round": number + 1, "before": before, "after": after, **found})
+                faults += faults_of(case, found)
+                before = after
+    finally:
+        gateway.stop()
+    write(options, cases, runs, faults)
+    return faults
+
+
+def ordinary(options, gateway, files):
+    return common.load(
+        options, gateway, MODEL, files, pointer=held_out.POINTER, connections=16, rate=options.rate,
+        seconds=options.seconds,
+    )  # fmt: skip
+
+
+def during(options, gateway, case, files):
+    """The load beside the clients of a case, what these report, and memory."""
+    memory = {"before_mb": gateway.memory_kb() / 1024}
+    gateway.forget_peak()
+    bodies = files[case.batch]
+    command = [
+        sys.executable, str(Path(__file__).with_name("bad_clients.py")), case.key, gateway.http, MODEL,
+        f"{bodies}.ndjson", f"{bodies}.expected", str(case.clients), str(IDLE_SECONDS), str(BODY_SECONDS), str(MAX_BODY),
+    ]  # fmt: skip
+    clients = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_until_ready(clients)
+        memory["in_place_mb"] = gateway.memory_kb() / 1024
+        load = ordinary(options, gateway, files[1])
+        output, _ = clients.communicate(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{case.title}: the clients did not end within {END_SECONDS} s") from None
+    finally:
+        if clients.poll() is None:
+            clients.kill()
+            clients.wait()
+    if clients.returncode:
+        raise Failure(f"{case.title}: the clients ended with {clients.returncode}")
+    memory["peak_mb"] = gateway.memory_kb("VmHWM") / 1024
+    memory["after_mb"] = settled_memory(gateway, memory["before_mb"])
+    return {"beside": load, "memory": memory, "clients": json.loads(output.splitlines()[-1])}
+
+
+def wait_until_ready(clients):
+    began = time.monotonic()
+    # A client that is never in place meets its own time-outs, which ends the process and this line.
+    line = clients.stdout.readline()
+    if line.strip() != "ready":
+        raise Failure(f"the clients were not in place after {time.monotonic() - began:.0f} s: {line.strip()[:300]}")
+
+
+def settled_memory(gateway, before):
+    """Resident memory when it is back, or after some seconds."""
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        now = gateway.memory_kb() / 1024
+        if now <= before + LEFT_MB or time.monotonic() > deadline:
+            return now
+        time.sleep(0.2)
+
+
+def faults_of(case, found):
+    """What must not be."""
+    memory, clients, faults = found["memory"], found["clients"], []
+    if clients["wrong"]:
+        faults.append(f"{case.title}: {clients['wrong']} clients were met wrongly: {clients['first_wrong']}")
+    if sum(clients["met"].values()) < case.clients:
+        faults.append(f"{case.title}: {case.clients} clients, and only {clients['met']} were met")
+    bound = memory["before_mb"] + SLACK_MB + case.clients * case.bound_kb / 1024
+    if memory["peak_mb"] > bound:
+        faults.append(f"{case.title}: {memory['peak_mb']:.0f} MB resident, more than {bound:.0f}")
+    if memory["after_mb"] > memory["before_mb"] + LEFT_MB:
+        faults.append(f"{case.title}: {memory['before_mb']:.0f} MB before and {memory['after_mb']:.0f} MB afterwards")
+    return faults
+
+
+def write(options, cases, runs, faults):
+    summary = [summary_of(case, [run for run in runs if run["case"] == case.key]) for case in cases]
+    about = (
+        f"{MODEL}, {common.engine_text(options)}; {options.rate} ordinary requests a second (open loop), 16 connections"
+    )
+    limits = f"idle_timeout {IDLE_SECONDS} s, body_timeout {BODY_SECONDS} s, max_body {MAX_BODY >> 10} KiB"
+    how = f"{options.rounds} rounds of {options.seconds:g} s; medians, ratios with lowest–highest"
+    lines = [f"{about}; {limits}; {how}. Every ordinary answer was checked; each client's end, too.", ""]
+    head = ["beside", "clients", "p50 ms, alone", "beside", "ratio", "p99 ms, alone", "beside", "ratio"]
+    lines += common.table(head, [latency_row(entry) for entry in summary])
+    lines.append("")
+    head = [
+        "beside",
+        "memory before, MB",
+        "in place",
+        "peak",
+        "after",
+        "KiB a client, in place",
+        "bound",
+        "how they were met",
+    ]
+    lines += common.table(head, [memory_row(entry) for entry in summary])
+    if faults:
+        lines += ["", "Failed:", "", *(f"- {fault}" for fault in faults)]
+    common.write(options, {"failures": faults, "summary": summary, "runs": runs}, lines)
+
+
+def summary_of(case, runs):
+    entry = {"case": case.key, "title": case.title, "clients": case.clients, "bound_kb": case.bound_kb}
+    for what in ("p50_ms", "p99_ms"):
+        alone = [(run["before"][what] + run["after"][what]) / 2 for run in runs]
+        entry[f"{what}_alone"] = statistics.median(alone)
+        entry[f"{what}_beside"] = statistics.median(run["beside"][what] for run in runs)
+        entry[f"{what}_ratio"] = common.spread([run["beside"][what] / base for run, base in zip(runs, alone)])
+    for what in ("before_mb", "in_place_mb", "peak_mb", "after_mb"):
+        entry[what] = statistics.median(run["memory"][what] for run in runs)
+    # From the first round: later ones find what it left.
+    first = runs[0]["memory"]
+    entry["kb_per_client"] = (first["in_place_mb"] - first["before_mb"]) * 1024 / case.clients
+    entry["met"] = {}
+    for run in runs:
+        for end, count in run["clients"]["met"].items():
+            entry["met"][end] = entry["met"].get(end, 0) + count
+    return entry
+
+
+def latency_row(entry):
+    def of(what):
+        ratio = entry[f"{what}_ratio"]
+        spread = f"{ratio['median']:.2f} ({ratio['lowest']:.2f}–{ratio['highest']:.2f})"
+        return [f"{entry[f'{what}_alone']:.3f}", f"{entry[f'{what}_beside']:.3f}", spread]
+
+    return [entry["title"], f"{entry['clients']:,}", *of("p50_ms"), *of("p99_ms")]
+
+
+def memory_row(entry):
+    met = ", ".join(f"{count:,} {end}" for end, count in sorted(entry["met"].items()))
+    sizes = [f"{entry[what]:.0f}" for what in ("before_mb", "in_place_mb", "peak_mb", "after_mb")]
+    return [entry["title"], *sizes, f"{entry['kb_per_client']:.1f}", f"{entry['bound_kb']:.0f}", met]
+
+
+if __name__ == "__main__":
+    options = common.parse_arguments(__doc__, rounds=2, seconds=3.0, rate=500, idle=10000)
+    common.main(run, options)
