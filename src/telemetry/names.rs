@@ -45,7 +45,7 @@ pub const REQUESTS: Metric =
 /// Durations by model, version and phase.
 pub const REQUEST_DURATION: Metric = histogram(
     "tidegate_request_duration_seconds",
-    "Time of predictions and of failures of ours, by phase: receive (request head to whole body), total (whole body to answer), decode, queue, compute, encode, write, own (total without queue and compute). Total includes decode to encode, neither receive nor write.",
+    "Time of predictions and of failures of ours, by phase: receive (request head to whole body, where that had to be waited for), total (whole body to answer), decode, queue, compute, encode, write, own (total without queue and compute). Total includes decode to encode, neither receive nor write.",
 );
 /// Requests being answered now.
 pub const REQUESTS_IN_FLIGHT: Metric =

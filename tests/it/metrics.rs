@@ -263,7 +263,7 @@ fn bins(page: &Page) {
 fn histograms(page: &Page) {
     let name = "tidegate_request_duration_seconds";
     let mut sums = BTreeMap::new();
-    for phase in ["receive", "total", "decode", "compute", "encode", "own"] {
+    for phase in ["total", "decode", "compute", "encode", "own"] {
         let labels = [("model", "churn"), ("version", "1"), ("phase", phase)];
         let count = page.count(&format!("{name}_count"), &labels);
         // Three more were refused: how fast a client's mistake is told says nothing about the model.
