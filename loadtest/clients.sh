@@ -9,7 +9,8 @@
 # is looked at before, while, and after.
 #
 # Fails if an ordinary request fails, if a client is not met as promised (408, 413, closed by the time-out of that name,
-# answered rightly and in order), if memory goes beyond what measure/clients.py states or does not come back.
+# answered rightly and in order), if memory goes beyond what measure/clients.py states, or still grows after some waves of
+# connections that come and go.
 #
 # Settings (environment): ROUNDS (2), SECONDS_PER_RUN of the load (3; at most 4, since idle connections last 8), RATE of the
 # load in requests/s (500), IDLE connections (10000), ENGINE_FLAGS (ONNX Runtime of the Python environment), SERVER_CPUS

@@ -4,10 +4,14 @@
 Each case: the load alone, the same load while the clients of bad_clients.py are at it, the load alone again. The load after
 one case is that before the next.
 
+What an allocator keeps of memory that was given back is not the gateway's; that it is used again is seen in the end, by
+waves of connections that come and go.
+
 Invariant: resident memory is looked at before, while everything is in place, at its peak and afterwards, in every case.
 """
 
 import json
+import select
 import statistics
 import subprocess
 import sys
@@ -24,9 +28,12 @@ MODEL, VERSION = "breast-cancer", 1
 IDLE_SECONDS, BODY_SECONDS, MAX_BODY = 8, 2, 64 << 10
 SETTINGS = f"[server]\nidle_timeout = '{IDLE_SECONDS}s'\nbody_timeout = '{BODY_SECONDS}s'\nmax_body = {MAX_BODY}\n"
 READY_SECONDS, END_SECONDS = 60, 120
-# What may be resident beyond what was before: in use by all, and left when all is over.
-SLACK_MB, LEFT_MB = 16, 16
-BACK_SECONDS = 10
+# What may be resident beyond what was before and what clients may hold.
+SLACK_MB = 16
+# Waves of connections, and what the last two may add together: the first ones find how memory is best divided.
+WAVES, MORE_MB = 8, 16
+# A gateway notices the end of a connection at once, and forgets it in rounds of a second at most.
+CLOSED_SECONDS = 2
 
 
 @dataclass
@@ -45,14 +52,14 @@ def cases_of(options):
     # grows; a connection whose answers are not read holds a request and answers besides.
     body = MAX_BODY / 1024
     return [
-        Case("slow_heads", "heads of a byte a second", 200, 24),
-        Case("half_bodies", "half of a body", 200, 24 + 2 * body, 64),
-        Case("unread_answers", "answers that are not read", 100, 512, 64),
-        Case("too_large", "bodies over the limit, with and without Content-Length", 100, 24 + 2 * body),
+        Case("slow_heads", "heads of a byte a second", 200, 32),
+        Case("half_bodies", "half of a body", 200, 32 + 2 * body, 64),
+        Case("unread_answers", "answers that are not read", 20, 1024, 64),
+        Case("too_large", "bodies over the limit, with and without Content-Length", 100, 32 + 2 * body),
         Case("pipelined", "16 requests at once on a connection", 50, 256),
         Case("kept_alive", "a request now and then on a connection that stays", 200, 64),
         Case("idle", "connections that never say anything", options.idle, 16),
-        Case("idle_answered", "connections that are idle after a request", options.idle, 24),
+        Case("idle_answered", "connections that are idle after a request", options.idle, 32),
     ]
 
 
@@ -75,9 +82,13 @@ def run(options):
                 runs.append({"case": case.key, "round": number + 1, "before": before, "after": after, **found})
                 faults += faults_of(case, found)
                 before = after
+        waves = memory_over_waves(options, gateway, files[1])
     finally:
         gateway.stop()
-    write(options, cases, runs, faults)
+    more = waves[-1] - waves[-3]
+    if more > MORE_MB:
+        faults.append(f"the last two of {WAVES} waves of {options.idle} connections took {more:.0f} MB more: {waves}")
+    write(options, cases, (runs, waves), faults)
     return faults
 
 
@@ -112,26 +123,35 @@ def during(options, gateway, case, files):
     if clients.returncode:
         raise Failure(f"{case.title}: the clients ended with {clients.returncode}")
     memory["peak_mb"] = gateway.memory_kb("VmHWM") / 1024
-    memory["after_mb"] = settled_memory(gateway, memory["before_mb"])
+    time.sleep(CLOSED_SECONDS)
+    memory["after_mb"] = gateway.memory_kb() / 1024
     return {"beside": load, "memory": memory, "clients": json.loads(output.splitlines()[-1])}
 
 
 def wait_until_ready(clients):
-    began = time.monotonic()
-    # A client that is never in place meets its own time-outs, which ends the process and this line.
-    line = clients.stdout.readline()
-    if line.strip() != "ready":
-        raise Failure(f"the clients were not in place after {time.monotonic() - began:.0f} s: {line.strip()[:300]}")
+    readable, _, _ = select.select([clients.stdout], [], [], READY_SECONDS)
+    line = clients.stdout.readline().strip() if readable else "nothing"
+    if line != "ready":
+        raise Failure(f"the clients were to be in place within {READY_SECONDS} s and said: {line[:300]}")
 
 
-def settled_memory(gateway, before):
-    """Resident memory when it is back, or after some seconds."""
-    deadline = time.monotonic() + BACK_SECONDS
-    while True:
-        now = gateway.memory_kb() / 1024
-        if now <= before + LEFT_MB or time.monotonic() > deadline:
-            return now
-        time.sleep(0.2)
+def memory_over_waves(options, gateway, files):
+    """Resident memory, MB, after each of some waves of connections that ask once and go."""
+    common.say(f"{WAVES} waves of {options.idle} connections")
+    with open(files.with_suffix(".ndjson"), "rb") as lines:
+        body = lines.readline().rstrip()
+    request = b"POST /v2/models/%s/infer HTTP/1.1\r\nhost: tidegate\r\ncontent-length: %d\r\n\r\n%s"
+    request %= (MODEL.encode(), len(body), body)
+    waves = []
+    for _ in range(WAVES):
+        made = idle.open_many(gateway.http, options.idle)
+        for one, _ in made:
+            idle.ask(one, request)
+        for one, _ in made:
+            one.close()
+        time.sleep(CLOSED_SECONDS)
+        waves.append(round(gateway.memory_kb() / 1024, 1))
+    return waves
 
 
 def faults_of(case, found):
@@ -144,12 +164,11 @@ def faults_of(case, found):
     bound = memory["before_mb"] + SLACK_MB + case.clients * case.bound_kb / 1024
     if memory["peak_mb"] > bound:
         faults.append(f"{case.title}: {memory['peak_mb']:.0f} MB resident, more than {bound:.0f}")
-    if memory["after_mb"] > memory["before_mb"] + LEFT_MB:
-        faults.append(f"{case.title}: {memory['before_mb']:.0f} MB before and {memory['after_mb']:.0f} MB afterwards")
     return faults
 
 
-def write(options, cases, runs, faults):
+def write(options, cases, measured, faults):
+    runs, waves = measured
     summary = [summary_of(case, [run for run in runs if run["case"] == case.key]) for case in cases]
     about = (
         f"{MODEL}, {common.engine_text(options)}; {options.rate} ordinary requests a second (open loop), 16 connections"
@@ -171,9 +190,14 @@ def write(options, cases, runs, faults):
         "how they were met",
     ]
     lines += common.table(head, [memory_row(entry) for entry in summary])
+    sizes = ", ".join(f"{size:.0f}" for size in waves)
+    lines += [
+        "",
+        f"After each of {WAVES} further waves of {options.idle:,} connections that ask once and go: {sizes} MB.",
+    ]
     if faults:
         lines += ["", "Failed:", "", *(f"- {fault}" for fault in faults)]
-    common.write(options, {"failures": faults, "summary": summary, "runs": runs}, lines)
+    common.write(options, {"failures": faults, "summary": summary, "waves_mb": waves, "runs": runs}, lines)
 
 
 def summary_of(case, runs):

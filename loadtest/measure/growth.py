@@ -53,7 +53,7 @@ def run(options):
             gateway.pause()
         runs = measure(options, cells)
     finally:
-        for made in open_sockets:
+        for made, _ in open_sockets:
             made.close()
         for gateway in gateways:
             gateway.stop()

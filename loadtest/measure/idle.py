@@ -55,13 +55,24 @@ def connect(address, number):
 
 
 def open_many(address, count):
-    """So many established connections."""
+    """So many established connections, each with the moment before it was asked for."""
     made = []
     for first in range(0, count, AT_ONCE):
+        began = time.monotonic()
         group = [connect(address, number) for number in range(first, min(first + AT_ONCE, count))]
         wait_for(group)
-        made += group
+        made += [(one, began) for one in group]
     return made
+
+
+def ask(one, request):
+    """Has a connection answer one request, with 200."""
+    one.setblocking(True)
+    one.sendall(request)
+    answer = one.recv(65536)
+    one.setblocking(False)
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise Failure(f"expected 200, got {answer[:200]!r}")
 
 
 def wait_for(group):
