@@ -68,10 +68,14 @@ class Gateway:
             found = re.search(r" listening http=([0-9.:]+) admin=([0-9.:]+)", self.log.read_text(errors="replace"))
             if found:
                 self.http, self.admin = found[1], found[2]
-                if self.ask("GET", "/readyz")[0] == 200:
+                if self.ask("GET", "/readyz")[0] == 200 and self.serves_all():
                     return
             time.sleep(0.02)
         raise Failure(f"the gateway was not ready within {START_SECONDS} s: {self.last_words()}")
+
+    def serves_all(self):
+        """Whether every model does: the gateway is ready as soon as one is."""
+        return all(model["ready"] for model in self.admin_json("GET", "/api/v1/models")["models"])
 
     def ask(self, method, path):
         """Status and text of an answer of the admin port."""
