@@ -2,6 +2,7 @@
 
 mod freezing;
 mod policy;
+mod serving;
 
 use super::*;
 use crate::config::{Config, EngineChoice, ModelSettings};
