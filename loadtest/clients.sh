@@ -12,8 +12,8 @@
 # answered rightly and in order), if memory goes beyond what measure/clients.py states, or still grows after some waves of
 # connections that come and go.
 #
-# Settings (environment): ROUNDS (2), SECONDS_PER_RUN of the load (3; at most 4, since idle connections last 8), RATE of the
-# load in requests/s (500), IDLE connections (10000), ENGINE_FLAGS (ONNX Runtime of the Python environment), SERVER_CPUS
+# Settings (environment): ROUNDS (2), SECONDS_PER_RUN of the load (3; at most 5, since idle connections last 10), RATE of the
+# load in requests/s (500), IDLE connections (10000), CASES by their names in measure/clients.py (all), ENGINE_FLAGS (ONNX Runtime of the Python environment), SERVER_CPUS
 # (0), LOAD_CPUS (1), GATEWAY, LOAD (binaries to take instead of building), PYTHON with the package onnxruntime, NAME
 # (clients), OUT (loadtest/results).
 set -euo pipefail
@@ -24,4 +24,4 @@ NAME=${NAME:-clients}
 make_scratch
 need_python
 measure clients --engine-flags="${ENGINE_FLAGS---onnxruntime $(onnxruntime_library)}" --rounds "${ROUNDS:-2}" \
-  --seconds "${SECONDS_PER_RUN:-3}" --rate "${RATE:-500}" --idle "${IDLE:-10000}"
+  --seconds "${SECONDS_PER_RUN:-3}" --rate "${RATE:-500}" --idle "${IDLE:-10000}" --cases "${CASES:-}"

@@ -25,7 +25,7 @@ import idle
 from gateway import Failure, Gateway
 
 MODEL, VERSION = "breast-cancer", 1
-IDLE_SECONDS, BODY_SECONDS, MAX_BODY = 8, 2, 64 << 10
+IDLE_SECONDS, BODY_SECONDS, MAX_BODY = 10, 2, 64 << 10
 SETTINGS = f"[server]\nidle_timeout = '{IDLE_SECONDS}s'\nbody_timeout = '{BODY_SECONDS}s'\nmax_body = {MAX_BODY}\n"
 READY_SECONDS, END_SECONDS = 60, 120
 # What may be resident beyond what was before and what clients may hold.
@@ -65,7 +65,10 @@ def cases_of(options):
 
 def run(options):
     idle.need_descriptors(options.idle + 1000)
-    cases = cases_of(options)
+    chosen = [name for name in options.cases.split(",") if name]
+    cases = [case for case in cases_of(options) if not chosen or case.key in chosen]
+    if len(cases) < len(chosen):
+        raise Failure(f"no such case among {options.cases}; there are {[case.key for case in cases_of(options)]}")
     models = held_out.repository(options.scratch, MODEL, VERSION)
     files = {
         batch: held_out.write(options.scratch, MODEL, VERSION, batch, count) for batch, count in ((1, 500), (64, 20))
@@ -144,10 +147,7 @@ def memory_over_waves(options, gateway, files):
     request %= (MODEL.encode(), len(body), body)
     waves = []
     for _ in range(WAVES):
-        made = idle.open_many(gateway.http, options.idle)
-        for one, _ in made:
-            idle.ask(one, request)
-        for one, _ in made:
+        for one, _ in idle.open_many(gateway.http, options.idle, request):
             one.close()
         time.sleep(CLOSED_SECONDS)
         waves.append(round(gateway.memory_kb() / 1024, 1))
@@ -235,5 +235,5 @@ def memory_row(entry):
 
 
 if __name__ == "__main__":
-    options = common.parse_arguments(__doc__, rounds=2, seconds=3.0, rate=500, idle=10000)
+    options = common.parse_arguments(__doc__, rounds=2, seconds=3.0, rate=500, idle=10000, cases="")
     common.main(run, options)

@@ -54,14 +54,18 @@ def connect(address, number):
     return made
 
 
-def open_many(address, count):
-    """So many established connections, each with the moment before it was asked for."""
+def open_many(address, count, request=None):
+    """So many established connections, each with the moment before it was asked for, or before it asked this."""
     made = []
     for first in range(0, count, AT_ONCE):
         began = time.monotonic()
         group = [connect(address, number) for number in range(first, min(first + AT_ONCE, count))]
         wait_for(group)
-        made += [(one, began) for one in group]
+        for one in group:
+            if request:
+                began = time.monotonic()
+                ask(one, request)
+            made.append((one, began))
     return made
 
 

@@ -42,13 +42,17 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What may wait for the retirer, which is always about to take it.
 const RETIRE_QUEUE: usize = 1024;
+
+/// Connections that the system holds until they are accepted, as far as its own limit lets it (`net.core.somaxconn`). Of
+/// thousands that come at once the library's 128 would leave most to try again after one second, and then after three.
+const BACKLOG: u32 = 4096;
 
 /// Reads the configuration again: the settings, or every problem as text.
 pub type ConfigSource = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -181,7 +185,11 @@ impl Running {
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
     let failed = |cause| AppError::Listen { setting, address, cause };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    // As the library does, so that a restart need not wait for the connections of the process before.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

@@ -3,7 +3,10 @@
 use crate::support::gateway::Gateway;
 use crate::support::python;
 use crate::support::repository::{Repository, shipped};
+use crate::support::wait::PATIENCE;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn triton_s_http_client_reads_metadata_and_predicts() {
@@ -73,5 +76,21 @@ async fn ids_are_echoed_and_outputs_can_be_chosen() {
     );
     let unnamed = client.post("/v2/models/churn/infer", body.to_string()).await.ok();
     assert_eq!(unnamed.header("x-request-id").map(str::len), Some(16));
+    gateway.stop().await;
+}
+
+/// Linux's own limit is 4096, the library's was 128.
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_connections_at_once_wait_for_their_turn_and_none_has_to_try_again() {
+    let gateway = Gateway::start(Repository::of(&["churn/1"]), |config| config.server.max_connections = 1).await;
+    let address = gateway.client.http;
+    let mut waiting = Vec::new();
+    // The client of the tests may hold the one connection; all of these are then established by the system alone.
+    for number in 0..500 {
+        let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+        waiting.push(connected.unwrap_or_else(|_late| panic!("connection {number} found no place")).unwrap());
+    }
+    drop(waiting);
+    gateway.client.get("/v2/health/live").await.ok();
     gateway.stop().await;
 }
