@@ -72,6 +72,8 @@ start_gateway() {
     (cd "$ROOT" && cargo build --release --quiet)
   fi
   local log=$SCRATCH/gateway.log
+  # There before the first look at it.
+  : >"$log"
   (gateway serve --http 127.0.0.1:0 --admin 127.0.0.1:0 --log-format text "$@") 2>"$log" &
   GATEWAY_PID=$!
   local tries

@@ -14,8 +14,8 @@
 #
 # Fails if an answer is wrong, or if a request fails in another way than by 429 or 504.
 #
-# Settings (environment): SECONDS_PER_CASE (8), RATE of the short requests (500), ROUNDS of the isolation case (5), ENGINE_FLAGS, GATEWAY, LOAD (a load
-# binary), PYTHON with the package onnx, NAME (overload), OUT (loadtest/results).
+# Settings (environment): SECONDS_PER_CASE (8), RATE of the short requests (500), ROUNDS of the isolation case (5),
+# ENGINE_FLAGS, GATEWAY, LOAD (a load binary), PYTHON with the package onnx, NAME (overload), OUT (loadtest/results).
 set -euo pipefail
 # shellcheck source=loadtest/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
