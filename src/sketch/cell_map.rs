@@ -1,16 +1,19 @@
-//! From a number to one of 253 even cells, so that few edges share a cell.
+//! From a number to one of 509 even cells, so that few edges share a cell.
 //!
 //! Invariant: a higher number is never in a lower cell.
 
 use super::Precision;
 
 /// Even cells, and behind them one each for NaN, negative and positive infinity.
-pub(super) const TABLE: usize = 256;
+pub(super) const TABLE: usize = 512;
 /// The last even cell.
 pub(super) const LAST_CELL: usize = TABLE - 4;
 
 /// How many edges at either end the cells may leave out; those share the outermost cells.
 const LEFT_OUT: [usize; 7] = [0, 1, 2, 3, 4, 6, 7];
+
+/// By which parts of a cell all cells may be moved, so that edges next to each other come to lie in two.
+const MOVED: [f64; 3] = [0.0, 0.35, 0.7];
 
 /// Cells that are even over a range of values, or of their bits.
 #[derive(Clone, Copy, Debug)]
@@ -24,18 +27,20 @@ pub(super) struct CellMap<T> {
 }
 
 impl<T: Precision> CellMap<T> {
-    /// The map that leaves least to search among sorted edges; none if it is more than `most_steps` halvings. A map of
+    /// The map that leaves least to search among sorted edges; none if that is more than `most` edges in a cell. A map of
     /// bits costs about as much as a halving.
-    pub(super) fn best(edges: &[T], most_steps: u32) -> Option<Self> {
+    pub(super) fn best(edges: &[T], most: usize) -> Option<Self> {
         let one_cell = Self { origin: T::ZERO, scale: T::ZERO, of_bits: false };
-        let maps = [false, true]
+        let ranges = [false, true]
             .into_iter()
             .flat_map(|of_bits| LEFT_OUT.into_iter().filter_map(move |left_out| Self::over(edges, left_out, of_bits)));
+        let maps = ranges.flat_map(|map| MOVED.into_iter().map(move |part| map.moved(part)));
         std::iter::once(one_cell)
             .chain(maps)
-            .map(|map| (map, map.steps(edges)))
-            .filter(|&(_, steps)| steps <= most_steps)
-            .min_by_key(|&(map, steps)| steps + u32::from(map.of_bits))
+            .map(|map| (map, map.fullest(edges)))
+            .filter(|&(_, fullest)| fullest <= most)
+            // Two edges take less than the two halvings that three take.
+            .min_by_key(|&(map, fullest)| fullest.min(4) + usize::from(map.of_bits))
             .map(|(map, _)| map)
     }
 
@@ -48,16 +53,20 @@ impl<T: Precision> CellMap<T> {
         Some(Self { origin: first, scale, of_bits })
     }
 
+    /// The same cells, but further down by a part of a cell.
+    fn moved(self, part: f64) -> Self {
+        Self { origin: T::narrow(self.origin.to_f64() - part / self.scale.to_f64()), ..self }
+    }
+
     /// The cell of an ordinary number.
     pub(super) fn cell(&self, value: T) -> u32 {
         let mapped = if self.of_bits { value.bit_rank() } else { value };
         mapped.even_cell(self.origin, self.scale, LAST_CELL)
     }
 
-    /// How many halvings find a place among the edges of any one cell.
-    pub(super) fn steps(&self, edges: &[T]) -> u32 {
+    /// How many edges the cell with the most of them has.
+    pub(super) fn fullest(&self, edges: &[T]) -> usize {
         let of_one_cell = edges.chunk_by(|left, right| self.cell(*left) == self.cell(*right));
-        let most = of_one_cell.map(<[T]>::len).max().unwrap_or(0);
-        usize::BITS - most.leading_zeros()
+        of_one_cell.map(<[T]>::len).max().unwrap_or(0)
     }
 }

@@ -20,11 +20,11 @@ use super::{BinLayout, Precision};
 /// Columns of a tile. Their tables, edges and counters fit the first-level cache while a batch goes through.
 pub const LANES: usize = 16;
 
-/// The most halvings among the edges of one cell: the unused places behind a column's edges allow no more.
-const MOST_STEPS: u32 = 3;
+/// The most edges of one cell, which three halvings tell apart: the unused places behind a column's edges allow no more.
+const MOST_EDGES: usize = 7;
 
 /// The tables of a tile's lanes, one behind the other.
-type Tables = [u16; LANES * TABLE];
+type Tables = [u8; LANES * TABLE];
 
 /// Where the counters of a tensor's columns are.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct RowSearch<T> {
     tiles: Box<[Tile<T>]>,
     /// Per column, how many of its edges lie in the cells before each, and behind those the slots of what is no ordinary
     /// number.
-    before: Box<[u16]>,
+    before: Box<[u8]>,
     /// The edges of each column from the place of its first counter, padded with NaN, which is at or below nothing.
     edges: Box<[T]>,
     /// For each place the place that counts, if there are categorical columns.
@@ -49,8 +49,8 @@ struct Tile<T> {
     tails: [[T; LANES]; 2],
     /// The place of each column's first counter.
     first: [u32; LANES],
-    /// Halvings that are enough for every column of the tile.
-    steps: u32,
+    /// The most edges that a cell has in any column of the tile.
+    fullest: usize,
     any_of_bits: bool,
     /// A bit for every lane that is searched.
     searched: u16,
@@ -75,7 +75,7 @@ impl<T: Precision> RowSearch<T> {
         let mut search = Self {
             tiles: vec![Tile::EMPTY; tiles].into_boxed_slice(),
             before: vec![0; tiles * LANES * TABLE].into_boxed_slice(),
-            edges: vec![T::NAN; places + (1 << MOST_STEPS)].into_boxed_slice(),
+            edges: vec![T::NAN; places + MOST_EDGES + 1].into_boxed_slice(),
             redirected: (0..if is_categorical { places as u32 } else { 0 }).collect(),
         };
         let mut first = 0;
@@ -88,8 +88,8 @@ impl<T: Precision> RowSearch<T> {
         search
     }
 
-    /// Which lanes of a tile are searched, a bit each. Columns that are not on edges are not, nor are those whose edges
-    /// crowd so much that no cells tell them apart.
+    /// Which lanes of a tile are searched, a bit each. Columns that are not on edges are not, nor are those of more than
+    /// 251 bins and those whose edges crowd so much that no cells tell them apart.
     #[must_use]
     pub fn searched(&self, tile: usize) -> u16 {
         self.tiles[tile].searched
@@ -113,18 +113,20 @@ impl<T: Precision> RowSearch<T> {
     pub fn find_rows(&self, tile: usize, lanes: usize, rows: &[[T; LANES]], visitor: &mut impl VisitRow) {
         let before = self.before[tile * LANES * TABLE..].first_chunk();
         let tile = (&self.tiles[tile], before.expect("every tile has a table per lane"));
-        match (tile.0.steps, tile.0.any_of_bits) {
-            (0 | 1, false) => self.find_in_steps::<1, false>(tile, lanes, rows, visitor),
-            (2, false) => self.find_in_steps::<2, false>(tile, lanes, rows, visitor),
-            (_, false) => self.find_in_steps::<MOST_STEPS, false>(tile, lanes, rows, visitor),
-            (0 | 1, true) => self.find_in_steps::<1, true>(tile, lanes, rows, visitor),
-            (2, true) => self.find_in_steps::<2, true>(tile, lanes, rows, visitor),
-            (_, true) => self.find_in_steps::<MOST_STEPS, true>(tile, lanes, rows, visitor),
+        match (tile.0.fullest, tile.0.any_of_bits) {
+            (0 | 1, false) => self.find_among::<1, false>(tile, lanes, rows, visitor),
+            (2, false) => self.find_among::<2, false>(tile, lanes, rows, visitor),
+            (3, false) => self.find_among::<3, false>(tile, lanes, rows, visitor),
+            (_, false) => self.find_among::<MOST_EDGES, false>(tile, lanes, rows, visitor),
+            (0 | 1, true) => self.find_among::<1, true>(tile, lanes, rows, visitor),
+            (2, true) => self.find_among::<2, true>(tile, lanes, rows, visitor),
+            (3, true) => self.find_among::<3, true>(tile, lanes, rows, visitor),
+            (_, true) => self.find_among::<MOST_EDGES, true>(tile, lanes, rows, visitor),
         }
     }
 
     #[inline]
-    fn find_in_steps<const STEPS: u32, const BITS: bool>(
+    fn find_among<const EDGES: usize, const BITS: bool>(
         &self,
         tile: (&Tile<T>, &Tables),
         lanes: usize,
@@ -133,14 +135,14 @@ impl<T: Precision> RowSearch<T> {
     ) {
         // Most tiles are full, and loops of a known length take a fifth less.
         if lanes == LANES {
-            rows.iter().for_each(|row| self.find::<STEPS, BITS>(tile, row, visitor));
+            rows.iter().for_each(|row| self.find::<EDGES, BITS>(tile, row, visitor));
         } else {
-            rows.iter().for_each(|row| self.find::<STEPS, BITS>(tile, &row[..lanes], visitor));
+            rows.iter().for_each(|row| self.find::<EDGES, BITS>(tile, &row[..lanes], visitor));
         }
     }
 
     #[inline(always)]
-    fn find<const STEPS: u32, const BITS: bool>(
+    fn find<const EDGES: usize, const BITS: bool>(
         &self,
         (tile, before): (&Tile<T>, &Tables),
         row: &[T],
@@ -151,26 +153,37 @@ impl<T: Precision> RowSearch<T> {
         let lanes = row.len().min(LANES);
         let row = &row[..lanes];
         tile.find_cells::<BITS>(row, &mut cells[..lanes], &mut values[..lanes], &mut tails[..lanes]);
-        self.find_places::<STEPS>((tile, before), &cells[..lanes], &values[..lanes], &mut places[..lanes]);
+        self.find_places::<EDGES>((tile, before), &cells[..lanes], &values[..lanes], &mut places[..lanes]);
         visitor.visit(&places[..lanes], tails);
     }
 
-    /// A round over all lanes for each step: values wait for none but their own, and the processor overlaps them.
+    /// A round over all lanes for each step: values wait for none but their own, and the processor overlaps them. Two
+    /// edges are one step, because comparing with both is less than halving, of which the second waits for the first.
     #[inline(always)]
-    fn find_places<const STEPS: u32>(
+    fn find_places<const EDGES: usize>(
         &self,
         (tile, before): (&Tile<T>, &Tables),
-        cells: &[u8],
+        cells: &[u16],
         values: &[T],
         places: &mut [u32],
     ) {
         for (lane, (place, cell)) in places.iter_mut().zip(cells).enumerate() {
-            *place = tile.first[lane % LANES] + u32::from(before[lane % LANES * TABLE + usize::from(*cell)]);
+            // Cells are within the table; the remainder tells the compiler.
+            let at = lane % LANES * TABLE + usize::from(*cell) % TABLE;
+            *place = tile.first[lane % LANES] + u32::from(before[at]);
         }
-        for step in (0..STEPS).rev() {
+        if EDGES == 2 {
             for (place, value) in places.iter_mut().zip(values) {
-                let edge = self.edges[*place as usize + (1 << step) - 1];
-                *place += u32::from(edge <= *value) << step;
+                let edges = self.edges[*place as usize..].first_chunk::<2>();
+                let [first, second] = edges.expect("places behind the last column's edges are unused");
+                *place += u32::from(first <= value) + u32::from(second <= value);
+            }
+        } else {
+            for step in (0..=EDGES.ilog2()).rev() {
+                for (place, value) in places.iter_mut().zip(values) {
+                    let edge = self.edges[*place as usize + (1 << step) - 1];
+                    *place += u32::from(edge <= *value) << step;
+                }
             }
         }
         if !self.redirected.is_empty() {
@@ -183,10 +196,14 @@ impl<T: Precision> RowSearch<T> {
     /// Enters a column.
     fn add(&mut self, index: usize, first: usize, bins: &BinLayout<T>) {
         let edges = bins.edges();
-        let Some(map) = CellMap::best(edges, MOST_STEPS) else { return };
+        let slots = bins.slots();
+        // What the table says of a column is below 256, or the column is not searched.
+        let extremes = [slots.missing(), slots.negative_infinite(), slots.positive_infinite()];
+        let [Ok(missing), Ok(negative), Ok(positive)] = extremes.map(u8::try_from) else { return };
+        let Some(map) = CellMap::best(edges, MOST_EDGES) else { return };
         let (tile, lane) = (&mut self.tiles[index / LANES], index % LANES);
         tile.searched |= 1 << lane;
-        tile.steps = tile.steps.max(map.steps(edges));
+        tile.fullest = tile.fullest.max(map.fullest(edges));
         tile.any_of_bits |= map.of_bits;
         tile.of_bits[lane] = if map.of_bits { T::INFINITY } else { T::ZERO };
         (tile.origin[lane], tile.scale[lane]) = (map.origin, map.scale);
@@ -194,11 +211,9 @@ impl<T: Precision> RowSearch<T> {
         tile.first[lane] = first as u32;
         let table = &mut self.before[index * TABLE..(index + 1) * TABLE];
         for (cell, before) in table.iter_mut().enumerate() {
-            *before = edges.partition_point(|&edge| map.cell(edge) < cell as u32) as u16;
+            *before = edges.partition_point(|&edge| map.cell(edge) < cell as u32) as u8;
         }
-        let slots = bins.slots();
-        let extremes = [slots.missing(), slots.negative_infinite(), slots.positive_infinite()];
-        table[LAST_CELL + 1..].copy_from_slice(&extremes.map(|slot| slot as u16));
+        table[LAST_CELL + 1..].copy_from_slice(&[missing, negative, positive]);
         self.edges[first..first + edges.len()].copy_from_slice(edges);
         if bins.is_categorical() {
             for interval in slots.finite() {
@@ -215,14 +230,14 @@ impl<T: Precision> Tile<T> {
         of_bits: [T::ZERO; LANES],
         tails: [[T::NAN; LANES]; 2],
         first: [0; LANES],
-        steps: 0,
+        fullest: 0,
         any_of_bits: false,
         searched: 0,
     };
 
     /// The cell of each value, and the value itself; NaN instead of an infinity, so that no edge is at or below it.
     #[inline(always)]
-    fn find_cells<const BITS: bool>(&self, row: &[T], cells: &mut [u8], values: &mut [T], tails: &mut [u8]) {
+    fn find_cells<const BITS: bool>(&self, row: &[T], cells: &mut [u16], values: &mut [T], tails: &mut [u8]) {
         let lanes = row.len();
         let (origin, scale, of_bits) = (&self.origin[..lanes], &self.scale[..lanes], &self.of_bits[..lanes]);
         let (below, above) = (&self.tails[0][..lanes], &self.tails[1][..lanes]);
@@ -233,7 +248,7 @@ impl<T: Precision> Tile<T> {
             let even = mapped.even_cell(origin[lane], scale[lane], LAST_CELL);
             let extreme = LAST_CELL as u32 + value.extreme();
             tails[lane] = u8::from(value < below[lane]) | u8::from(value >= above[lane]);
-            cells[lane] = if value.is_ordinary() { even } else { extreme } as u8;
+            cells[lane] = if value.is_ordinary() { even } else { extreme } as u16;
             values[lane] = if value.is_ordinary() { value } else { T::NAN };
         }
     }

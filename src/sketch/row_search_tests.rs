@@ -1,5 +1,6 @@
 //! The search of rows against the layout's own answer for a value.
 
+use super::cell_map::LAST_CELL;
 use super::*;
 use proptest::prelude::*;
 
@@ -109,6 +110,15 @@ fn edges_that_no_cells_tell_apart_are_left_to_the_layout() {
 }
 
 #[test]
+fn columns_of_more_bins_than_a_table_can_count_are_left_to_the_layout() {
+    let edges = |bins: u16| (0..=bins).map(f32::from).collect::<Vec<_>>();
+    assert_same(&edges(251), false);
+    assert_same(&edges(251), true);
+    let wide: Vec<f64> = edges(252).into_iter().map(f64::from).collect();
+    assert!(!is_searched(&layout::<f32>(&wide, false)));
+}
+
+#[test]
 fn columns_of_a_tile_do_not_disturb_each_other() {
     let even = layout::<f32>(&(0..65).map(f64::from).collect::<Vec<_>>(), false);
     let codes = layout::<f32>(&[1.0, f64::from(1.0_f32.next_up())], true);
@@ -170,11 +180,11 @@ proptest! {
     ) {
         let rising = |[one, other]: [f32; 2]| (one.min(other), one.max(other));
         let ((first, last), (left, right)) = (rising(range), rising(numbers));
-        prop_assert_eq!((f32::scale(last, first, 252), f32::scale(first, first, 252)), (None, None));
-        if let Some(scale) = f32::scale(first, last, 252) {
-            let cell = |value: f32| value.even_cell(first, scale, 252);
-            prop_assert!(cell(left) <= cell(right) && cell(right) <= 252);
-            prop_assert_eq!((cell(first), cell(last)), (0, 252));
+        prop_assert_eq!((f32::scale(last, first, LAST_CELL), f32::scale(first, first, LAST_CELL)), (None, None));
+        if let Some(scale) = f32::scale(first, last, LAST_CELL) {
+            let cell = |value: f32| value.even_cell(first, scale, LAST_CELL);
+            prop_assert!(cell(left) <= cell(right) && cell(right) <= LAST_CELL as u32);
+            prop_assert_eq!((cell(first), cell(last)), (0, LAST_CELL as u32));
         }
         prop_assert!(left.bit_rank() <= right.bit_rank());
     }
