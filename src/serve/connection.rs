@@ -101,16 +101,9 @@ struct Watched<'o> {
 }
 
 impl Read for Watched<'_> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_left() {
-            self.ahead.take(&mut into);
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.incoming).poll_read(context, into)
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Self { ahead, incoming, .. } = &mut *self;
+        ahead.poll_read(Pin::new(incoming), context, into)
     }
 }
 

@@ -28,6 +28,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 const LONGEST_ROUND: Duration = Duration::from_micros(200);
 /// Bytes that a connection holds at most.
 const HELD_BYTES: usize = 32 << 10;
+/// The largest buffer that a connection keeps when it holds nothing: there may be thousands that are idle.
+const KEPT_BUFFER: usize = 4 << 10;
 
 /// The answers of a worker's round.
 #[derive(Debug, Default)]
@@ -189,6 +191,9 @@ impl Outgoing {
             }
             self.wait.progress();
             bytes.drain(..sent);
+        }
+        if bytes.capacity() > KEPT_BUFFER {
+            *bytes = Vec::new();
         }
         self.is_blocked.set(false);
         self.wait.written();

@@ -46,16 +46,20 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Whether some of it has not been handed on.
-    pub(super) fn is_left(&self) -> bool {
-        self.taken < self.filled
-    }
-
-    /// Hands on what there is room for.
-    pub(super) fn take(&mut self, into: &mut ReadBufCursor<'_>) {
+    /// Reads what is left of it, and behind that from `socket`.
+    pub(super) fn poll_read(
+        &mut self,
+        socket: Pin<&mut impl Read>,
+        context: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.taken == self.filled {
+            return socket.poll_read(context, into);
+        }
         let length = into.remaining().min(self.filled - self.taken);
         into.put_slice(&self.bytes[self.taken..self.taken + length]);
         self.taken += length;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -111,16 +115,9 @@ impl Socket {
 }
 
 impl Read for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_left() {
-            self.ahead.take(&mut into);
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.io).poll_read(context, into)
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Self { io, ahead, .. } = &mut *self;
+        ahead.poll_read(Pin::new(io), context, into)
     }
 }
 
