@@ -212,11 +212,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::io::Read;
-    use tokio::net::TcpListener;
+    use tokio::net::TcpSocket;
 
     /// A connection's sending side, and the peer, which does not block.
     async fn connect() -> (Rc<Outgoing>, std::net::TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // Small, so that the system takes parts of what is written.
+        socket.set_send_buffer_size(4 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
         let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.set_nonblocking(true).unwrap();
         let (socket, _) = listener.accept().await.unwrap();
@@ -329,6 +333,8 @@ mod tests {
                 }
                 outbox.send();
                 poll_fn(|context| outgoing.poll_blocked(context)).await.unwrap();
+                // What is missing would else be waited for without end.
+                drop((outbox, outgoing));
                 assert!(reader.join().unwrap() == expected);
             });
         }

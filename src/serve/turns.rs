@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_worker_does_between_calls_counts_as_time_that_they_take() {
+        let (turns, start) = (Turns::new(), Instant::now());
+        let _waiting: Vec<_> = (0..9).map(|_| turns.enter()).collect();
+        (1..=50).for_each(|nth| turns.ended(None, CALL, start + 3 * nth * CALL));
+        let now = start + 150 * CALL;
+        let refused = turns.check(CALL, now, now + 15 * CALL).unwrap_err();
+        assert!(refused.retry_after > 25 * CALL, "ten answers, one every {:?}: {refused:?}", 3 * CALL);
+    }
+
+    #[test]
     fn failed_calls_tell_nothing_of_the_time_that_calls_take() {
         let (turns, now) = (Turns::new(), Instant::now());
         turns.ended(None, CALL, now);

@@ -185,6 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn half_of_what_a_deadline_leaves_beyond_the_call_is_waited_at_most() {
+        let (mut queue, start) = (Queue::new(8, DELAY), Instant::now());
+        let (patient, _answer) = job(1, start, start + Duration::from_secs(9));
+        queue.push(patient, 1);
+        assert_eq!(queue.due(CALL), Some(start + DELAY));
+        let (hurried, _answer) = job(1, start + milliseconds(1), start + milliseconds(1 + 4 + 6));
+        queue.push(hurried, 1);
+        assert_eq!(queue.due(CALL), Some(start + milliseconds(1 + 3)), "it has 6 ms beyond a call of 4");
+    }
+
+    #[test]
     fn who_was_answered_together_may_come_together_again_but_not_for_long() {
         for (ended, jobs, due) in [(0, 2, 15), (0, 1, 5), (5, 2, 15)] {
             let (mut queue, start, _answers) = queue_of(&[], 8);
