@@ -45,6 +45,9 @@ pub struct RecordedColumn {
     pub critical: bool,
 }
 
+/// Instead of a cell's position, where there is none.
+pub(super) const NO_CELL: u32 = u32::MAX;
+
 /// How one tensor is recorded.
 #[derive(Debug)]
 pub(super) struct TensorPlan {
@@ -56,6 +59,8 @@ pub(super) struct TensorPlan {
     pub(super) reduced: bool,
     /// The counters of all its columns.
     pub(super) slots: Range<usize>,
+    /// For each of them its alarm cell among those of all columns; [`NO_CELL`] without a reference.
+    pub(super) cell_of_slot: Box<[u32]>,
     /// How numbers are searched.
     pub(super) search: Search,
 }
@@ -80,8 +85,6 @@ pub(super) struct ColumnPlan {
     pub(super) first_cell: usize,
     /// How many alarm cells there are.
     pub(super) cells: usize,
-    /// The alarm cell of each slot; none without a reference.
-    pub(super) cell_of_slot: Box<[u16]>,
 }
 
 /// Everything that is worked out before the first row.
@@ -95,6 +98,8 @@ pub(super) struct RecordPlan {
     pub(super) cells: usize,
     /// How rows are divided, if they are.
     pub(super) segments: Option<SegmentPlan>,
+    /// How many rows are noted at most before they are counted; 0 if all are counted as they come.
+    pub(super) noted_rows: usize,
 }
 
 /// The statistics that a wide row is reduced to, in column order.
@@ -116,6 +121,7 @@ impl RecordPlan {
             let tensor = plan.plan_tensor(spec, known, Side::Output, max_features);
             plan.outputs.push(tensor);
         }
+        plan.noted_rows = super::notes::rows_noted(plan.inputs.iter().chain(&plan.outputs));
         plan
     }
 
@@ -128,7 +134,7 @@ impl RecordPlan {
             _ if spec.datatype == DataType::Bytes => 0,
             _ => STATISTICS.len(),
         };
-        let first_slot = self.slots;
+        let (first_slot, mut cell_of_slot) = (self.slots, Vec::new());
         let columns: Vec<ColumnPlan> = (0..count)
             .map(|index| {
                 let statistic = reduced.then(|| STATISTICS[index]);
@@ -142,11 +148,23 @@ impl RecordPlan {
                     (None, None) if count == 1 => spec.name.clone(),
                     (None, None) => format!("{}[{index}]", spec.name),
                 };
-                self.plan_column(column, spec.datatype, name, side)
+                let plan = self.plan_column(column, spec.datatype, name, side);
+                cell_of_slot.extend(self.cells_of_slots_of_last(&plan));
+                plan
             })
             .collect();
         let search = Search::new(spec.datatype, &columns);
-        TensorPlan { batched: spec.is_batched(), columns, reduced, slots: first_slot..self.slots, search }
+        let (batched, slots, cell_of_slot) = (spec.is_batched(), first_slot..self.slots, cell_of_slot.into());
+        TensorPlan { batched, columns, reduced, slots, cell_of_slot, search }
+    }
+
+    /// The alarm cell of each slot of the column that was planned last.
+    fn cells_of_slots_of_last(&self, plan: &ColumnPlan) -> Vec<u32> {
+        let reference = self.columns.last().and_then(|column| column.reference.as_ref());
+        let cells = reference.into_iter().flat_map(Reference::cell_of_each_slot);
+        let mut cells: Vec<u32> = cells.map(|cell| plan.first_cell as u32 + u32::from(cell)).collect();
+        cells.resize(plan.layout.slots(), NO_CELL);
+        cells
     }
 
     fn plan_column(&mut self, column: Option<&Column>, datatype: DataType, name: String, side: Side) -> ColumnPlan {
@@ -159,13 +177,11 @@ impl RecordPlan {
             None => ColumnLayout::LogLinear,
         };
         let cells = reference.as_ref().map_or(0, Reference::cells);
-        let cell_of_slot: Box<[u16]> = reference.iter().flat_map(Reference::cell_of_each_slot).collect();
         let plan = ColumnPlan {
             first_slot: self.slots,
             first_sum: self.sums,
             first_cell: self.cells,
             cells,
-            cell_of_slot,
             layout,
         };
         self.slots += plan.layout.slots();
@@ -207,6 +223,11 @@ impl TensorPlan {
     /// How many rows a tensor has.
     pub(super) fn rows(&self, tensor: &Tensor) -> usize {
         if self.batched { tensor.shape().rows() } else { 1 }
+    }
+
+    /// How many rows this many values are.
+    pub(super) fn rows_among(&self, values: usize) -> usize {
+        values.checked_div(self.columns.len()).unwrap_or(0)
     }
 }
 

@@ -9,16 +9,18 @@
 use super::answers::{AnswerShard, AnswerTotals, PHASES, Phase, Protocol, StatusLabel};
 use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
+use super::evidence::{Evidence, row_of_draw};
 use super::refusals::{REFUSAL_KINDS, RefusalKind};
 use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
-use super::shard::{EVIDENCE_ROWS, NO_KEY, PREDICTIONS, REFUSALS, ROWS, Shard, UNRECORDED_ROWS};
+use super::marks::{EvidenceRow, Marks};
+use super::notes::{MOST_ROWS, Notes};
+use super::shard::{EVIDENCE_ROWS, PREDICTIONS, REFUSALS, ROWS, Shard, UNRECORDED_ROWS};
 use crate::config::SegmentSettings;
 use crate::profile::Profile;
 use crate::sketch::KEY_GROUPS;
 use crate::tensor::{Signature, Tensor};
 use hyper::header::HeaderName;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts of one version, a shard per worker.
 #[derive(Debug)]
@@ -89,6 +91,8 @@ impl Recorder {
         self.division = Some(settings.clone());
         let segments = SegmentPlan::new(&self.plan, profile, settings, self.shards.len())?;
         self.plan.segments = Some(segments);
+        // Rows that are divided are counted as they come: each request's have a segment of their own.
+        self.plan.noted_rows = 0;
         self.shards.iter_mut().for_each(|shard| drop(shard.take()));
         Ok(())
     }
@@ -119,27 +123,66 @@ impl Recorder {
 
     fn record(&self, worker: usize, Origin { evidence, header }: Origin<'_>, inputs: &[Tensor], outputs: &[Tensor]) {
         let shard = self.shard(worker);
-        let tensors = || self.plan.inputs.iter().zip(inputs);
-        let rows = self.rows(inputs);
-        let draw = evidence.draw().filter(|_| rows > 0);
-        let group = evidence.key_group();
-        if group.is_some() {
-            shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
-        }
-        shard.key_group.store(group.unwrap_or(NO_KEY), Ordering::Relaxed);
         let segments =
             self.plan.segments.as_ref().zip(shard.segments.as_ref()).map(|(plan, counters)| {
                 plan.rows(counters.slice(0..plan.counters()), header, (&self.plan.inputs, inputs))
             });
-        for (plan, tensor) in tensors().chain(self.plan.outputs.iter().zip(outputs)) {
-            shard.record_tensor(plan, tensor, draw, segments.as_ref());
+        for (plan, tensor) in self.plan.inputs.iter().zip(inputs).chain(self.plan.outputs.iter().zip(outputs)) {
+            // The one row of a tensor that is not batched stands for all rows of the others.
+            let evidence = self.evidence_row(shard, evidence, plan.rows(tensor));
+            let marks = Marks { evidence: evidence.as_slice(), segments: segments.as_ref() };
+            shard.record_tensor(plan, tensor, marks);
         }
+        let rows = self.rows(inputs);
         if let Some(segments) = segments {
             segments.count_rows(rows);
         }
-        shard.requests.add(ROWS, rows as u64);
-        shard.requests.add(PREDICTIONS, 1);
-        shard.requests.add(EVIDENCE_ROWS, u64::from(draw.is_some()));
+        let is_evidence = rows > 0 && evidence.draw().is_some();
+        count_requests(shard, [1, rows, usize::from(is_evidence)]);
+    }
+
+    /// The row among `rows` of a request that is evidence, if one is.
+    fn evidence_row(&self, shard: &Shard, evidence: Evidence, rows: usize) -> Option<EvidenceRow> {
+        let draw = evidence.draw().filter(|_| rows > 0)?;
+        let group = evidence.key_group();
+        if group.is_some() {
+            shard.keyed.get_or_init(|| Counters::new(self.plan.cells * KEY_GROUPS));
+        }
+        Some(EvidenceRow::new(row_of_draw(draw, rows), group))
+    }
+
+    /// Takes a small request's values into `notes`, to be counted later together with others, and says whether it did:
+    /// where not, they are to be counted [as they come](Self::record_prediction). `notes` are this version's and this
+    /// worker's until they are [settled](Self::settle); those that have no room for the request are settled before.
+    pub fn note(
+        &self,
+        (worker, notes): (usize, &mut Notes),
+        evidence: Evidence,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> bool {
+        let rows = self.rows(inputs);
+        let tensors = || self.plan.inputs.iter().zip(inputs).chain(self.plan.outputs.iter().zip(outputs));
+        let is_small = rows > 0 && rows <= MOST_ROWS.min(self.plan.noted_rows);
+        if !is_small || tensors().any(|(plan, tensor)| plan.rows(tensor) != rows) {
+            return false;
+        }
+        if notes.rows() + rows > self.plan.noted_rows {
+            self.settle(worker, notes);
+        }
+        let evidence = self.evidence_row(self.shard(worker), evidence, rows);
+        notes.take(&self.plan, (rows, evidence), tensors().map(|(_, tensor)| tensor));
+        true
+    }
+
+    /// Counts what was noted.
+    pub fn settle(&self, worker: usize, notes: &mut Notes) {
+        if notes.rows() > 0 {
+            let shard = self.shard(worker);
+            notes.record(&self.plan, shard);
+            count_requests(shard, notes.counts());
+            notes.clear();
+        }
     }
 
     /// Counts an answered request without its values.
@@ -236,10 +279,16 @@ impl Recorder {
                 cells: Counters::new(self.plan.cells),
                 requests: Counters::new(REFUSALS + REFUSAL_KINDS),
                 keyed: OnceLock::new(),
-                key_group: AtomicUsize::new(NO_KEY),
                 answers: AnswerShard::new(),
                 segments: self.plan.segments.as_ref().map(|plan| Counters::new(plan.counters())),
             })
         })
     }
+}
+
+/// Counts answered requests, their rows, and those rows that are evidence.
+fn count_requests(shard: &Shard, [requests, rows, evidence]: [usize; 3]) {
+    shard.requests.add(ROWS, rows as u64);
+    shard.requests.add(PREDICTIONS, requests as u64);
+    shard.requests.add(EVIDENCE_ROWS, evidence as u64);
 }

@@ -292,6 +292,66 @@ proptest! {
     }
 }
 
+/// What a request is worth to alarms, by a number.
+fn some_evidence(draw: u64) -> Evidence {
+    match draw % 3 {
+        0 => Evidence::None,
+        1 => Evidence::Row { draw },
+        _ => Evidence::KeyGroup { draw, key_hash: draw.rotate_left(9) },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_noted_and_settled_is_what_would_have_been_counted_at_once(
+        width in 1_usize..40,
+        requests in prop::collection::vec((0_usize..24, any::<u64>(), prop::bool::weighted(0.1)), 1..60),
+        seed in prop::collection::vec(prop_oneof![8 => -20.0_f32..2_000.0, 1 => any::<f32>()], 97),
+    ) {
+        let (signature, profile) = (signature(width), skewed_profile(width, DataType::Fp32));
+        let recorders = [0, 1].map(|_| Recorder::new(&signature, Some(&profile), 512, 1));
+        let [at_once, noted] = &recorders;
+        let mut notes = Notes::default();
+        for (rows, draw, is_settled) in requests {
+            let values: Vec<f32> = seed.iter().copied().cycle().skip(draw as usize % 97).take(width * rows).collect();
+            let inputs = [Tensor::try_new(Shape::matrix(rows, width), TensorData::Fp32(values)).unwrap()];
+            let outputs = [labels(&vec![1; rows])];
+            let evidence = some_evidence(draw);
+            at_once.record_prediction(0, evidence, &inputs, &outputs);
+            if !noted.note((0, &mut notes), evidence, &inputs, &outputs) {
+                noted.record_prediction(0, evidence, &inputs, &outputs);
+            }
+            if is_settled {
+                noted.settle(0, &mut notes);
+            }
+        }
+        noted.settle(0, &mut notes);
+        prop_assert_eq!(at_once.totals(), noted.totals());
+        noted.settle(0, &mut notes);
+        prop_assert_eq!(at_once.totals(), noted.totals(), "settled twice");
+    }
+}
+
+#[test]
+fn only_small_requests_of_rows_that_fit_are_noted() {
+    let mut notes = Notes::default();
+    let recorder = Recorder::new(&signature(2), Some(&profile_of_second_feature()), 512, 1);
+    let mut is_noted = |recorder: &Recorder, rows: usize, labelled: usize, width: usize| {
+        let inputs = [Tensor::try_new(Shape::matrix(rows, width), TensorData::Fp32(vec![0.5; rows * width])).unwrap()];
+        recorder.note((0, &mut notes), Evidence::None, &inputs, &[labels(&vec![0; labelled])])
+    };
+    assert!(is_noted(&recorder, 1, 1, 2) && is_noted(&recorder, 16, 16, 2));
+    assert!(!is_noted(&recorder, 17, 17, 2), "large enough to be counted as it comes");
+    assert!(!is_noted(&recorder, 0, 0, 2), "nothing to note");
+    assert!(!is_noted(&recorder, 2, 1, 2), "an output has other rows");
+    assert_eq!(recorder.totals().rows, 0, "noted is not yet counted");
+    let wide = Recorder::new(&signature(2_000), None, 4_096, 1);
+    assert!(!is_noted(&wide, 1, 1, 2_000), "hardly two would fit");
+    let reduced = Recorder::new(&signature(5), None, 4, 1);
+    assert!(!is_noted(&reduced, 1, 1, 5), "statistics of a row are not noted");
+}
+
 #[test]
 fn a_window_forgets_what_is_older_than_it() {
     let mut window = Window::new(seconds(10), vec![0], vec![0]);

@@ -176,7 +176,10 @@ async fn predict(
         watch.received(Instant::now());
     }
     let Some(place) = connection.peers.elsewhere() else {
-        return predict::answer(worker, call, (&head.headers, &body.bytes), watch).await.0;
+        let (answer, _) = predict::answer(worker, call, (&head.headers, &body.bytes), watch).await;
+        // The protocol decides when answers leave, and what left has been counted.
+        worker.outbox.settle();
+        return answer;
     };
     drop(in_hand);
     worker.gate.recorder.record_handed_on(worker.index);
@@ -195,7 +198,10 @@ pub(super) async fn answer_handed(worker: Rc<Worker>, handed: Handed) {
     tokio::select! {
         biased;
         () = reply.closed() => {}
-        (answer, _) = predict::answer(&worker, &call, (&headers, &body), watch) => drop(reply.send(answer)),
+        (answer, _) = predict::answer(&worker, &call, (&headers, &body), watch) => {
+            worker.outbox.settle();
+            drop(reply.send(answer));
+        }
     }
 }
 

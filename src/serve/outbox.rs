@@ -7,18 +7,26 @@
 //! flushes its output streams the same way. A worker with one request in hand holds nothing for anybody: its round ends
 //! with it.
 //!
+//! The values of these requests are counted at the end of the round as well, right before the answers leave: what a client
+//! has been told can be seen in the metrics. The parts that need more than a copy are then done for all of them at once,
+//! see [`Notes`].
+//!
 //! What is held is late by what the rest of the round takes, so only calls of brief models are in rounds, and a round that
 //! lasts longer than [`LONGEST_ROUND`] is sent before its end.
 //!
 //! Invariant: bytes leave a connection in the order in which they were given, and whatever was given leaves, or the
-//! connection ends.
+//! connection ends; no answer leaves before its values are counted.
 
 use super::waiting::Wait;
+use crate::catalog::Model;
+use crate::observe::{Evidence, Notes};
+use crate::tensor::Tensor;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, ReadBuf};
@@ -31,14 +39,28 @@ const HELD_BYTES: usize = 32 << 10;
 /// The largest buffer that a connection keeps when it holds nothing: there may be thousands that are idle.
 const KEPT_BUFFER: usize = 4 << 10;
 
+/// Versions whose values are noted at a time. A round has few: canaries are the second of a model.
+const VERSIONS: usize = 4;
+
 /// The answers of a worker's round.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     held: RefCell<Vec<Rc<Outgoing>>>,
+    noted: RefCell<[Noted; VERSIONS]>,
+    /// Whether there is anything to be counted.
+    has_notes: Cell<bool>,
     /// When the first of them was made.
     began: Cell<Option<Instant>>,
     /// Wakes the task that ends the round.
     waker: RefCell<Option<Waker>>,
+}
+
+/// What is to be counted of one version.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The version, and the worker that answered.
+    of: Option<(Arc<Model>, usize)>,
+    notes: Notes,
 }
 
 /// The sending side of a connection.
@@ -70,8 +92,43 @@ impl Outbox {
         .await;
     }
 
+    /// Notes the values of a request that was answered just now, and says whether it did: see [`Recorder::note`](crate::observe::Recorder::note).
+    pub(super) fn note(
+        &self,
+        worker: usize,
+        model: &Arc<Model>,
+        evidence: Evidence,
+        (inputs, outputs): (&[Tensor], &[Tensor]),
+    ) -> bool {
+        let mut noted = self.noted.borrow_mut();
+        let is_of = |noted: &Noted| noted.of.as_ref().is_some_and(|(other, _)| Arc::ptr_eq(other, model));
+        let index = noted.iter().position(is_of).or_else(|| noted.iter().position(|noted| noted.of.is_none()));
+        let Some(Noted { of, notes }) = index.map(|index| &mut noted[index]) else { return false };
+        if !model.recorder.note((worker, notes), evidence, inputs, outputs) {
+            return false;
+        }
+        of.get_or_insert_with(|| (Arc::clone(model), worker));
+        drop(noted);
+        if !self.has_notes.replace(true) {
+            self.wake();
+        }
+        true
+    }
+
+    /// Counts what was noted.
+    pub(super) fn settle(&self) {
+        if self.has_notes.replace(false) {
+            for Noted { of, notes } in &mut *self.noted.borrow_mut() {
+                if let Some((model, worker)) = of.take() {
+                    model.recorder.settle(worker, notes);
+                }
+            }
+        }
+    }
+
     /// Sends what is held.
     pub(super) fn send(&self) {
+        self.settle();
         self.began.set(None);
         for outgoing in self.held.borrow_mut().drain(..) {
             outgoing.is_held.set(false);
@@ -89,10 +146,15 @@ impl Outbox {
             Some(_) => {}
             None => {
                 self.began.set(Some(made));
-                if let Some(waker) = &*self.waker.borrow() {
-                    waker.wake_by_ref();
-                }
+                self.wake();
             }
+        }
+    }
+
+    /// Has the round ended behind those tasks that are ready now.
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
         }
     }
 }
@@ -135,7 +197,10 @@ impl Outgoing {
                 outbox.hold(self, made);
                 Poll::Ready(self.checked())
             }
-            _ => self.poll_send(context),
+            _ => {
+                outbox.settle();
+                self.poll_send(context)
+            }
         }
     }
 

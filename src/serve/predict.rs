@@ -29,6 +29,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Makes the split sticky: requests with the same key get the same version.
@@ -186,7 +187,7 @@ async fn answer_with(
 
 /// Runs, records and encodes on this worker.
 fn run_here(
-    (worker, model): (&Worker, &Model),
+    (worker, model): (&Worker, &Arc<Model>),
     asked: &Asked<'_>,
     decoded: &Decoded,
     watch: &mut Stopwatch,
@@ -200,7 +201,7 @@ fn run_here(
 
 /// Runs in the version's lane, while this worker goes on with other requests.
 async fn run_in_lane(
-    (worker, model): (&Worker, &Model),
+    (worker, model): (&Worker, &Arc<Model>),
     placement: &Placement,
     asked: &Asked<'_>,
     decoded: Decoded,
@@ -227,18 +228,22 @@ fn decode_checked(worker: &Worker, picked: &Picked, asked: &Asked<'_>) -> Result
 
 /// Writes the answer, and counts it.
 fn finish(
-    (worker, model): (&Worker, &Model),
+    (worker, model): (&Worker, &Arc<Model>),
     asked: &Asked<'_>,
     decoded: &Decoded,
     outputs: &[Tensor],
 ) -> Result<Bytes, PredictError> {
     let answer = encode(model, asked.protocol, decoded, outputs)?;
-    if let Some(evidence) = asked.evidence {
+    let Some(evidence) = asked.evidence else {
+        model.recorder.count_prediction(worker.index, &decoded.inputs);
+        return Ok(answer);
+    };
+    // What leaves with the others of its round is also counted with them.
+    let is_noted = model.is_brief() && worker.outbox.note(worker.index, model, evidence, (&decoded.inputs, outputs));
+    if !is_noted {
         let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
         let origin = Origin { evidence, header: header.map(HeaderValue::as_bytes) };
         model.recorder.record_prediction(worker.index, origin, &decoded.inputs, outputs);
-    } else {
-        model.recorder.count_prediction(worker.index, &decoded.inputs);
     }
     Ok(answer)
 }

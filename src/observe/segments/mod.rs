@@ -23,7 +23,7 @@ mod text;
 pub use error::SegmentError;
 pub use text::OTHER;
 
-use super::columns::{RecordPlan, Side, TensorPlan};
+use super::columns::{NO_CELL, RecordPlan, Side, TensorPlan};
 use super::counter::add_to_one;
 use super::evidence::Evidence;
 use crate::config::{SegmentSettings, SegmentSource};
@@ -47,9 +47,6 @@ const WINDOW_BYTES: usize = 42;
 
 /// The longest value of a header that is told apart, bytes; longer ones are other.
 pub const MAX_VALUE_BYTES: usize = 128;
-
-/// Where a slot has no cell because its column has no reference.
-const NO_CELL: u32 = u32::MAX;
 
 /// Where a request comes from: what it is worth to an alarm, and the header that says its segment.
 #[derive(Clone, Copy, Debug)]
@@ -260,14 +257,7 @@ impl SlotCells<'_> {
 }
 
 fn cells_of_slots(record: &RecordPlan) -> Box<[u32]> {
-    let mut cells = vec![NO_CELL; record.slots];
-    let columns = record.inputs.iter().chain(&record.outputs).flat_map(|tensor| &tensor.columns);
-    for column in columns {
-        for (slot, &cell) in column.cell_of_slot.iter().enumerate() {
-            cells[column.first_slot + slot] = column.first_cell as u32 + u32::from(cell);
-        }
-    }
-    cells.into()
+    record.inputs.iter().chain(&record.outputs).flat_map(|tensor| tensor.cell_of_slot.iter().copied()).collect()
 }
 
 /// The recorded input column of this name: its index, its tensor and its position in it.
