@@ -177,13 +177,7 @@ impl RecordPlan {
             None => ColumnLayout::LogLinear,
         };
         let cells = reference.as_ref().map_or(0, Reference::cells);
-        let plan = ColumnPlan {
-            first_slot: self.slots,
-            first_sum: self.sums,
-            first_cell: self.cells,
-            cells,
-            layout,
-        };
+        let plan = ColumnPlan { first_slot: self.slots, first_sum: self.sums, first_cell: self.cells, cells, layout };
         self.slots += plan.layout.slots();
         self.sums += if reference.is_some() { SUMS } else { 0 };
         self.cells += cells;

@@ -100,7 +100,9 @@ impl BlockEvidence {
 impl EvidenceCells<'_> {
     /// Counts one value by its slot among all columns' slots.
     pub(super) fn count(self, (plan, column): (&TensorPlan, &ColumnPlan), slot: usize, evidence: EvidenceRow) {
-        let Some(&cell) = plan.cell_of_slot.get(slot - plan.slots.start).filter(|&&cell| cell != NO_CELL) else { return };
+        let Some(&cell) = plan.cell_of_slot.get(slot - plan.slots.start).filter(|&&cell| cell != NO_CELL) else {
+            return;
+        };
         self.cells.add(cell as usize, 1);
         self.count_keyed(column, cell as usize, evidence);
     }

@@ -10,10 +10,10 @@ use super::answers::{AnswerShard, AnswerTotals, PHASES, Phase, Protocol, StatusL
 use super::columns::{RecordPlan, RecordedColumn};
 use super::counter::Counters;
 use super::evidence::{Evidence, row_of_draw};
-use super::refusals::{REFUSAL_KINDS, RefusalKind};
-use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
 use super::marks::{EvidenceRow, Marks};
 use super::notes::{MOST_ROWS, Notes};
+use super::refusals::{REFUSAL_KINDS, RefusalKind};
+use super::segments::{Origin, SegmentError, SegmentPlan, SegmentTotals};
 use super::shard::{EVIDENCE_ROWS, PREDICTIONS, REFUSALS, ROWS, Shard, UNRECORDED_ROWS};
 use crate::config::SegmentSettings;
 use crate::profile::Profile;

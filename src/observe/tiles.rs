@@ -1,7 +1,6 @@
 //! How rows of numbers are counted: in tiles of sixteen columns and blocks of thirty-two rows.
 //!
-//! What a tile needs to know then stays in the first-level cache for the block. Sums are added in a second pass over the
-//! block: few values belong to one, and asking each in the middle of the search would cost more than all the sums.
+//! What a tile needs to know then stays in the first-level cache for the block.
 //!
 //! Invariant: every value of a row is counted in one slot, and that of an evidence row in one alarm cell too.
 
@@ -10,7 +9,7 @@ use super::counter::add_to_one;
 use super::marks::{BLOCK, BlockEvidence, EvidenceCells, Marks};
 use super::segments::{RowSegments, SlotCells};
 use super::shard::Shard;
-use crate::sketch::{LANES, Precision, RowSearch, VisitRow};
+use crate::sketch::{LANES, LaneFlags, Precision, RowSearch, VisitRow};
 use std::sync::atomic::AtomicU64;
 
 /// A tile of one block.
@@ -20,25 +19,27 @@ struct Tile<'a> {
     /// Which tile of a row.
     index: usize,
     columns: &'a [ColumnPlan],
-    /// A bit for each lane that the search takes.
-    searched: u16,
+    /// The lanes that the search takes.
+    searched: LaneFlags,
     evidence: &'a BlockEvidence,
     /// Segments, and where the counters start of each row's.
     segments: Option<(&'a RowSegments<'a>, &'a [u32])>,
 }
 
 /// Counts the rows of a tile as they are found; `FULL` if the search takes all its lanes.
-struct Counting<'a, const ROWS: usize, const FULL: bool> {
+struct Counting<'a, const FULL: bool> {
     tile: Tile<'a>,
     /// The counters of the tensor.
     counters: &'a [AtomicU64],
     cells: EvidenceCells<'a>,
+    /// What a value of each lane adds to its counter: nothing, where the search does not take it.
+    amounts: [u64; LANES],
     row: usize,
-    /// What may belong to a sum, row by row.
-    tails: [[u8; LANES]; ROWS],
+    /// What belongs to a sum, row by row.
+    tails: [LaneFlags; BLOCK],
 }
 
-impl<const ROWS: usize, const FULL: bool> Counting<'_, ROWS, FULL> {
+impl<const FULL: bool> Counting<'_, FULL> {
     /// Whether the search has found the counter of this lane.
     #[inline(always)]
     fn is_found(&self, lane: usize) -> bool {
@@ -46,28 +47,27 @@ impl<const ROWS: usize, const FULL: bool> Counting<'_, ROWS, FULL> {
     }
 
     #[inline(always)]
-    fn count_evidence(&self, places: &[u32]) {
+    fn count_evidence(&self, places: &[u32; LANES]) {
         let Tile { plan, columns, evidence, .. } = self.tile;
         let Some(evidence) = evidence.of_row(self.row) else { return };
-        for (lane, &place) in places.iter().enumerate() {
-            let cell = plan.cell_of_slot[place as usize];
+        for (lane, column) in columns.iter().enumerate().take(LANES) {
+            let cell = plan.cell_of_slot[places[lane] as usize];
             if self.is_found(lane) && cell != NO_CELL {
                 self.cells.cells.add(cell as usize, 1);
-                self.cells.count_keyed(&columns[lane], cell as usize, evidence);
+                self.cells.count_keyed(column, cell as usize, evidence);
             }
         }
     }
 }
 
-impl<const ROWS: usize, const FULL: bool> VisitRow for Counting<'_, ROWS, FULL> {
+impl<const FULL: bool> VisitRow for Counting<'_, FULL> {
     #[inline(always)]
-    fn visit(&mut self, places: &[u32], tails: [u8; LANES]) {
-        for (lane, &place) in places.iter().enumerate() {
-            if self.is_found(lane) {
-                add_to_one(&self.counters[place as usize], 1);
-            }
+    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
+        let (counters, amounts) = (self.counters, &self.amounts);
+        for (&place, &amount) in places.iter().zip(amounts) {
+            add_to_one(&counters[place as usize], if FULL { 1 } else { amount });
         }
-        self.tails[self.row % ROWS] = tails;
+        self.tails[self.row % BLOCK] = tails;
         if self.tile.evidence.has(self.row) {
             self.count_evidence(places);
         }
@@ -76,16 +76,16 @@ impl<const ROWS: usize, const FULL: bool> VisitRow for Counting<'_, ROWS, FULL> 
 }
 
 /// Counts the rows of a tile once more, by segment.
-struct CountingBySegment<'a, 'b, const ROWS: usize, const FULL: bool> {
-    counting: &'b mut Counting<'a, ROWS, FULL>,
+struct CountingBySegment<'a, 'b, const FULL: bool> {
+    counting: &'b mut Counting<'a, FULL>,
     cells: SlotCells<'a>,
     /// Where the counters of each row's segment start.
     starts: &'a [u32],
 }
 
-impl<const ROWS: usize, const FULL: bool> VisitRow for CountingBySegment<'_, '_, ROWS, FULL> {
+impl<const FULL: bool> VisitRow for CountingBySegment<'_, '_, FULL> {
     #[inline(always)]
-    fn visit(&mut self, places: &[u32], tails: [u8; LANES]) {
+    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
         let start = self.starts[self.counting.row];
         for (lane, &place) in places.iter().enumerate() {
             if self.counting.is_found(lane) {
@@ -96,7 +96,7 @@ impl<const ROWS: usize, const FULL: bool> VisitRow for CountingBySegment<'_, '_,
     }
 }
 
-fn is_set(bits: u16, lane: usize) -> bool {
+fn is_set(bits: LaneFlags, lane: usize) -> bool {
     (bits >> lane) & 1 == 1
 }
 
@@ -139,10 +139,10 @@ impl Shard {
                 }
                 let searched = search.searched(index);
                 let tile = Tile { plan, index, columns, searched, evidence, segments };
-                if searched == u16::MAX {
-                    self.record_searched::<T, ROWS, true>(search, tile, &block[..count]);
+                if searched == LaneFlags::MAX {
+                    self.record_searched::<T, true>(search, tile, &block[..count]);
                 } else {
-                    self.record_searched::<T, ROWS, false>(search, tile, &block[..count]);
+                    self.record_searched::<T, false>(search, tile, &block[..count]);
                     self.record_unsearched(tile, &block[..count]);
                 }
             }
@@ -150,35 +150,50 @@ impl Shard {
     }
 
     /// The path of nearly all traffic: numbers on the edges of a reference.
-    fn record_searched<T: Precision, const ROWS: usize, const FULL: bool>(
+    fn record_searched<T: Precision, const FULL: bool>(
         &self,
         search: &RowSearch<T>,
         tile: Tile<'_>,
         block: &[[T; LANES]],
     ) {
-        if tile.searched == 0 {
+        let Tile { plan, index, searched, segments, .. } = tile;
+        if searched == 0 {
             return;
         }
-        let Tile { plan, index, columns, searched, segments, .. } = tile;
         let (counters, cells) = (self.slots.slice(plan.slots.clone()), self.evidence_cells());
-        let mut counting = Counting::<ROWS, FULL> { tile, counters, cells, row: 0, tails: [[0; LANES]; ROWS] };
+        let amounts = std::array::from_fn(|lane| u64::from(is_set(searched, lane)));
+        let (row, tails) = (0, [0; BLOCK]);
+        let mut counting = Counting::<FULL> { tile, counters, cells, amounts, row, tails };
         match segments {
-            None => search.find_rows(index, columns.len(), block, &mut counting),
+            None => search.find_rows(index, block, &mut counting),
             Some((segments, starts)) => {
                 let cells = segments.among(plan.slots.clone());
                 let mut counting = CountingBySegment { counting: &mut counting, cells, starts };
-                search.find_rows(index, columns.len(), block, &mut counting);
+                search.find_rows(index, block, &mut counting);
             }
         }
-        for (values, tails) in block.iter().zip(counting.tails) {
-            // A byte per lane, of which the lowest bit is set or none.
-            let mut flags = u128::from_le_bytes(tails);
+        self.add_sums(search, tile, (block, &counting.tails));
+    }
+
+    /// Sums what is in or beyond the outermost bins, about one value in thirty: in a second pass over the block, because
+    /// asking each in the middle of the search would cost more than all the sums, and by the flags of several rows at a
+    /// time, because the end of a row's flags is hard to predict.
+    fn add_sums<T: Precision>(
+        &self,
+        search: &RowSearch<T>,
+        tile: Tile<'_>,
+        (block, tails): (&[[T; LANES]], &[LaneFlags; BLOCK]),
+    ) {
+        const TOGETHER: usize = (u64::BITS / LaneFlags::BITS) as usize;
+        let (tails, _) = tails.as_chunks::<TOGETHER>();
+        for (rows, tails) in block.chunks(TOGETHER).zip(tails) {
+            let mut flags = tails.iter().rev().fold(0, |flags, &tails| (flags << LaneFlags::BITS) | u64::from(tails));
             while flags != 0 {
-                let lane = flags.trailing_zeros() as usize / 8;
+                let (row, lane) = (flags.trailing_zeros() as usize / LANES, flags.trailing_zeros() as usize % LANES);
                 flags &= flags - 1;
-                if FULL || is_set(searched, lane) {
-                    self.add_sum(&columns[lane], values[lane].to_f64());
-                }
+                let (column, value) = (&tile.columns[lane], rows[row][lane]);
+                let quantized = column.layout.quantize(value.to_f64()).cast_unsigned();
+                self.sums.add(column.first_sum + search.sum_of((tile.index, lane), value), quantized);
             }
         }
     }

@@ -126,14 +126,14 @@ impl<T: Precision> BinLayout<T> {
         }
     }
 
-    /// Finite values below the first or not below the second number are all that belong to sums; NaN where none do.
+    /// Ordinary numbers from the first on and below the second are all that belong to no sum.
     #[must_use]
-    pub(super) fn tails(&self) -> (T, T) {
+    pub(super) fn inside(&self) -> (T, T) {
         let bins = self.slots.bins();
         if self.is_categorical() {
-            (T::NAN, T::NAN)
+            (T::NEG_INFINITY, T::INFINITY)
         } else if bins == 0 {
-            (T::INFINITY, T::NAN)
+            (T::INFINITY, T::INFINITY)
         } else {
             // The values of an outermost bin that is an atom are in no sum.
             (self.edges[usize::from(!self.first_is_atom)], self.edges[bins - usize::from(!self.last_is_atom)])

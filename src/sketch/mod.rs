@@ -35,7 +35,7 @@ pub use column::ColumnLayout;
 pub use fixed_point::{FixedPoint, SUMS};
 pub use precision::Precision;
 pub use reference::{KEY_GROUPS, Live, Reference};
-pub use row_search::{LANES, RowSearch, VisitRow};
+pub use row_search::{LANES, LaneFlags, RowSearch, VisitRow};
 pub use slots::Slots;
 
 /// Why a layout cannot be made. The fault of whoever wrote the edges: a profile, in practice.

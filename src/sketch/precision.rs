@@ -7,6 +7,7 @@
 //! Invariant: `from_f64` either keeps the value exactly or refuses it.
 
 use std::fmt::Debug;
+use std::ops::Sub;
 
 mod sealed {
     pub trait Sealed {}
@@ -15,11 +16,13 @@ mod sealed {
 }
 
 /// A float type that edges can be searched in: `f32` or `f64`.
-pub trait Precision: sealed::Sealed + Copy + PartialOrd + Debug + Send + Sync + 'static {
+pub trait Precision: sealed::Sealed + Copy + PartialOrd + Sub<Output = Self> + Debug + Send + Sync + 'static {
     /// The datatype's protocol name.
     const NAME: &'static str;
     /// Above every finite value.
     const INFINITY: Self;
+    /// Below every finite value.
+    const NEG_INFINITY: Self;
     /// At or below nothing, and nothing at or below it.
     const NAN: Self;
     /// Zero.
@@ -42,10 +45,10 @@ pub trait Precision: sealed::Sealed + Copy + PartialOrd + Debug + Send + Sync + 
     /// Cells per unit where cell 0 has its middle at `first` and cell `last_cell` at `last`; none if that is no positive
     /// normal number.
     fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self>;
-    /// The cell of a number among even ones, at most `last_cell`. A higher number is never in a lower cell.
-    fn even_cell(self, origin: Self, scale: Self, last_cell: usize) -> u32;
-    /// Which kind of value that is not [ordinary](Self::is_ordinary): 1 for NaN, 2 below zero, 3 above.
-    fn extreme(self) -> u32;
+    /// The number of a cell, as one of this type.
+    fn of_cell(cell: usize) -> Self;
+    /// The cell of a number among even ones, at most `last_cell`, and 0 for NaN. A higher number is never in a lower cell.
+    fn even_cell(self, origin: Self, scale: Self, last_cell: Self) -> u32;
 }
 
 macro_rules! precision {
@@ -53,6 +56,7 @@ macro_rules! precision {
         impl Precision for $float {
             const NAME: &'static str = $name;
             const INFINITY: Self = <$float>::INFINITY;
+            const NEG_INFINITY: Self = <$float>::NEG_INFINITY;
             const NAN: Self = <$float>::NAN;
             const ZERO: Self = 0.0;
 
@@ -99,19 +103,19 @@ macro_rules! precision {
             }
 
             #[inline(always)]
-            fn even_cell(self, origin: Self, scale: Self, last_cell: usize) -> u32 {
-                /// From here to twice this numbers are whole, and their lowest bits count from here.
-                const WHOLE: $float = (1_u64 << (<$float>::MANTISSA_DIGITS - 1)) as $float;
-                let (last, position) = (last_cell as $float, (self - origin) * scale);
-                // Comparisons and not `clamp`, because each is one instruction.
-                let position = if position > 0.0 { position } else { 0.0 };
-                let position = if position < last { position } else { last };
-                (position + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as u32
+            fn of_cell(cell: usize) -> Self {
+                cell as $float
             }
 
             #[inline(always)]
-            fn extreme(self) -> u32 {
-                3 - u32::from(self < 0.0) - 2 * u32::from(self.is_nan())
+            fn even_cell(self, origin: Self, scale: Self, last_cell: Self) -> u32 {
+                /// From here to twice this numbers are whole, and their lowest bits count from here.
+                const WHOLE: $float = (1_u64 << (<$float>::MANTISSA_DIGITS - 1)) as $float;
+                let position = (self - origin) * scale;
+                // Comparisons and not `clamp`, because each is one instruction.
+                let position = if position > 0.0 { position } else { 0.0 };
+                let position = if position < last_cell { position } else { last_cell };
+                (position + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as u32
             }
         }
     };

@@ -1,6 +1,6 @@
 //! The search of rows against the layout's own answer for a value.
 
-use super::cell_map::LAST_CELL;
+use super::cell_map::{CellMap, LAST_CELL};
 use super::*;
 use proptest::prelude::*;
 
@@ -15,9 +15,9 @@ fn places<T: Precision>(layout: &BinLayout<T>, width: usize, values: &[T]) -> (V
             assert_eq!(search.searched(tile).count_ones() as usize, values.len());
             let mut block = [[T::NAN; LANES]];
             block[0][..values.len()].copy_from_slice(values);
-            let mut seen = Seen(layout, values, Vec::new());
-            search.find_rows(tile, values.len(), &block, &mut seen);
-            found.extend(seen.2);
+            let mut seen = Seen((&search, tile), layout, values, Vec::new());
+            search.find_rows(tile, &block, &mut seen);
+            found.extend(seen.3);
             let first = |lane: usize| (tile * LANES + lane) * slots;
             expected.extend(values.iter().enumerate().map(|(lane, &value)| first(lane) + layout.slot(value)));
         }
@@ -26,16 +26,19 @@ fn places<T: Precision>(layout: &BinLayout<T>, width: usize, values: &[T]) -> (V
 }
 
 /// Takes places, and holds the marks for sums against the layout.
-struct Seen<'a, T>(&'a BinLayout<T>, &'a [T], Vec<usize>);
+struct Seen<'a, T>((&'a RowSearch<T>, usize), &'a BinLayout<T>, &'a [T], Vec<usize>);
 
 impl<T: Precision> VisitRow for Seen<'_, T> {
-    fn visit(&mut self, places: &[u32], tails: [u8; LANES]) {
-        for (&value, mark) in self.1.iter().zip(tails) {
-            let sum = self.0.sum_of(value);
-            assert_eq!(sum, self.0.sum_index(self.0.slot(value)), "{value:?}");
-            assert!(mark <= 1 && (mark == 1 || sum.is_none()), "{value:?} is in sum {sum:?} and not marked");
+    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
+        let Self((search, tile), layout, row, seen) = self;
+        for (lane, &value) in row.iter().enumerate() {
+            let sum = layout.sum_of(value);
+            assert_eq!(sum, layout.sum_index(layout.slot(value)), "{value:?}");
+            let marked = (tails >> lane) & 1 == 1;
+            assert_eq!(marked.then(|| search.sum_of((*tile, lane), value)), sum, "{value:?}");
         }
-        self.2.extend(places.iter().map(|&place| place as usize));
+        assert_eq!(u32::from(tails) >> row.len(), 0, "marks of lanes that no column has");
+        seen.extend(places[..row.len()].iter().map(|&place| place as usize));
     }
 }
 
@@ -91,6 +94,17 @@ fn even_skewed_and_far_flung_edges_are_searched() {
 }
 
 #[test]
+fn probabilities_that_crowd_at_both_ends_are_searched() {
+    let of_odds = |step: i32| 1.0 / (1.0 + (-f64::from(step) / 2.0).exp());
+    let mut edges: Vec<f32> = (-32..=32).map(|step| of_odds(step) as f32).collect();
+    edges.dedup();
+    assert!(edges.len() > 60 && edges.last() > Some(&0.999_999_8), "{edges:?}");
+    assert_same(&edges, false);
+    // With the ends where they are, and few between them.
+    assert_same(&[0.0, 1e-30, 1e-9, 1e-3, 0.4, 0.999, 0.999_999_9, 1.0], false);
+}
+
+#[test]
 fn atoms_between_which_everything_is_unseen_are_searched() {
     let edges: Vec<f32> = (0..30).flat_map(|code| [code as f32, (code as f32).next_up()]).collect();
     assert_same(&edges, true);
@@ -112,9 +126,9 @@ fn edges_that_no_cells_tell_apart_are_left_to_the_layout() {
 #[test]
 fn columns_of_more_bins_than_a_table_can_count_are_left_to_the_layout() {
     let edges = |bins: u16| (0..=bins).map(f32::from).collect::<Vec<_>>();
-    assert_same(&edges(251), false);
-    assert_same(&edges(251), true);
-    let wide: Vec<f64> = edges(252).into_iter().map(f64::from).collect();
+    assert_same(&edges(254), false);
+    assert_same(&edges(254), true);
+    let wide: Vec<f64> = edges(255).into_iter().map(f64::from).collect();
     assert!(!is_searched(&layout::<f32>(&wide, false)));
 }
 
@@ -134,15 +148,15 @@ fn columns_of_a_tile_do_not_disturb_each_other() {
             place as u32
         });
         let mut seen = Places(Vec::new());
-        search.find_rows(0, columns.len(), &[[value; LANES]], &mut seen);
-        assert_eq!(seen.0, expected, "{value}");
+        search.find_rows(0, &[[value; LANES]], &mut seen);
+        assert_eq!(seen.0[..columns.len()], expected, "{value}");
     }
 }
 
 struct Places(Vec<u32>);
 
 impl VisitRow for Places {
-    fn visit(&mut self, places: &[u32], _: [u8; LANES]) {
+    fn visit(&mut self, places: &[u32; LANES], _: LaneFlags) {
         self.0.extend_from_slice(places);
     }
 }
@@ -175,6 +189,23 @@ proptest! {
     }
 
     #[test]
+    fn a_higher_number_is_never_in_a_lower_cell_of_a_map(
+        edges in prop::collection::vec(any::<f32>(), 2..40).prop_map(sorted),
+        numbers in any::<[f32; 2]>(),
+        indices in any::<[prop::sample::Index; 2]>(),
+    ) {
+        prop_assume!(edges.len() > 1);
+        let near = |index: prop::sample::Index| *index.get(&edges);
+        for [one, other] in [numbers, indices.map(near), [numbers[0], near(indices[0])]] {
+            let (lower, higher) = (one.min(other), one.max(other));
+            for map in CellMap::all(&edges) {
+                let cells = (map.cell(lower), map.cell(higher));
+                prop_assert!(cells.0 <= cells.1 && cells.1 <= LAST_CELL, "{lower:?} {higher:?} {cells:?} {map:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_higher_number_is_never_in_a_lower_cell(
         range in any::<[f32; 2]>(), numbers in any::<[f32; 2]>(),
     ) {
@@ -182,7 +213,7 @@ proptest! {
         let ((first, last), (left, right)) = (rising(range), rising(numbers));
         prop_assert_eq!((f32::scale(last, first, LAST_CELL), f32::scale(first, first, LAST_CELL)), (None, None));
         if let Some(scale) = f32::scale(first, last, LAST_CELL) {
-            let cell = |value: f32| value.even_cell(first, scale, LAST_CELL);
+            let cell = |value: f32| value.even_cell(first, scale, LAST_CELL as f32);
             prop_assert!(cell(left) <= cell(right) && cell(right) <= LAST_CELL as u32);
             prop_assert_eq!((cell(first), cell(last)), (0, LAST_CELL as u32));
         }
