@@ -24,6 +24,7 @@ mod paths;
 pub mod predict;
 mod refusals;
 pub mod respond;
+mod round_notes;
 mod socket;
 pub mod spread;
 mod timing;

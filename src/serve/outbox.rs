@@ -8,8 +8,7 @@
 //! with it.
 //!
 //! The values of these requests are counted at the end of the round as well, right before the answers leave: what a client
-//! has been told can be seen in the metrics. The parts that need more than a copy are then done for all of them at once,
-//! see [`Notes`].
+//! has been told can be seen in the metrics, see [`RoundNotes`].
 //!
 //! What is held is late by what the rest of the round takes, so only calls of brief models are in rounds, and a round that
 //! lasts longer than [`LONGEST_ROUND`] is sent before its end.
@@ -17,9 +16,10 @@
 //! Invariant: bytes leave a connection in the order in which they were given, and whatever was given leaves, or the
 //! connection ends; no answer leaves before its values are counted.
 
+use super::round_notes::RoundNotes;
 use super::waiting::Wait;
 use crate::catalog::Model;
-use crate::observe::{Evidence, Notes};
+use crate::observe::Evidence;
 use crate::tensor::Tensor;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -39,28 +39,16 @@ const HELD_BYTES: usize = 32 << 10;
 /// The largest buffer that a connection keeps when it holds nothing: there may be thousands that are idle.
 const KEPT_BUFFER: usize = 4 << 10;
 
-/// Versions whose values are noted at a time. A round has few: canaries are the second of a model.
-const VERSIONS: usize = 4;
-
 /// The answers of a worker's round.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     held: RefCell<Vec<Rc<Outgoing>>>,
-    noted: RefCell<[Noted; VERSIONS]>,
-    /// Whether there is anything to be counted.
-    has_notes: Cell<bool>,
+    /// What is to be counted before they leave.
+    notes: RoundNotes,
     /// When the first of them was made.
     began: Cell<Option<Instant>>,
     /// Wakes the task that ends the round.
     waker: RefCell<Option<Waker>>,
-}
-
-/// What is to be counted of one version.
-#[derive(Debug, Default)]
-struct Noted {
-    /// The version, and the worker that answered.
-    of: Option<(Arc<Model>, usize)>,
-    notes: Notes,
 }
 
 /// The sending side of a connection.
@@ -92,38 +80,19 @@ impl Outbox {
         .await;
     }
 
-    /// Notes the values of a request that was answered just now, and says whether it did: see [`Recorder::note`](crate::observe::Recorder::note).
-    pub(super) fn note(
-        &self,
-        worker: usize,
-        model: &Arc<Model>,
-        evidence: Evidence,
-        (inputs, outputs): (&[Tensor], &[Tensor]),
-    ) -> bool {
-        let mut noted = self.noted.borrow_mut();
-        let is_of = |noted: &Noted| noted.of.as_ref().is_some_and(|(other, _)| Arc::ptr_eq(other, model));
-        let index = noted.iter().position(is_of).or_else(|| noted.iter().position(|noted| noted.of.is_none()));
-        let Some(Noted { of, notes }) = index.map(|index| &mut noted[index]) else { return false };
-        if !model.recorder.note((worker, notes), evidence, inputs, outputs) {
-            return false;
-        }
-        of.get_or_insert_with(|| (Arc::clone(model), worker));
-        drop(noted);
-        if !self.has_notes.replace(true) {
+    /// Notes the values of a request that was answered just now, and says whether it did, see [`RoundNotes::note`].
+    pub(super) fn note(&self, of: (&Arc<Model>, usize), evidence: Evidence, values: (&[Tensor], &[Tensor])) -> bool {
+        let is_first = self.notes.is_empty();
+        let is_noted = self.notes.note(of, evidence, values);
+        if is_first && is_noted {
             self.wake();
         }
-        true
+        is_noted
     }
 
     /// Counts what was noted.
     pub(super) fn settle(&self) {
-        if self.has_notes.replace(false) {
-            for Noted { of, notes } in &mut *self.noted.borrow_mut() {
-                if let Some((model, worker)) = of.take() {
-                    model.recorder.settle(worker, notes);
-                }
-            }
-        }
+        self.notes.settle();
     }
 
     /// Sends what is held.

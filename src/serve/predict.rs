@@ -239,7 +239,7 @@ fn finish(
         return Ok(answer);
     };
     // What leaves with the others of its round is also counted with them.
-    let is_noted = model.is_brief() && worker.outbox.note(worker.index, model, evidence, (&decoded.inputs, outputs));
+    let is_noted = model.is_brief() && worker.outbox.note((model, worker.index), evidence, (&decoded.inputs, outputs));
     if !is_noted {
         let header = model.recorder.segment_header().and_then(|name| asked.headers.get(name));
         let origin = Origin { evidence, header: header.map(HeaderValue::as_bytes) };

@@ -155,28 +155,18 @@ impl<T: Precision> RowSearch<T> {
     #[inline]
     pub fn find_rows(&self, tile: usize, rows: &[[T; LANES]], visitor: &mut impl VisitRow) {
         let tile = &self.tiles[tile];
-        match (&tile.edges, tile.fullest, tile.any_of_bits) {
-            (Edges::Narrow(edges), 0 | 1, false) => {
-                self.find_among::<1, false, NARROW, NARROW_ROOM>((tile, edges), rows, visitor)
+        match &tile.edges {
+            Edges::Narrow(edges) => match (tile.fullest, tile.any_of_bits) {
+                (0 | 1, false) => self.find_among::<1, false, NARROW, _>((tile, edges), rows, visitor),
+                (2, false) => self.find_among::<2, false, NARROW, _>((tile, edges), rows, visitor),
+                (_, false) => self.find_among::<MOST_EDGES, false, NARROW, _>((tile, edges), rows, visitor),
+                (0..=2, true) => self.find_among::<2, true, NARROW, _>((tile, edges), rows, visitor),
+                (_, true) => self.find_among::<MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor),
+            },
+            Edges::Wide(edges) if tile.any_of_bits => {
+                self.find_among::<MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor);
             }
-            (Edges::Narrow(edges), 2, false) => {
-                self.find_among::<2, false, NARROW, NARROW_ROOM>((tile, edges), rows, visitor)
-            }
-            (Edges::Narrow(edges), _, false) => {
-                self.find_among::<MOST_EDGES, false, NARROW, NARROW_ROOM>((tile, edges), rows, visitor);
-            }
-            (Edges::Narrow(edges), 0..=2, true) => {
-                self.find_among::<2, true, NARROW, NARROW_ROOM>((tile, edges), rows, visitor)
-            }
-            (Edges::Narrow(edges), _, true) => {
-                self.find_among::<MOST_EDGES, true, NARROW, NARROW_ROOM>((tile, edges), rows, visitor);
-            }
-            (Edges::Wide(edges), _, false) => {
-                self.find_among::<MOST_EDGES, false, WIDE, WIDE_ROOM>((tile, edges), rows, visitor)
-            }
-            (Edges::Wide(edges), _, true) => {
-                self.find_among::<MOST_EDGES, true, WIDE, WIDE_ROOM>((tile, edges), rows, visitor)
-            }
+            Edges::Wide(edges) => self.find_among::<MOST_EDGES, false, WIDE, _>((tile, edges), rows, visitor),
         }
     }
 
@@ -330,10 +320,10 @@ impl<T: Precision> Tile<T> {
     /// Which values are in or beyond the outermost bins; what is no ordinary number may be among them.
     #[inline(always)]
     fn find_tails(&self, row: &[T; LANES]) -> LaneFlags {
+        let (first, last) = (&self.inside[0], &self.inside[1]);
         let mut tails = 0;
-        for lane in 0..LANES {
-            let is_inside = row[lane] >= self.inside[0][lane] && row[lane] < self.inside[1][lane];
-            tails |= LaneFlags::from(!is_inside) << lane;
+        for (lane, (&value, (&first, &last))) in row.iter().zip(first.iter().zip(last)).enumerate() {
+            tails |= LaneFlags::from(!(value >= first && value < last)) << lane;
         }
         tails
     }
