@@ -7,7 +7,8 @@
 # Two cases, each on a model that is made for it (tests/python/slow_model.py):
 #   goodput    calls of about a millisecond, server on one processor, load on the other. First as fast as 32 connections go:
 #              the peak. Then three times the peak in an open loop, each request with 100 ms (tidegate-timeout): answers per
-#              second over the peak, and the 99th percentile of those that were accepted.
+#              second over the peak, and the 99th percentile of those that were accepted. Once in the model's lane, where such
+#              calls run by default, and once on the worker, with an inline_limit above what a call takes.
 #   isolation  breast-cancer at a constant rate, alone and while another model of some 500 ms a call is kept busy by 8
 #              connections, server on both processors: the 99th percentile of the short requests, over that alone; rounds
 #              of both, one after the other.
@@ -83,19 +84,41 @@ bodies medium "$MEDIUM" 200
 bodies long "$LONG" 20
 "$ROOT/loadtest/bodies.sh" "$SHORT_MODEL" 1 500 >"$SCRATCH/short.ndjson"
 
-say "goodput: server on processor 0, load on processor 1"
-SERVER_CPUS=0 LOAD_CPUS=1
-start_gateway --log-level info --models "$SCRATCH/models" --workers 1 --state "$SCRATCH/state-1" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
-wait_for medium
-load medium medium '"connections":32,"seconds":2' >/dev/null
-peak=$(load medium medium "\"connections\":32,\"seconds\":$SECONDS_PER_CASE")
-check "$peak" peak
-peak_rate=$(value "$peak" requests_per_second)
-over=$(load medium medium "\"connections\":512,\"seconds\":$SECONDS_PER_CASE,\"rate\":$(calculate "3 * $peak_rate"),\"headers\":{\"tidegate-timeout\":\"100ms\"},\"refusals\":[429,504]")
-check "$over" overload
-kill -TERM "$GATEWAY_PID"
-wait "$GATEWAY_PID" || true
-GATEWAY_PID=
+# goodput NAME FLAG…: the peak and the overload, to NAME-peak.json and NAME-over.json.
+goodput() {
+  local name=$1 peak over
+  shift
+  SERVER_CPUS=0 LOAD_CPUS=1
+  start_gateway --log-level info --models "$SCRATCH/models" --workers 1 --state "$SCRATCH/state-$name" "$@" ${ENGINE_ARGUMENTS[@]+"${ENGINE_ARGUMENTS[@]}"}
+  wait_for medium
+  load medium medium '"connections":32,"seconds":2' >/dev/null
+  peak=$(load medium medium "\"connections\":32,\"seconds\":$SECONDS_PER_CASE")
+  check "$peak" "$name, peak"
+  over=$(load medium medium "\"connections\":512,\"seconds\":$SECONDS_PER_CASE,\"rate\":$(calculate "3 * $(value "$peak" requests_per_second)"),\"headers\":{\"tidegate-timeout\":\"100ms\"},\"refusals\":[429,504]")
+  check "$over" "$name, overload"
+  kill -TERM "$GATEWAY_PID"
+  wait "$GATEWAY_PID" || true
+  GATEWAY_PID=
+  printf '%s' "$peak" >"$SCRATCH/$name-peak.json"
+  printf '%s' "$over" >"$SCRATCH/$name-over.json"
+}
+
+# goodput_rows NAME TEXT: both as rows of the table.
+goodput_rows() {
+  local peak over peak_rate
+  peak=$(cat "$SCRATCH/$1-peak.json") over=$(cat "$SCRATCH/$1-over.json")
+  peak_rate=$(value "$peak" requests_per_second)
+  printf '| %s: peak, 32 connections | %.0f | 1 | 0 | %.1f | %.1f |\n' "$2" "$peak_rate" "$(value "$peak" p50_ms)" "$(value "$peak" p99_ms)"
+  printf '| %s: three times the peak, 100 ms a request | %.0f | %s | %s | %.1f | %.1f |\n' "$2" "$(value "$over" requests_per_second)" \
+    "$(calculate "$(value "$over" requests_per_second) / $peak_rate")" "$(value "$over" refused)" \
+    "$(value "$over" p50_ms)" "$(value "$over" p99_ms)"
+}
+
+say "goodput in a lane: server on processor 0, load on processor 1"
+goodput lane
+say "goodput on the worker: the same"
+printf '[execution]\ninline_limit = "1s"\n' >"$SCRATCH/inline.toml"
+goodput worker --config "$SCRATCH/inline.toml"
 
 say "isolation: server and load on both processors"
 SERVER_CPUS='' LOAD_CPUS=''
@@ -128,16 +151,15 @@ PY
 }
 
 {
-  printf '{"case":"%s",%s,"peak":%s,"overload":%s,"rounds":[%s]}\n' \
-    "$NAME" "$(machine_members)" "$peak" "$over" "$(paste -sd, "$SCRATCH/rounds.ndjson")"
+  printf '{"case":"%s",%s,"peak":%s,"overload":%s,"worker_peak":%s,"worker_overload":%s,"rounds":[%s]}\n' \
+    "$NAME" "$(machine_members)" "$(cat "$SCRATCH/lane-peak.json")" "$(cat "$SCRATCH/lane-over.json")" \
+    "$(cat "$SCRATCH/worker-peak.json")" "$(cat "$SCRATCH/worker-over.json")" "$(paste -sd, "$SCRATCH/rounds.ndjson")"
 } >"$OUT/$NAME.json"
 {
   printf '%s.\n\n' "$(machine_line)"
   printf '| case | answers/s | over peak | refused | p50 ms | p99 ms |\n|---|---|---|---|---|---|\n'
-  printf '| peak, 32 connections | %.0f | 1 | 0 | %.1f | %.1f |\n' "$peak_rate" "$(value "$peak" p50_ms)" "$(value "$peak" p99_ms)"
-  printf '| three times the peak, 100 ms a request | %.0f | %s | %s | %.1f | %.1f |\n' "$(value "$over" requests_per_second)" \
-    "$(calculate "$(value "$over" requests_per_second) / $peak_rate")" "$(value "$over" refused)" \
-    "$(value "$over" p50_ms)" "$(value "$over" p99_ms)"
+  goodput_rows lane 'in a lane'
+  goodput_rows worker 'on the worker'
   printf '\n| short requests, %s/s, medians of %s rounds | p50 ms | p99 ms | p99 over that alone |\n|---|---|---|---|\n' "$RATE" "$ROUNDS"
   printf '| alone | %s | %s | 1 |\n' "$(median 'r["alone"]["p50_ms"]')" "$(median 'r["alone"]["p99_ms"]')"
   printf '| beside a model of %.0f ms a call, 8 connections | %s | %s | %s |\n' \

@@ -43,8 +43,7 @@
 //! | [`cli`] | the commands |
 //!
 //! # Not here yet
-//! All inference runs inline on the worker that read the request, which is right for models that take microseconds; an
-//! executor for slow ones comes with batching. A version without a profile counts in log-linear bins and, as the stable one,
+//! A version without a profile counts in log-linear bins and, as the stable one,
 //! learns a reference from them; of strings it learns no categories, so that a string column learned from traffic drifts
 //! by its missing values alone.
 //!

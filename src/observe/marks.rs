@@ -9,7 +9,7 @@ use crate::sketch::KEY_GROUPS;
 
 /// Rows of a block: enough that a tile's tables are worth fetching, few enough that the block stays in the cache, and as
 /// many as a word has bits.
-pub(super) const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 64;
 
 /// The group of keys of a request that has none.
 const NO_GROUP: u8 = u8::MAX;
@@ -36,7 +36,7 @@ pub(super) type Mark<'a> = (Option<EvidenceRow>, Option<(&'a RowSegments<'a>, u3
 #[derive(Clone, Copy)]
 pub(super) struct BlockEvidence {
     /// A bit for each row that is evidence.
-    rows: u32,
+    rows: u64,
     groups: [u8; BLOCK],
 }
 

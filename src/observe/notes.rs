@@ -12,11 +12,11 @@ use super::shard::Shard;
 use crate::tensor::{Tensor, TensorData};
 
 /// The most rows of a request that is noted: those of larger ones share their cost among themselves.
-pub(super) const MOST_ROWS: usize = 64;
+pub(super) const MOST_ROWS: usize = 16;
 /// The most rows that are noted before they are counted.
-const NOTED_ROWS: usize = 256;
-/// The most bytes: a part of any second-level cache, from which rows that follow each other are fetched ahead.
-const NOTED_BYTES: usize = 48 << 10;
+const NOTED_ROWS: usize = 64;
+/// The most bytes: a quarter of a first-level cache of 32 KiB, whose rest is for counting them.
+const NOTED_BYTES: usize = 8 << 10;
 
 /// Rows of one version that are yet to be counted.
 #[derive(Debug, Default)]

@@ -306,7 +306,7 @@ proptest! {
     #[test]
     fn what_is_noted_and_settled_is_what_would_have_been_counted_at_once(
         width in 1_usize..40,
-        requests in prop::collection::vec((0_usize..80, any::<u64>(), prop::bool::weighted(0.1)), 1..40),
+        requests in prop::collection::vec((0_usize..30, any::<u64>(), prop::bool::weighted(0.1)), 1..40),
         seed in prop::collection::vec(prop_oneof![8 => -20.0_f32..2_000.0, 1 => any::<f32>()], 97),
     ) {
         let (signature, profile) = (signature(width), skewed_profile(width, DataType::Fp32));
@@ -341,13 +341,13 @@ fn only_small_requests_of_rows_that_fit_are_noted() {
         let inputs = [Tensor::try_new(Shape::matrix(rows, width), TensorData::Fp32(vec![0.5; rows * width])).unwrap()];
         recorder.note((0, &mut notes), Evidence::None, &inputs, &[labels(&vec![0; labelled])])
     };
-    assert!(is_noted(&recorder, 1, 1, 2) && is_noted(&recorder, 64, 64, 2));
-    assert!(!is_noted(&recorder, 65, 65, 2), "large enough to be counted as it comes");
+    assert!(is_noted(&recorder, 1, 1, 2) && is_noted(&recorder, 16, 16, 2));
+    assert!(!is_noted(&recorder, 17, 17, 2), "large enough to be counted as it comes");
     assert!(!is_noted(&recorder, 0, 0, 2), "nothing to note");
     assert!(!is_noted(&recorder, 2, 1, 2), "an output has other rows");
     assert_eq!(recorder.totals().rows, 0, "noted is not yet counted");
-    let wide = Recorder::new(&signature(9_000), None, 16_384, 1);
-    assert!(!is_noted(&wide, 1, 1, 9_000), "hardly two would fit");
+    let wide = Recorder::new(&signature(2_000), None, 4_096, 1);
+    assert!(!is_noted(&wide, 1, 1, 2_000), "hardly two would fit");
     let reduced = Recorder::new(&signature(5), None, 4, 1);
     assert!(!is_noted(&reduced, 1, 1, 5), "statistics of a row are not noted");
 }

@@ -1,4 +1,4 @@
-//! How rows of numbers are counted: in tiles of sixteen columns and blocks of thirty-two rows.
+//! How rows of numbers are counted: in tiles of sixteen columns and blocks of sixty-four rows.
 //!
 //! What a tile needs to know then stays in the first-level cache for the block.
 //!
@@ -26,8 +26,8 @@ struct Tile<'a> {
     segments: Option<(&'a RowSegments<'a>, &'a [u32])>,
 }
 
-/// Counts the rows of a tile as they are found; `FULL` if the search takes all its lanes.
-struct Counting<'a, const FULL: bool> {
+/// Counts the rows of a tile as they are found.
+struct Counting<'a> {
     tile: Tile<'a>,
     /// The counters of the tensor.
     counters: &'a [AtomicU64],
@@ -39,19 +39,19 @@ struct Counting<'a, const FULL: bool> {
     tails: [LaneFlags; BLOCK],
 }
 
-impl<const FULL: bool> Counting<'_, FULL> {
+impl Counting<'_> {
     /// Whether the search has found the counter of this lane.
     #[inline(always)]
     fn is_found(&self, lane: usize) -> bool {
-        FULL || is_set(self.tile.searched, lane)
+        is_set(self.tile.searched, lane)
     }
 
     #[inline(always)]
-    fn count_evidence(&self, places: &[u32; LANES]) {
+    fn count_evidence(&self, places: &[u32]) {
         let Tile { plan, columns, evidence, .. } = self.tile;
         let Some(evidence) = evidence.of_row(self.row) else { return };
-        for (lane, column) in columns.iter().enumerate().take(LANES) {
-            let cell = plan.cell_of_slot[places[lane] as usize];
+        for (lane, (column, &place)) in columns.iter().zip(places).enumerate() {
+            let cell = plan.cell_of_slot[place as usize];
             if self.is_found(lane) && cell != NO_CELL {
                 self.cells.cells.add(cell as usize, 1);
                 self.cells.count_keyed(column, cell as usize, evidence);
@@ -60,12 +60,12 @@ impl<const FULL: bool> Counting<'_, FULL> {
     }
 }
 
-impl<const FULL: bool> VisitRow for Counting<'_, FULL> {
+impl VisitRow for Counting<'_> {
     #[inline(always)]
-    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
+    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags) {
         let (counters, amounts) = (self.counters, &self.amounts);
         for (&place, &amount) in places.iter().zip(amounts) {
-            add_to_one(&counters[place as usize], if FULL { 1 } else { amount });
+            add_to_one(&counters[place as usize], amount);
         }
         self.tails[self.row % BLOCK] = tails;
         if self.tile.evidence.has(self.row) {
@@ -76,16 +76,16 @@ impl<const FULL: bool> VisitRow for Counting<'_, FULL> {
 }
 
 /// Counts the rows of a tile once more, by segment.
-struct CountingBySegment<'a, 'b, const FULL: bool> {
-    counting: &'b mut Counting<'a, FULL>,
+struct CountingBySegment<'a, 'b> {
+    counting: &'b mut Counting<'a>,
     cells: SlotCells<'a>,
     /// Where the counters of each row's segment start.
     starts: &'a [u32],
 }
 
-impl<const FULL: bool> VisitRow for CountingBySegment<'_, '_, FULL> {
+impl VisitRow for CountingBySegment<'_, '_> {
     #[inline(always)]
-    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
+    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags) {
         let start = self.starts[self.counting.row];
         for (lane, &place) in places.iter().enumerate() {
             if self.counting.is_found(lane) {
@@ -139,23 +139,14 @@ impl Shard {
                 }
                 let searched = search.searched(index);
                 let tile = Tile { plan, index, columns, searched, evidence, segments };
-                if searched == LaneFlags::MAX {
-                    self.record_searched::<T, true>(search, tile, &block[..count]);
-                } else {
-                    self.record_searched::<T, false>(search, tile, &block[..count]);
-                    self.record_unsearched(tile, &block[..count]);
-                }
+                self.record_searched(search, tile, &block[..count]);
+                self.record_unsearched(tile, &block[..count]);
             }
         }
     }
 
     /// The path of nearly all traffic: numbers on the edges of a reference.
-    fn record_searched<T: Precision, const FULL: bool>(
-        &self,
-        search: &RowSearch<T>,
-        tile: Tile<'_>,
-        block: &[[T; LANES]],
-    ) {
+    fn record_searched<T: Precision>(&self, search: &RowSearch<T>, tile: Tile<'_>, block: &[[T; LANES]]) {
         let Tile { plan, index, searched, segments, .. } = tile;
         if searched == 0 {
             return;
@@ -163,7 +154,7 @@ impl Shard {
         let (counters, cells) = (self.slots.slice(plan.slots.clone()), self.evidence_cells());
         let amounts = std::array::from_fn(|lane| u64::from(is_set(searched, lane)));
         let (row, tails) = (0, [0; BLOCK]);
-        let mut counting = Counting::<FULL> { tile, counters, cells, amounts, row, tails };
+        let mut counting = Counting { tile, counters, cells, amounts, row, tails };
         match segments {
             None => search.find_rows(index, block, &mut counting),
             Some((segments, starts)) => {

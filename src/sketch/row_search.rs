@@ -8,9 +8,8 @@
 //!
 //! A tile of neighbouring columns is searched row by row, and not a column value by value: finding the cells is then
 //! arithmetic on vectors of what lies side by side in memory, also of a single row, and increments that follow each other
-//! never hit the same counter, for which the processor would wait. A tile always has all its lanes, so that its loops are
-//! of a known length and its tables of a known size, and nothing is checked per value; those lanes that no column has find
-//! the first counter, and add nothing to it. The instructions that every x86-64 has are enough: building for wider vectors
+//! never hit the same counter, for which the processor would wait. Loops are of a known length and tables of a known size, so
+//! that nothing is checked per value; those lanes that no column has find the first counter, to which nothing is added. The instructions that every x86-64 has are enough: building for wider vectors
 //! gains 5 to 10 %. `benches/record.rs` has the figures of this and of what it replaced.
 //!
 //! Invariant: rounding is monotone, so that a number in a later cell is above every edge of an earlier one; therefore the
@@ -21,6 +20,10 @@ use super::{BinLayout, Precision};
 
 /// Columns of a tile. Their tables, edges and counters fit the first-level cache while a batch goes through.
 pub const LANES: usize = 16;
+
+/// Half a tile, and as many columns as most outputs have: few lanes are searched in loops of these lengths.
+const HALF: usize = LANES / 2;
+const FEW: usize = 2;
 
 /// The most edges of one cell, which three halvings tell apart.
 const MOST_EDGES: usize = 7;
@@ -62,6 +65,8 @@ struct Tile<T> {
     first: [u32; LANES],
     /// The places of NaN, negative and positive infinity.
     extremes: [[u32; 3]; LANES],
+    /// Columns of the tile.
+    width: usize,
     /// The most edges that a cell has in any column of the tile.
     fullest: usize,
     any_of_bits: bool,
@@ -92,10 +97,11 @@ pub type LaneFlags = u16;
 /// Takes what was found of one row of a tile. A trait and not a closure, because only a method can be told to become part
 /// of the loop that calls it.
 pub trait VisitRow {
-    /// Takes the counter of each value, counted from the tensor's first; those of lanes that are not
+    /// Takes the counter of each value, counted from the tensor's first, of a tile's first lanes or all of them, but at
+    /// least of those that are columns; those of lanes that are not
     /// [searched](RowSearch::searched) mean nothing. Flagged are ordinary numbers that belong to a
     /// [sum](RowSearch::sum_of).
-    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags);
+    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags);
 }
 
 impl<T: Precision> RowSearch<T> {
@@ -110,6 +116,7 @@ impl<T: Precision> RowSearch<T> {
         let tiles = columns.chunks(LANES).map(|columns| {
             let edges = columns.iter().filter_map(|(_, bins)| bins.map(|bins| bins.edges().len()));
             let mut tile = Tile::for_edges(edges.max().unwrap_or(0));
+            tile.width = columns.len();
             for (lane, &(slots, bins)) in columns.iter().enumerate() {
                 if let Some(bins) = bins {
                     tile.add(lane, first, bins);
@@ -155,31 +162,51 @@ impl<T: Precision> RowSearch<T> {
     #[inline]
     pub fn find_rows(&self, tile: usize, rows: &[[T; LANES]], visitor: &mut impl VisitRow) {
         let tile = &self.tiles[tile];
-        match &tile.edges {
-            Edges::Narrow(edges) => match (tile.fullest, tile.any_of_bits) {
-                (0 | 1, false) => self.find_among::<1, false, NARROW, _>((tile, edges), rows, visitor),
-                (2, false) => self.find_among::<2, false, NARROW, _>((tile, edges), rows, visitor),
-                (_, false) => self.find_among::<MOST_EDGES, false, NARROW, _>((tile, edges), rows, visitor),
-                (0..=2, true) => self.find_among::<2, true, NARROW, _>((tile, edges), rows, visitor),
-                (_, true) => self.find_among::<MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor),
-            },
-            Edges::Wide(edges) if tile.any_of_bits => {
-                self.find_among::<MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor);
+        // Few lanes in loops for many would cost as much as many. What is rarer than a full tile of plain columns is found by
+        // the loop that finds everything.
+        match (&tile.edges, tile.width, tile.fullest, tile.any_of_bits) {
+            (Edges::Narrow(edges), ..=FEW, ..) => {
+                self.find::<FEW, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
             }
-            Edges::Wide(edges) => self.find_among::<MOST_EDGES, false, WIDE, _>((tile, edges), rows, visitor),
+            (Edges::Narrow(edges), ..=HALF, 0..=2, false) => {
+                self.find::<HALF, 2, false, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), ..=HALF, ..) => {
+                self.find::<HALF, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), _, 0 | 1, false) => {
+                self.find::<LANES, 1, false, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), _, 2, false) => {
+                self.find::<LANES, 2, false, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), _, _, false) => {
+                self.find::<LANES, MOST_EDGES, false, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), _, 0..=2, true) => {
+                self.find::<LANES, 2, true, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Narrow(edges), _, _, true) => {
+                self.find::<LANES, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Wide(edges), ..=FEW, ..) => {
+                self.find::<FEW, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor)
+            }
+            (Edges::Wide(edges), ..) => self.find::<LANES, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor),
         }
     }
 
     #[inline]
-    fn find_among<const MOST: usize, const BITS: bool, const STRIDE: usize, const ROOM: usize>(
+    fn find<const WIDTH: usize, const MOST: usize, const BITS: bool, const STRIDE: usize, const ROOM: usize>(
         &self,
         (tile, edges): (&Tile<T>, &[T; ROOM]),
         rows: &[[T; LANES]],
         visitor: &mut impl VisitRow,
     ) {
         for row in rows {
-            let cells = tile.find_cells::<BITS>(row);
-            let mut places = tile.find_places::<MOST, STRIDE, ROOM>(edges, row, cells);
+            let row = row.first_chunk::<WIDTH>().expect("no part of a tile is wider than the tile");
+            let cells = tile.find_cells::<WIDTH, BITS>(row);
+            let mut places = tile.find_places::<WIDTH, MOST, STRIDE, ROOM>(edges, row, cells);
             let (tails, extremes) = (tile.find_tails(row) & tile.searched, find_extremes(row) & tile.searched);
             if !self.redirected.is_empty() {
                 places = places.map(|place| self.redirected[place as usize]);
@@ -218,6 +245,7 @@ impl<T: Precision> Tile<T> {
             edges,
             first: [0; LANES],
             extremes: [[0; 3]; LANES],
+            width: 0,
             fullest: 0,
             any_of_bits: false,
             searched: 0,
@@ -261,9 +289,9 @@ impl<T: Precision> Tile<T> {
 
     /// The cell of each value; for what is no ordinary number any.
     #[inline(always)]
-    fn find_cells<const BITS: bool>(&self, row: &[T; LANES]) -> [u16; LANES] {
-        let mut cells = [0; LANES];
-        for lane in 0..LANES {
+    fn find_cells<const WIDTH: usize, const BITS: bool>(&self, row: &[T; WIDTH]) -> [u16; WIDTH] {
+        let mut cells = [0; WIDTH];
+        for lane in 0..WIDTH {
             cells[lane] = if BITS {
                 self.find_cell_of_bits(lane, row[lane])
             } else {
@@ -290,16 +318,16 @@ impl<T: Precision> Tile<T> {
     /// A round over all lanes for each step: values wait for none but their own, and the processor overlaps them. Two
     /// edges are one step, because comparing with both is less than halving, of which the second waits for the first.
     #[inline(always)]
-    fn find_places<const MOST: usize, const STRIDE: usize, const ROOM: usize>(
+    fn find_places<const WIDTH: usize, const MOST: usize, const STRIDE: usize, const ROOM: usize>(
         &self,
         edges: &[T; ROOM],
-        row: &[T; LANES],
-        cells: [u16; LANES],
-    ) -> [u32; LANES] {
+        row: &[T; WIDTH],
+        cells: [u16; WIDTH],
+    ) -> [u32; WIDTH] {
         // Cells are within the table, and counts within the room; the remainders tell the compiler.
         let counts = const { ROOM - UNUSED - (LANES - 1) * STRIDE };
-        let mut places = [0; LANES];
-        for lane in 0..LANES {
+        let mut places = [0; WIDTH];
+        for lane in 0..WIDTH {
             let before = usize::from(self.before[lane][usize::from(cells[lane]) % TABLE]) % counts;
             let (edge, value) = (|index: usize| edges[lane * STRIDE + index], row[lane]);
             let mut place = before;
@@ -319,7 +347,7 @@ impl<T: Precision> Tile<T> {
 
     /// Which values are in or beyond the outermost bins; what is no ordinary number may be among them.
     #[inline(always)]
-    fn find_tails(&self, row: &[T; LANES]) -> LaneFlags {
+    fn find_tails<const WIDTH: usize>(&self, row: &[T; WIDTH]) -> LaneFlags {
         let (first, last) = (&self.inside[0], &self.inside[1]);
         let mut tails = 0;
         for (lane, (&value, (&first, &last))) in row.iter().zip(first.iter().zip(last)).enumerate() {
@@ -330,7 +358,7 @@ impl<T: Precision> Tile<T> {
 
     /// Places values that are no ordinary numbers. They are rare, so that a branch around this is seldom mispredicted.
     #[inline(never)]
-    fn place_extremes(&self, mut flags: LaneFlags, row: &[T; LANES], places: &mut [u32; LANES]) {
+    fn place_extremes(&self, mut flags: LaneFlags, row: &[T], places: &mut [u32]) {
         while flags != 0 {
             let lane = flags.trailing_zeros() as usize;
             flags &= flags - 1;
@@ -343,7 +371,7 @@ impl<T: Precision> Tile<T> {
 
 /// Which values are no ordinary numbers.
 #[inline(always)]
-fn find_extremes<T: Precision>(row: &[T; LANES]) -> LaneFlags {
+fn find_extremes<T: Precision, const WIDTH: usize>(row: &[T; WIDTH]) -> LaneFlags {
     let mut extremes = 0;
     for (lane, value) in row.iter().enumerate() {
         extremes |= LaneFlags::from(!value.is_ordinary()) << lane;

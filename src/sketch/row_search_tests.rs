@@ -29,7 +29,7 @@ fn places<T: Precision>(layout: &BinLayout<T>, width: usize, values: &[T]) -> (V
 struct Seen<'a, T>((&'a RowSearch<T>, usize), &'a BinLayout<T>, &'a [T], Vec<usize>);
 
 impl<T: Precision> VisitRow for Seen<'_, T> {
-    fn visit(&mut self, places: &[u32; LANES], tails: LaneFlags) {
+    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags) {
         let Self((search, tile), layout, row, seen) = self;
         for (lane, &value) in row.iter().enumerate() {
             let sum = layout.sum_of(value);
@@ -62,7 +62,7 @@ fn telling_values(edges: &[f32], width: usize) -> Vec<f32> {
 
 fn assert_same(edges: &[f32], categorical: bool) {
     let wide: Vec<f64> = edges.iter().map(|&edge| f64::from(edge)).collect();
-    for width in [1, 5, 16, 33] {
+    for width in [1, 2, 5, 9, 16, 33] {
         let values = telling_values(edges, width);
         let (found, expected) = places(&layout::<f32>(&wide, categorical), width, &values);
         assert_eq!(found, expected, "{width} columns");
@@ -156,7 +156,7 @@ fn columns_of_a_tile_do_not_disturb_each_other() {
 struct Places(Vec<u32>);
 
 impl VisitRow for Places {
-    fn visit(&mut self, places: &[u32; LANES], _: LaneFlags) {
+    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], _: LaneFlags) {
         self.0.extend_from_slice(places);
     }
 }
