@@ -12,6 +12,7 @@ pub mod load;
 pub mod memory;
 pub mod pbtxt;
 mod place;
+pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod triton;

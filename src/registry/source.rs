@@ -1,0 +1,183 @@
+//! Where artifacts come from, behind one small trait.
+//!
+//! A source says which versions of one model are wanted and as what, lists the files of a version, and hands out their
+//! bytes from any place on, so that a download that broke off goes on. It decides nothing and keeps nothing: staging
+//! checks and keeps the bytes, and the reconciler compares what is wanted with what there is. OCI and Hugging Face fit the
+//! same three questions.
+//!
+//! Invariant: asking a source changes nothing, neither here nor there.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// The most files of a version, directories among them not counted.
+pub const MOST_FILES: usize = 10_000;
+/// The longest path of a file within a version, bytes.
+pub const LONGEST_PATH: usize = 1_024;
+
+/// What a source answers, when it does.
+pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
+
+/// Where the versions of one model come from.
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Which versions are wanted now, and as what.
+    fn offer(&self) -> Asked<'_, Offer>;
+
+    /// The files of a version.
+    fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>>;
+
+    /// Opens a file of a version, if possible from the byte `start` on.
+    fn open<'a>(&'a self, version: u64, file: &'a RemoteFile, start: u64) -> Asked<'a, Box<dyn RemoteBytes>>;
+}
+
+/// The bytes of a file, piece by piece.
+pub trait RemoteBytes: Send {
+    /// Where the next piece begins: 0 where the source cannot begin anywhere else.
+    fn position(&self) -> u64;
+
+    /// The next piece; nothing at the end.
+    fn next(&mut self) -> Asked<'_, Option<Bytes>>;
+}
+
+/// What a source says of a model at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Every version that has a role, with where it comes from.
+    pub versions: BTreeMap<u64, Lineage>,
+    /// What they are wanted as.
+    pub roles: Roles,
+}
+
+/// Which versions are wanted as what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// The version that serves.
+    pub stable: Option<u64>,
+    /// Versions that are kept loaded and warm without a share.
+    pub warm: BTreeSet<u64>,
+}
+
+/// Where a version comes from, as its registry knows it: shown with the model, never interpreted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lineage {
+    /// Where its files are.
+    pub source: String,
+    /// The run that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// The names that point to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Whatever else is written on it: git commit, data version, who approved it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A file of a version at its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its path within the version, parts divided by `/`; see [`checked_path`].
+    pub path: String,
+    /// How long it is, if the source knows.
+    pub size: Option<u64>,
+}
+
+/// Why a source did not answer as it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be reached, or broke off.
+    #[error("{place} cannot be reached: {cause}")]
+    Unreachable {
+        /// Which part of it.
+        place: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// It is busy or broken, and says so.
+    #[error("{place} answered {status}: {message}")]
+    Failing {
+        /// Which part of it.
+        place: String,
+        /// Its status.
+        status: u16,
+        /// What it says.
+        message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// It does not let us in.
+    #[error("{place} refuses us ({status}): {message}")]
+    Refused {
+        /// Which part of it.
+        place: String,
+        /// Its status.
+        status: u16,
+        /// What it says, and what may help.
+        message: String,
+    },
+    /// What was asked for is not there.
+    #[error("{what} is not there: {message}")]
+    Absent {
+        /// What was asked for.
+        what: String,
+        /// What the source says.
+        message: String,
+    },
+    /// What it answers makes no sense, or is more than may be.
+    #[error("{place} answered what is not understood: {reason}")]
+    Unexpected {
+        /// Which part of it.
+        place: String,
+        /// What was expected and what came.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    /// Whether asking again later may help without anybody's doing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Failing { .. })
+    }
+}
+
+/// The path of a file within a version: relative, without `.`, `..`, empty parts, backslashes or anything that is not
+/// plain text, so that it stays within whatever it is put into.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn checked_path(path: &str) -> Result<&str, SourceError> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0', ':']);
+    let is_fine = path.len() <= LONGEST_PATH && path.split('/').all(is_plain) && !path.contains(char::is_control);
+    let refused = || SourceError::Unexpected {
+        place: "the list of files".to_owned(),
+        reason: format!("expected paths within the version, found {path:?}"),
+    };
+    is_fine.then_some(path).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_within_the_version() {
+        for path in ["model.onnx", "data/model.onnx", "a b/c.data", "…", ".hidden"] {
+            assert_eq!(checked_path(path), Ok(path));
+        }
+        let long = "a/".repeat(600) + "b";
+        for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", "a\\b", "c:x", "a\nb", "a\0", &long] {
+            assert!(checked_path(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_down_may_come_back_and_what_is_refused_stays_refused() {
+        let place = || "the registry".to_owned();
+        assert!(SourceError::Unreachable { place: place(), cause: String::new() }.may_pass());
+        assert!(!SourceError::Refused { place: place(), status: 403, message: String::new() }.may_pass());
+    }
+}
