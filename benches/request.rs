@@ -65,6 +65,7 @@ fn load(name: &str) -> Arc<Model> {
     let mut settings = Config::default().model(name);
     settings.engine = EngineChoice::Tract;
     let loader = Loader {
+        fetched: "nowhere".into(),
         repository,
         engines: Arc::new(Engines::discover(&RuntimeSearch::default())),
         workers: 1,

@@ -66,11 +66,11 @@ check() {
 
 wait_for() {
   local tries
-  for ((tries = 0; tries < 600; tries++)); do
+  for ((tries = 0; tries < 1800; tries++)); do
     curl --silent --fail --output /dev/null "http://$HTTP/v2/models/$1/ready" && return
     sleep 0.1
   done
-  fail "model $1 was not ready within a minute"
+  fail "model $1 was not ready within three minutes"
 }
 
 need_python

@@ -11,6 +11,7 @@
 //! | `GET /api/v1/models/{m}/drift` | distances, 95 % intervals and verdicts of every version; `?segment=…` leaves out the other segments |
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
+//! | `GET /api/v1/sources` | models that come from a registry: when it last answered, downloads, lineage, what is wrong |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
@@ -22,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use std::sync::PoisonError;
+use std::time::SystemTime;
 use tokio::sync::oneshot;
 
 /// Prometheus' text format.
@@ -50,7 +52,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             only(&method, &Method::GET, &path, "GET")?;
             let snapshot = desk.gate.catalog.snapshot();
             let entry = snapshot.models.get(*name).ok_or_else(|| unknown_model(name))?;
-            Ok(respond::value(&views::model(entry)))
+            Ok(respond::value(&views::model(entry, desk.sources.view(name, SystemTime::now()).as_ref())))
         }
         ["api", "v1", "models", name, "drift"] => {
             only(&method, &Method::GET, &path, "GET")?;
@@ -72,6 +74,10 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             report::answer(desk, name, &request).await
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
+        ["api", "v1", "sources"] => {
+            only(&method, &Method::GET, &path, "GET")?;
+            Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
+        }
         ["api", "v1", "alerts"] => {
             only(&method, &Method::GET, &path, "GET")?;
             let book = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use crate::sketch::log_linear::nanoseconds;
 use crate::telemetry::histogram::{Buckets, write_family};
 use crate::telemetry::{Telemetry, names};
 use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 /// The identity under which counts are exported that belong to no loaded version.
 const SERVER_SOURCE: u64 = 0;
@@ -32,6 +33,9 @@ pub(super) fn render(desk: &Desk) -> String {
     server_series(desk);
     for entry in snapshot.models.values() {
         telemetry.counter_total(&names::SWAPS, &[("model", &entry.name)], SERVER_SOURCE, entry.swaps);
+    }
+    for (model, age) in desk.sources.sync_ages(SystemTime::now()) {
+        telemetry.gauge(&names::REGISTRY_SYNC_AGE, &[("model", &model)], count(age));
     }
     for (entry, model, totals) in &models {
         version_series(telemetry, entry, model);

@@ -23,6 +23,7 @@ use crate::alert::webhook::WebhookSender;
 use crate::catalog::{FreezeOrder, SplitError, SplitReply};
 use crate::judge::Board;
 use crate::observe::live::LiveProfileError;
+use crate::registry::board::SourceBoard;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
 use crate::store::StateHealth;
@@ -87,6 +88,8 @@ pub struct Desk {
     pub board: Arc<Board>,
     /// Alerts.
     pub alerts: Mutex<AlertBook>,
+    /// What is known of models that come from a registry.
+    pub sources: Arc<SourceBoard>,
     /// Alert sinks, for what they dropped.
     pub sinks: Mutex<Vec<WebhookSender>>,
     /// Metrics.

@@ -7,6 +7,7 @@
 use super::StateView;
 use crate::catalog::{Entry, Model, Placement, Snapshot, VersionStatus};
 use crate::observe::{AnswerTotals, Phase};
+use crate::registry::board::SourceView;
 use crate::sketch::log_linear::nanoseconds;
 use crate::tensor::TensorSpec;
 use serde_json::{Value, json};
@@ -14,26 +15,30 @@ use serde_json::{Value, json};
 /// `GET /api/v1/models`.
 pub(super) fn models(snapshot: &Snapshot, state: &StateView) -> Value {
     let models: Vec<Value> =
-        snapshot.names().iter().filter_map(|name| snapshot.models.get(*name)).map(|entry| model(entry)).collect();
+        snapshot.names().iter().filter_map(|name| snapshot.models.get(*name)).map(|entry| model(entry, None)).collect();
     let trouble = state.health.trouble();
     let state = json!({ "persistent": trouble.is_none(), "path": state.path, "reason": trouble });
     json!({ "generation": snapshot.generation, "models": models, "state": state })
 }
 
 /// `GET /api/v1/models/{m}`.
-pub(super) fn model(entry: &Entry) -> Value {
+pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
+    let followed = if entry.settings.source.is_some() { "registry" } else { "highest version" };
     let versions: Vec<Value> =
         entry.versions.iter().map(|(version, status)| version_view(entry, *version, status)).collect();
     let mut view = json!({
         "name": entry.name,
         "ready": entry.serving.is_some(),
         "monitoring": entry.settings.monitoring,
-        "split": if entry.explicit { "explicit" } else { "highest version" },
+        "split": if entry.explicit { "explicit" } else { followed },
         "version_policy": entry.config.version_policy.to_string(),
         "max_batch_size": entry.config.max_batch_size,
         "swaps": entry.swaps,
         "versions": versions,
     });
+    if let Some(source) = source {
+        view["registry"] = json!(source);
+    }
     if !entry.config.not_used.is_empty() {
         view["config_not_used"] = json!(entry.config.not_used);
     }
@@ -166,9 +171,9 @@ mod tests {
         let mut publisher = Publisher::new(sender, Duration::ZERO);
         let config = PresentConfig { fingerprint: Some(1), settled: true, says: says.map(Arc::new) };
         let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: true })]);
-        let listing = Listing::from([("m".to_owned(), PresentModel { versions, config })]);
+        let listing = Listing::from([("m".to_owned(), PresentModel { versions, config, roles: None })]);
         publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);
-        model(&publisher.catalog().snapshot().models["m"])
+        model(&publisher.catalog().snapshot().models["m"], None)
     }
 
     #[test]

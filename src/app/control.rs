@@ -5,10 +5,11 @@
 //!
 //! Invariant: everything that may change what is live happens here, one thing after the other.
 
+use super::following::Found;
 use super::{AppError, ConfigSource, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
-use crate::catalog::{FreezeOrder, Listing, LoadFailure, LoadOrder, Model, Publisher};
+use crate::catalog::{FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher};
 use crate::config::{AlertSettings, Config, ModelSettings};
 use crate::registry::RegistryError;
 use crate::registry::load::Loader;
@@ -51,6 +52,8 @@ pub(super) struct Control {
     started: Instant,
     state: Option<(Store, Keeper)>,
     listing: Listing,
+    /// What followers found of models that come from a registry.
+    fetched: Listing,
     listed_once: bool,
     /// What was last said of the repository: whether it can be listed.
     is_listable: bool,
@@ -74,6 +77,7 @@ impl Control {
             started,
             state,
             listing: Listing::new(),
+            fetched: Listing::new(),
             listed_once: false,
             is_listable: true,
             list: None,
@@ -81,13 +85,19 @@ impl Control {
         })
     }
 
-    pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<Command>, stop: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut wishes: mpsc::Receiver<Command>,
+        mut found: mpsc::Receiver<Found>,
+        stop: CancellationToken,
+    ) {
         let mut poll = tokio::time::interval(self.config.repository.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 _ = poll.tick() => self.start_listing(),
                 listed = finished(&mut self.list) => self.listing_finished(listed),
+                Some(Found { model, present }) = found.recv() => self.fetched_is(model, present),
                 outcome = finished(&mut self.load) => self.load_finished(outcome),
                 wish = wishes.recv() => match wish {
                     Some(Command::Reload { reply }) => {
@@ -128,8 +138,8 @@ impl Control {
                     tracing::info!("the repository can be listed again");
                 }
                 self.is_listable = true;
-                self.publisher.observe(&listing, settings_of(&self.config), self.started.elapsed());
                 self.listing = listing;
+                self.observe();
                 if !self.listed_once {
                     self.warn_of_absent_models();
                 }
@@ -144,8 +154,26 @@ impl Control {
         self.listed_once = true;
     }
 
+    /// Takes in what a follower found of a model.
+    fn fetched_is(&mut self, model: String, present: PresentModel) {
+        if self.fetched.get(&model) != Some(&present) {
+            self.fetched.insert(model, present);
+            self.observe();
+        }
+    }
+
+    /// Shows the publisher what there is. A model that comes from a registry comes from there alone, also where a directory
+    /// has its name.
+    fn observe(&mut self) {
+        let is_fetched = |name: &str| self.config.models.get(name).is_some_and(|model| model.source.is_some());
+        let of_directory = self.listing.iter().filter(|(name, _)| !is_fetched(name));
+        let all = of_directory.chain(&self.fetched).map(|(name, model)| (name.clone(), model.clone())).collect();
+        self.publisher.observe(&all, settings_of(&self.config), self.started.elapsed());
+    }
+
     fn warn_of_absent_models(&self) {
-        for name in self.config.models.keys().filter(|name| !self.listing.contains_key(*name)) {
+        let of_directory = self.config.models.iter().filter(|(_, settings)| settings.source.is_none());
+        for name in of_directory.map(|(name, _)| name).filter(|name| !self.listing.contains_key(*name)) {
             tracing::warn!(model = name, "a configured model is not in the repository");
         }
     }

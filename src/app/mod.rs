@@ -5,6 +5,8 @@
 //!  worker threads:   one current-thread runtime each
 //!  retirer thread:   frees what is no longer served
 //! ```
+//! Beside them on the control runtime, a task for each model that comes from a registry.
+//!
 //! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
 //! argument (settings, and where to read them again), so a test and the binary come in by the same door.
 //!
@@ -14,9 +16,12 @@
 mod clock;
 mod control;
 mod executor;
+mod following;
 mod judging;
 mod learning;
+mod mlflow;
 mod replica;
+mod sources;
 mod state;
 mod workers;
 
@@ -27,16 +32,21 @@ use crate::config::Config;
 use crate::engine::{Engines, Executor, RuntimeSearch};
 use crate::judge::{Board, Judge, JudgeIdentity};
 use crate::observe::ServerRecorder;
+use crate::registry::board::SourceBoard;
 use crate::registry::load::Loader;
 use crate::registry::memory;
+use crate::registry::source::SourceError;
+use crate::registry::staging::{Cache, StageError};
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
 use crate::telemetry::Telemetry;
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
+use following::FOUND_QUEUE;
 use judging::Judging;
 use learning::Learner;
+use sources::Sources;
 use state::{Kept, State, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +83,12 @@ pub enum AppError {
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// The cache of fetched models cannot be used.
+    #[error("registry.cache: {0}")]
+    Cache(StageError),
+    /// A registry cannot be asked as it is configured.
+    #[error("registry.mlflow: {0}")]
+    Registry(#[from] SourceError),
     /// The client for alert webhooks could not be made.
     #[error("cannot make the client for alert webhooks: {0}")]
     Sink(#[from] reqwest::Error),
@@ -105,6 +121,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let loader = loader(&config).await;
+    let Sources { board: sources, following } = sources::open(&config)?;
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
@@ -119,20 +136,22 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
     let State { health, alerts, replica, kept } = state::open(&config.state).await;
     let replica = config.server.replica.clone().unwrap_or(replica);
-    let desk = Arc::new(desk(&config, &gate, &handles, commands.clone(), (alerts, health)));
+    let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), sources));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
     let parts = Parts { config, source, publisher, loader, desk: Arc::clone(&desk), started, state };
     let control = Control::new(parts)?;
+    let (found, to_take_in) = mpsc::channel(FOUND_QUEUE);
     tracing::info!(%http, %admin, workers = handles.len(), "listening");
     let mut tasks = vec![
         spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
-        spawn(control.run(wishes, stop_rest.clone())),
+        spawn(control.run(wishes, to_take_in, stop_rest.clone())),
         spawn(judging.run(stop_rest.clone())),
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
     tasks.extend(write.map(spawn));
+    tasks.extend(following.into_iter().map(|following| spawn(following.run(found.clone(), stop_rest.clone()))));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
 }
 
@@ -212,6 +231,7 @@ async fn loader(config: &Config) -> Loader {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Loader {
         repository: config.repository.path.clone(),
+        fetched: Cache::view_of(&sources::cache_path(config)),
         engines: Arc::new(discover_engines(config).await),
         workers: config.server.worker_count(cores),
         executor: Arc::default(),
@@ -230,10 +250,10 @@ fn gate(config: &Config, catalog: Arc<Catalog>, workers: usize) -> Gate {
 
 fn desk(
     config: &Config,
-    gate: &Arc<Gate>,
-    workers: &[WorkerHandle],
+    (gate, workers): (&Arc<Gate>, &[WorkerHandle]),
     commands: mpsc::Sender<Command>,
     (alerts, health): (AlertBook, Arc<StateHealth>),
+    sources: Arc<SourceBoard>,
 ) -> Desk {
     Desk {
         gate: Arc::clone(gate),
@@ -241,6 +261,7 @@ fn desk(
         board: Arc::new(Board::default()),
         alerts: Mutex::new(alerts),
         state: StateView { path: config.state.path.clone(), health },
+        sources,
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
         access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),

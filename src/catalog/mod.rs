@@ -26,5 +26,5 @@ pub use publisher::Publisher;
 pub use retire::{Retired, retire_until_closed};
 pub use runtime::{Place, Placement, Waits};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
-pub use state::{Listing, Present, PresentConfig, PresentModel};
+pub use state::{Listing, Present, PresentConfig, PresentModel, Roles};
 pub use wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};

@@ -59,14 +59,21 @@ impl Publisher {
                 self.models.insert(name.clone(), state);
             }
         }
+        let mut roles_changed = false;
         for (name, state) in &mut self.models {
+            let before = state.roles.clone();
             state.observe(listing.get(name));
+            roles_changed |= state.roles != before;
         }
         self.models
             .retain(|_, state| !(state.present.is_empty() && state.loaded.is_empty() && state.loading.is_none()));
         let waiting: Vec<String> = self.replies.keys().cloned().collect();
         for name in waiting {
             self.advance_asked(&name, now);
+        }
+        if roles_changed {
+            // Also where the split stays: what is no longer wanted is to be unloaded.
+            self.republish(now);
         }
         self.publish_if_changed(now);
     }

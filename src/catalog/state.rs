@@ -3,7 +3,10 @@
 //! The version rule is here, as pure functions of what is on disk, what is loaded, what failed, and what somebody asked
 //! for: which version should be loaded next, and which split should be live.
 //!
-//! The rule: no split set, and the highest version on disk is stable at 100 %, once it is warm, beside it the others that
+//! A registry says which version is stable and which are kept warm; what it does not name is not loaded. The stable one
+//! serves once it is warm, and until then the one before does.
+//!
+//! The rule for directories: no split set, and the highest version on disk is stable at 100 %, once it is warm, beside it the others that
 //! the model's version policy keeps, warm and without a share; a split set, and only the named versions are loaded, with
 //! the shares that were named. While the model's configuration cannot be read, nothing new is loaded and the split stays.
 //!
@@ -15,7 +18,7 @@
 
 use super::{Model, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,18 @@ pub struct PresentModel {
     pub versions: BTreeMap<u64, Present>,
     /// What is said of it as a whole.
     pub config: PresentConfig,
+    /// What its registry wants of its versions; nothing for a model of a directory, whose versions follow by number.
+    pub roles: Option<Roles>,
+}
+
+/// Which versions a registry wants as what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roles {
+    /// The version that serves.
+    pub stable: Option<u64>,
+    /// Versions that are kept loaded and warm without a share.
+    pub warm: BTreeSet<u64>,
 }
 
 /// The `config.pbtxt` of a model.
@@ -63,6 +78,8 @@ pub(super) struct ModelState {
     /// Why the configuration cannot be read.
     pub(super) config_error: Option<String>,
     pub(super) present: BTreeMap<u64, Present>,
+    /// What the registry wants, or last wanted when its files could be had.
+    pub(super) roles: Option<Roles>,
     pub(super) loaded: BTreeMap<u64, Loaded>,
     pub(super) failed: BTreeMap<u64, Failure>,
     pub(super) loading: Option<(u64, u64)>,
@@ -98,6 +115,13 @@ impl Default for PresentConfig {
     }
 }
 
+impl Roles {
+    /// All versions that are wanted, the stable one first.
+    pub fn named(&self) -> impl Iterator<Item = u64> {
+        self.stable.into_iter().chain(self.warm.iter().copied().filter(|version| Some(*version) != self.stable))
+    }
+}
+
 impl ModelState {
     pub(super) fn new(settings: Arc<ModelSettings>) -> Self {
         Self {
@@ -105,6 +129,7 @@ impl ModelState {
             config: Arc::default(),
             config_error: None,
             present: BTreeMap::new(),
+            roles: None,
             loaded: BTreeMap::new(),
             failed: BTreeMap::new(),
             loading: None,
@@ -118,6 +143,7 @@ impl ModelState {
     /// Takes in what is on disk now. What was configured outlives the files, as the versions in memory do.
     pub(super) fn observe(&mut self, found: Option<&PresentModel>) {
         self.present = found.map(|model| model.versions.clone()).unwrap_or_default();
+        self.roles = found.map_or(self.roles.take(), |model| model.roles.clone());
         match found.map(|model| &model.config.says) {
             Some(Ok(config)) => (self.config, self.config_error) = (Arc::clone(config), None),
             Some(Err(reason)) => self.config_error = Some(reason.clone()),
@@ -154,6 +180,10 @@ impl ModelState {
         if self.config_error.is_some() {
             return self.live.clone();
         }
+        if let Some(roles) = &self.roles {
+            let is_due = |version: &u64| self.loaded.contains_key(version) && self.held_back(*version).is_none();
+            return roles.stable.filter(is_due).map(|version| vec![(version, 10_000)]).or_else(|| self.live.clone());
+        }
         let highest_loaded =
             self.loaded.keys().rev().find(|version| self.is_followed(**version) && self.held_back(**version).is_none());
         match highest_loaded {
@@ -189,6 +219,9 @@ impl ModelState {
                 statuses.entry(version).or_insert(VersionStatus::Missing);
             }
         }
+        for version in self.roles.iter().flat_map(Roles::named) {
+            statuses.entry(version).or_insert(VersionStatus::Missing);
+        }
         if let Some((version, _)) = self.loading {
             statuses.entry(version).and_modify(|status| {
                 if !matches!(status, VersionStatus::Loaded { .. }) {
@@ -220,6 +253,12 @@ impl ModelState {
     fn kept(&self) -> Vec<u64> {
         let policy = &self.config.version_policy;
         let may_load = self.config_error.is_none();
+        if let Some(roles) = &self.roles {
+            return roles
+                .named()
+                .filter(|version| self.loaded.contains_key(version) || self.can_be_loaded(*version))
+                .collect();
+        }
         let usable = |version: u64, present: &Present| {
             self.loaded.contains_key(&version) || (may_load && present.settled && !self.has_failed(version))
         };
@@ -230,6 +269,12 @@ impl ModelState {
             .map(|(version, _)| *version)
             .take(policy.count())
             .collect()
+    }
+
+    /// Whether a version's files are whole and were not refused.
+    fn can_be_loaded(&self, version: u64) -> bool {
+        let is_settled = self.present.get(&version).is_some_and(|present| present.settled);
+        is_settled && self.config_error.is_none() && !self.has_failed(version)
     }
 
     /// What can be served of a split that cannot become whole: the loaded version with the largest weight, once every

@@ -27,6 +27,15 @@
 //! | `repository.poll_interval` | `"1s"` | 100ms to 1h | time between two looks at the directory |
 //! | `repository.bake` | `"5m"` | 0s to 1d | how long the previous version stays loaded after a swap |
 //! | `repository.memory_budget` | 80 % of memory | 1MiB to 1024TiB | what loaded models may take together |
+//! | `registry.mlflow.url` | none | http, https | the MLflow server, with the path that its API is below |
+//! | `registry.mlflow.poll_interval` | `"30s"` | 1s to 1h | time between two looks at the aliases of a model |
+//! | `registry.mlflow.username`, `registry.mlflow.password` | none | text, secret | for basic authentication |
+//! | `registry.mlflow.token` | none | secret | for authentication by token instead |
+//! | `registry.mlflow.ca_file` | none | | certificates, PEM, that the server's must be signed by; without it those of the system |
+//! | `registry.mlflow.timeout` | `"30s"` | 1s to 1h | longest wait for an answer, or for the next bytes of a file |
+//! | `registry.cache.path` | `cache` below `state.path` | | where fetched files are kept |
+//! | `registry.cache.max_bytes` | `"20GiB"` | 1MiB to 1024TiB | what they may take; what was not used for longest goes first |
+//! | `registry.cache.parallel` | 4 | 1 to 64 | files that are fetched at a time |
 //! | `engine.onnxruntime` | looked for | | shared library of ONNX Runtime |
 //! | `state.path` | `"./state"` | | directory of the state's database, made when it is not there |
 //! | `state.snapshot_interval` | `"30s"` | 1s to 1h | time between two snapshots: what a crash may cost |
@@ -67,6 +76,8 @@
 //! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.monitoring` | true | | whether values of its requests and answers are counted, for drift, data quality and reports |
+//! | `models.<name>.source` | the repository | `"models:/name"`, `"models:/name@alias"`, `"models:/name/7"` | the MLflow model whose versions are served under this name |
+//! | `models.<name>.roles` | `{ champion = "stable", challenger = "canary", shadow = "shadow" }` | one is `"stable"` | what the model's aliases mean: the stable version serves, the others are loaded without a share |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |
@@ -99,6 +110,7 @@ mod models;
 mod problem;
 mod read;
 mod reader;
+mod registry;
 mod reload;
 mod secret;
 mod secret_source;
@@ -115,6 +127,7 @@ pub use judging_settings::{
     DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
 };
 pub use problem::{ConfigProblems, Origin, Problem, ProblemKind};
+pub use registry::{CacheSettings, MlflowSettings, RegistrySettings, Role, SourceSettings};
 pub use secret::{Secret, WebhookUrl};
 pub use settings::{
     AlertSettings, Config, EngineChoice, EngineSettings, LogFormat, LogLevel, LogSettings, ModelSettings,

@@ -12,6 +12,7 @@ use super::judging::{self, Layer};
 use super::judging_settings::{ErrorSettings, LatencySettings};
 use super::problem::ProblemKind;
 use super::reader::Reader;
+use super::registry;
 use super::settings::{EngineChoice, ModelSettings};
 use super::values::{flag, hundredths_of_a_percent, one_of};
 
@@ -25,11 +26,15 @@ const FULL_WEIGHT: u32 = 10_000;
 type ForAll<'a> = (&'a ExecutionSettings, &'a Layer, &'a LatencySettings, &'a ErrorSettings);
 
 /// All models that have a section.
-pub(super) fn models(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> BTreeMap<String, ModelSettings> {
-    reader.named_tables(check_name, |reader| model(reader, for_all)).into_iter().collect()
+pub(super) fn models(
+    reader: &mut Reader<'_, '_>,
+    for_all: ForAll<'_>,
+    has_mlflow: bool,
+) -> BTreeMap<String, ModelSettings> {
+    reader.named_tables(check_name, |reader| model(reader, for_all, has_mlflow)).into_iter().collect()
 }
 
-fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> ModelSettings {
+fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> ModelSettings {
     let (execution, drift, latency, errors) = for_all;
     const ENGINES: &[(&str, EngineChoice)] =
         &[("auto", EngineChoice::Auto), ("tract", EngineChoice::Tract), ("onnxruntime", EngineChoice::OnnxRuntime)];
@@ -37,6 +42,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>) -> ModelSettings {
         engine: reader.value("engine", one_of(ENGINES)).unwrap_or_default(),
         monitoring: reader.value("monitoring", flag).unwrap_or(true),
         execution: reader.table("execution", |reader| execution::execution(reader, execution)),
+        source: registry::source(reader, has_mlflow),
         split: reader.table("split", split),
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),
         latency: reader.table("latency", |reader| judging::latency(reader, latency)),

@@ -16,7 +16,7 @@ use super::settings::{
     SinkKind, SinkSettings, StateSettings,
 };
 use super::values::{address, duration, one_of, path, replica, size, webhook_url, whole};
-use super::{execution, judging, models};
+use super::{execution, judging, models, registry};
 
 /// Most receivers of alerts.
 const MAX_SINKS: usize = 16;
@@ -33,15 +33,18 @@ pub(super) fn config(reader: &mut Reader<'_, '_>) -> Config {
     let execution = reader.table("execution", |reader| execution::execution(reader, &Default::default()));
     let latency = reader.table("latency", |reader| judging::latency(reader, &Default::default()));
     let errors = reader.table("errors", |reader| judging::errors(reader, &Default::default()));
+    let registry = reader.table("registry", registry::registry);
+    let for_all = (&execution, &drift, &latency, &errors);
     Config {
         server: reader.table("server", server),
         repository: reader.table("repository", repository),
         engine: reader.table("engine", |reader| EngineSettings { onnxruntime: reader.value("onnxruntime", path) }),
-        models: reader.table("models", |reader| models::models(reader, (&execution, &drift, &latency, &errors))),
+        models: reader.table("models", |reader| models::models(reader, for_all, registry.mlflow.is_some())),
         state: reader.table("state", state),
         alerts: reader.table("alerts", alerts),
         log: reader.table("log", log),
         execution,
+        registry,
         drift: drift.settings,
         latency,
         errors,

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a setting is either in this list or takes effect by a reload.
 
+use super::registry::SourceSettings;
 use super::settings::Config;
 
 /// Whether two configurations disagree on one setting.
@@ -23,6 +24,8 @@ const TAKEN_AT_START: &[(&str, Differs)] = &[
     ("server.admin_token", |old, new| old.server.admin_token != new.server.admin_token),
     ("server.replica", |old, new| old.server.replica != new.server.replica),
     ("repository.path", |old, new| old.repository.path != new.repository.path),
+    ("registry", |old, new| old.registry != new.registry),
+    ("models.*.source, models.*.roles", |old, new| sources(old).ne(sources(new))),
     ("engine.onnxruntime", |old, new| old.engine.onnxruntime != new.engine.onnxruntime),
     ("state.path", |old, new| old.state.path != new.state.path),
     ("state.snapshot_interval", |old, new| old.state.snapshot_interval != new.state.snapshot_interval),
@@ -36,4 +39,9 @@ impl Config {
     pub fn diff_needing_restart(&self, new: &Self) -> Vec<&'static str> {
         TAKEN_AT_START.iter().filter(|(_, differs)| differs(self, new)).map(|(name, _)| *name).collect()
     }
+}
+
+/// Where models come from that have a source of their own.
+fn sources(config: &Config) -> impl Iterator<Item = (&String, &SourceSettings)> {
+    config.models.iter().filter_map(|(name, settings)| Some((name, settings.source.as_ref()?)))
 }

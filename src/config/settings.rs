@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::execution::ExecutionSettings;
 use super::judging_settings::{DriftSettings, ErrorSettings, LatencySettings};
+use super::registry::{RegistrySettings, SourceSettings};
 use super::secret::{Secret, WebhookUrl};
 
 /// Every setting.
@@ -21,6 +22,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[repository]`: where models come from.
     pub repository: RepositorySettings,
+    /// `[registry]`: where models come from that are not in the directory.
+    pub registry: RegistrySettings,
     /// `[engine]`: what runs models.
     pub engine: EngineSettings,
     /// `[state]`: what outlives the process.
@@ -107,6 +110,8 @@ pub struct ModelSettings {
     pub monitoring: bool,
     /// Where and how often at a time it runs.
     pub execution: ExecutionSettings,
+    /// Where its versions come from. Default `None`: the repository's directory.
+    pub source: Option<SourceSettings>,
     /// Weight in hundredths of a percent by version, adding up to 10,000. Default `None`: the highest version serves.
     pub split: Option<BTreeMap<u64, u16>>,
     /// When it drifts.
@@ -201,6 +206,7 @@ impl Config {
             engine: EngineChoice::default(),
             monitoring: true,
             execution: self.execution.clone(),
+            source: None,
             split: None,
             drift: self.drift.clone(),
             latency: self.latency.clone(),

@@ -29,6 +29,18 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Weights in a file that may not be read, or is not what it should be.
+    #[error("{}: the values of \"{tensor}\" cannot be read from {location:?}: {reason}", path.display())]
+    ExternalData {
+        /// The model file.
+        path: PathBuf,
+        /// The weight.
+        tensor: String,
+        /// Where it is said to lie.
+        location: String,
+        /// What is wrong with that.
+        reason: String,
+    },
     /// The file changed after it was loaded, so another instance of it would be another model.
     #[error("{}: was replaced after it was loaded; load it as a new version", path.display())]
     Replaced {

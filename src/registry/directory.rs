@@ -54,7 +54,7 @@ pub fn list(repository: &Path, previous: &Listing, now: SystemTime) -> Result<Li
         for present in versions.values_mut() {
             present.settled &= config.settled;
         }
-        listing.insert(name, PresentModel { versions, config });
+        listing.insert(name, PresentModel { versions, config, roles: None });
     }
     Ok(listing)
 }

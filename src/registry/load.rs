@@ -26,6 +26,8 @@ const PROFILE_LIMIT: u64 = 64 << 20;
 pub struct Loader {
     /// The repository's root.
     pub repository: PathBuf,
+    /// The same for models that were fetched from a registry.
+    pub fetched: PathBuf,
     /// What runs models here.
     pub engines: Arc<Engines>,
     /// Instances to open: one per worker.
@@ -50,7 +52,8 @@ impl Loader {
     }
 
     fn directory(&self, order: &LoadOrder) -> PathBuf {
-        self.repository.join(&order.model).join(order.version.to_string())
+        let root = if order.settings.source.is_some() { &self.fetched } else { &self.repository };
+        root.join(&order.model).join(order.version.to_string())
     }
 
     fn try_load(&self, order: &LoadOrder) -> Result<Model, RegistryError> {

@@ -6,13 +6,19 @@
 //!
 //! Invariant: nothing here changes what is live; it reports to whoever does.
 
+pub mod board;
 mod config_file;
 pub mod directory;
+pub mod follow;
+#[cfg(test)]
+mod follow_tests;
 pub mod load;
 pub mod memory;
+pub mod mlflow;
 pub mod pbtxt;
 mod place;
 pub mod source;
+pub mod staging;
 #[cfg(test)]
 mod tests;
 pub mod triton;

@@ -7,8 +7,9 @@
 //!
 //! Invariant: asking a source changes nothing, neither here nor there.
 
+pub use crate::catalog::Roles;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -49,15 +50,6 @@ pub struct Offer {
     pub versions: BTreeMap<u64, Lineage>,
     /// What they are wanted as.
     pub roles: Roles,
-}
-
-/// Which versions are wanted as what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roles {
-    /// The version that serves.
-    pub stable: Option<u64>,
-    /// Versions that are kept loaded and warm without a share.
-    pub warm: BTreeSet<u64>,
 }
 
 /// Where a version comes from, as its registry knows it: shown with the model, never interpreted.

@@ -31,6 +31,7 @@ impl Repository {
             fs::copy(&graph, directory.join(MODEL_FILE)).unwrap();
         }
         let loader = Loader {
+            fetched: PathBuf::from("nowhere"),
             repository: root.path().to_owned(),
             engines: Arc::new(Engines::discover(&RuntimeSearch::default())),
             workers: 1,

@@ -69,6 +69,9 @@ pub const SPLIT_WEIGHT: Metric =
 pub const MODEL_INFO: Metric =
     gauge("tidegate_model_info", "1 for every loaded version, with its engine and role as labels.");
 /// How long the load took.
+pub const REGISTRY_SYNC_AGE: Metric =
+    gauge("tidegate_registry_sync_age_seconds", "Time since the model's registry last said what is wanted of it.");
+/// Loading time.
 pub const MODEL_LOAD: Metric =
     gauge("tidegate_model_load_seconds", "Time to read, plan and warm the version, until it could serve.");
 /// Swaps of the stable version.
@@ -138,6 +141,7 @@ pub const ALL: &[Metric] = &[
     ROWS,
     SPLIT_WEIGHT,
     MODEL_INFO,
+    REGISTRY_SYNC_AGE,
     MODEL_LOAD,
     SWAPS,
     DRIFT_PSI,

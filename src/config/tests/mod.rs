@@ -239,13 +239,15 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         engine: EngineChoice::Tract,
         execution: execution.clone(),
         monitoring: false,
+        source: None,
         split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
         latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
         errors: ErrorSettings { allowed_rate: 0.25 },
     };
     let engine = EngineChoice::Auto;
-    let other = ModelSettings { engine, monitoring: true, execution, split: None, drift, latency, errors };
+    let source = None;
+    let other = ModelSettings { engine, monitoring: true, execution, source, split: None, drift, latency, errors };
     assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
 }
 
@@ -353,4 +355,36 @@ fn a_reload_names_what_only_a_restart_changes() {
     let mut new = old.clone();
     (new.drift.threshold, new.repository.bake, new.models) = (0.7, Duration::ZERO, [].into());
     assert!(old.diff_needing_restart(&new).is_empty());
+}
+
+#[test]
+fn a_model_of_a_registry_has_roles_for_its_aliases() {
+    let text = "[registry.mlflow]\nurl = \"http://mlflow.internal:5000/base\"\npoll_interval = \"5s\"\n\
+                [models.churn]\nsource = \"models:/churn\"\n\
+                [models.fraud]\nsource = \"models:/fraud\"\nroles = { live = \"stable\", next = \"canary\" }\n";
+    let config = Given::file(text).load().unwrap();
+    let mlflow = config.registry.mlflow.clone().unwrap();
+    assert_eq!(
+        (mlflow.url.as_str(), mlflow.poll_interval),
+        ("http://mlflow.internal:5000/base", Duration::from_secs(5))
+    );
+    assert_eq!((mlflow.timeout, config.registry.cache.max_bytes), (Duration::from_secs(30), 20 << 30));
+    let source = |model: &str| config.model(model).source.unwrap();
+    let usual = [("champion", Role::Stable), ("challenger", Role::Canary), ("shadow", Role::Shadow)];
+    assert_eq!(source("churn").roles, usual.map(|(alias, role)| (alias.to_owned(), role)).into());
+    assert_eq!(source("fraud").roles.get("live"), Some(&Role::Stable));
+    assert_eq!(config.model("digits").source, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_registry_is_said_at_once_and_without_its_password() {
+    let text = "[registry.mlflow]\nurl = \"http://user:hunter2@mlflow\"\nusername = \"me\"\n\
+                [models.churn]\nsource = \"churn\"\nroles = { a = \"stable\", b = \"stable\" }\n";
+    let problems = Given::file(text).load().unwrap_err().to_string();
+    for said in ["registry.mlflow.url", "username and password go together", "models:/name@alias", "2 are stable"] {
+        assert!(problems.contains(said), "{said}: {problems}");
+    }
+    assert!(!problems.contains("hunter2"), "{problems}");
+    let alone = Given::file("[models.churn]\nsource = \"models:/churn\"").load().unwrap_err().to_string();
+    assert!(alone.contains("needs [registry.mlflow]"), "{alone}");
 }

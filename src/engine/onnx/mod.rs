@@ -5,6 +5,7 @@
 //!
 //! Invariant: [`OnnxFile::edited`] is present exactly when the file itself must not be loaded as it is.
 
+mod external;
 mod graph;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -63,6 +64,7 @@ impl OnnxFile {
     fn parse(path: &Path, stamp: Stamp, bytes: &[u8]) -> Result<Self, EngineError> {
         let malformed = |error: wire::WireError| EngineError::Malformed { path: path.to_path_buf(), reason: error.0 };
         let original = Graph::of_model(bytes).map_err(malformed)?;
+        check_external(path, &external::of_model(bytes).map_err(malformed)?)?;
         let edited = zip_map::without_zip_map(bytes, &original).map_err(malformed)?;
         let graph = match &edited {
             Some(edited) => Graph::of_model(edited).map_err(malformed)?,
@@ -86,10 +88,7 @@ impl OnnxFile {
 
     /// The folder that external data is found in.
     pub(crate) fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
+        folder_of(&self.path)
     }
 
     /// Whether the file is still the one that was read, so that loading it again gives the same model.
@@ -100,6 +99,25 @@ impl OnnxFile {
             Err(source) => Err(EngineError::Unreadable { path: self.path.clone(), source }),
         }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn check_external(path: &Path, weights: &[external::ExternalData<'_>]) -> Result<(), EngineError> {
+    for weight in weights {
+        weight.check(folder_of(path)).map_err(|reason| EngineError::ExternalData {
+            path: path.to_path_buf(),
+            tensor: weight.tensor.to_owned(),
+            location: weight.location.to_owned(),
+            reason,
+        })?;
+    }
+    Ok(())
 }
 
 impl Operator {

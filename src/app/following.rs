@@ -1,0 +1,71 @@
+//! The tasks that follow models at their registries: one per model, so that a slow download delays no other.
+//!
+//! Invariant: a model is looked at by one task alone, one look after the other; whoever wakes it during a look causes one
+//! more.
+
+use crate::catalog::PresentModel;
+use crate::registry::follow::Follower;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Findings that may wait for the control loop.
+pub(super) const FOUND_QUEUE: usize = 256;
+
+/// What a follower found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) model: String,
+    pub(super) present: PresentModel,
+}
+
+/// What one model's task is made of.
+pub(super) struct Following {
+    pub(super) follower: Follower,
+    /// Time between two looks.
+    pub(super) interval: Duration,
+    /// Says that there is something to look at now.
+    pub(super) wake: Arc<Notify>,
+    /// Draws the pauses.
+    pub(super) seed: u64,
+}
+
+impl Following {
+    /// Looks again and again, and reports what it finds.
+    pub(super) async fn run(self, found: mpsc::Sender<Found>, stop: CancellationToken) {
+        let Self { follower, interval, wake, seed } = self;
+        let mut random = SmallRng::seed_from_u64(seed);
+        let model = follower.model().to_owned();
+        // All bytes of the model are read, which may take a while and blocks.
+        let recalled = tokio::task::spawn_blocking(move || {
+            let mut follower = follower;
+            let present = follower.recall();
+            (follower, present)
+        });
+        let Ok((mut follower, present)) = recalled.await else {
+            return tracing::error!(model, "a bug ended the reading of a cached model; it is not followed");
+        };
+        if let Some(present) = present {
+            let _ = found.send(Found { model: model.clone(), present }).await;
+        }
+        loop {
+            tokio::select! {
+                present = follower.look(SystemTime::now()) => {
+                    if found.send(Found { model: model.clone(), present }).await.is_err() {
+                        return;
+                    }
+                }
+                () = stop.cancelled() => return,
+            }
+            let pause = follower.pause(interval, random.random());
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = wake.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}

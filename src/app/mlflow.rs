@@ -1,0 +1,49 @@
+//! The MLflow server that is configured, as a place that sources come from.
+//!
+//! Invariant: a certificate's file and a model's address are looked at before anything starts.
+
+use super::AppError;
+use crate::config::{Config, MlflowSettings, Role, SourceSettings};
+use crate::registry::mlflow::{Credentials, MlflowAccess, MlflowClient, MlflowSource, ModelUri, RoleKind};
+use crate::registry::source::{Source, SourceError};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The server.
+pub(super) struct Mlflow {
+    client: Arc<MlflowClient>,
+    /// Time between two looks at a model.
+    pub(super) interval: Duration,
+}
+
+/// The server that is configured.
+pub(super) fn open(config: &Config) -> Result<Mlflow, AppError> {
+    let settings = config.registry.mlflow.as_ref().expect("a model of a registry is refused without the registry");
+    let certificate_authority = match &settings.ca_file {
+        Some(path) => Some(std::fs::read(path).map_err(|cause| SourceError::Unexpected {
+            place: "registry.mlflow.ca_file".to_owned(),
+            reason: format!("cannot read {}: {cause}", path.display()),
+        })?),
+        None => None,
+    };
+    let (url, timeout) = (settings.url.clone(), settings.timeout);
+    let access = MlflowAccess { url, credentials: credentials(settings), certificate_authority, timeout };
+    Ok(Mlflow { client: Arc::new(MlflowClient::new(access)?), interval: settings.poll_interval })
+}
+
+fn credentials(settings: &MlflowSettings) -> Option<Credentials> {
+    let token = settings.token.as_ref().map(|token| Credentials::Bearer { token: token.expose().to_owned() });
+    let basic = settings.username.clone().zip(settings.password.as_ref());
+    let basic = basic.map(|(user, password)| Credentials::Basic { user, password: password.expose().to_owned() });
+    basic.or(token)
+}
+
+impl Mlflow {
+    /// One model of it.
+    pub(super) fn source(&self, settings: &SourceSettings) -> Result<Arc<dyn Source>, AppError> {
+        let uri: ModelUri = settings.uri.parse()?;
+        let kind = |role: Role| if role == Role::Stable { RoleKind::Stable } else { RoleKind::Warm };
+        let roles = settings.roles.iter().map(|(alias, role)| (alias.clone(), kind(*role))).collect();
+        Ok(Arc::new(MlflowSource::new(Arc::clone(&self.client), uri, roles)))
+    }
+}

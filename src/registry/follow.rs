@@ -1,0 +1,168 @@
+//! One model at its registry: what is wanted, compared with what is here, and fetched.
+//!
+//! A look asks the registry for what is wanted and fetches what is not in the cache. Whatever goes wrong costs what it
+//! concerns: without an answer what was wanted last stays wanted, and a version that cannot be had leaves the others, and
+//! the stable one before it, where they are. A start begins with what the cache has, so that a registry that is down
+//! keeps nobody from serving.
+//!
+//! Invariant: a version is reported as present only if all of its bytes are here and are what they were when they came.
+
+use super::board::{SourceBoard, SourceState};
+use super::directory::fingerprint;
+use super::source::{Offer, Source, SourceError};
+use super::staging::{self, Cache, Progress, StageError};
+use crate::catalog::{Present, PresentModel, Roles};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Waits between looks grow to so many intervals while the registry does not answer.
+const LONGEST_BACK_OFF: u32 = 8;
+
+/// Follows one model.
+#[derive(Debug)]
+pub struct Follower {
+    model: String,
+    /// Where it comes from, as configured.
+    uri: String,
+    source: Arc<dyn Source>,
+    cache: Cache,
+    board: Arc<SourceBoard>,
+    progress: Arc<Progress>,
+    /// What is wanted, of that which is here.
+    roles: Roles,
+    /// Versions that were not to be had, and stay so until they are named anew.
+    refused: BTreeMap<u64, String>,
+    state: SourceState,
+    /// Looks in a row that failed.
+    failures: u32,
+}
+
+impl Follower {
+    /// A follower of `model`, which comes from `uri`.
+    #[must_use]
+    pub fn new(model: &str, uri: &str, source: Arc<dyn Source>, cache: Cache, board: Arc<SourceBoard>) -> Self {
+        let (model, uri) = (model.to_owned(), uri.to_owned());
+        let state = SourceState { source: uri.clone(), ..SourceState::default() };
+        board.say(&model, state.clone());
+        let progress = board.progress(&model);
+        let (roles, refused) = (Roles::default(), BTreeMap::new());
+        Self { model, uri, source, cache, board, progress, roles, refused, state, failures: 0 }
+    }
+
+    /// The model's name here.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// What the cache has of the model, without asking the registry; all bytes are read, which blocks.
+    pub fn recall(&mut self) -> Option<PresentModel> {
+        let wanted = self.cache.roles(&self.model)?;
+        for (version, manifest) in self.cache.versions(&self.model) {
+            if let Err(error) = self.cache.prove(&self.model, &manifest) {
+                let model = &self.model;
+                tracing::error!(model, version, cause = %error, "a cached version is not what it was; it is fetched anew");
+                let forgotten = self.cache.forget(&self.model, version);
+                forgotten.unwrap_or_else(|cause| tracing::error!(model, version, %cause, "it cannot be removed"));
+            }
+        }
+        self.take_over(&wanted);
+        (self.roles != Roles::default()).then(|| {
+            tracing::info!(model = self.model, source = self.uri, "serving from the cache until the registry answers");
+            self.present()
+        })
+    }
+
+    /// Asks the registry, and fetches what is wanted and not here. What the catalog is to know comes back, also if something
+    /// went wrong: that is on the board.
+    pub async fn look(&mut self, now: SystemTime) -> PresentModel {
+        let offer = self.source.offer().await;
+        let problems = match offer {
+            Ok(offer) => {
+                self.state.synced = Some(now);
+                self.failures = 0;
+                self.follow(offer).await
+            }
+            Err(error) => self.unanswered(error),
+        };
+        self.state.problems = problems;
+        self.board.say(&self.model, self.state.clone());
+        self.present()
+    }
+
+    /// How long to wait for the next look: the interval, longer while the registry does not answer, and a part of it that
+    /// is drawn (`jitter`, 0 to 1), so that replicas do not ask in step.
+    #[must_use]
+    pub fn pause(&self, interval: Duration, jitter: f64) -> Duration {
+        let factor = 2_u32.saturating_pow(self.failures.saturating_sub(1)).min(LONGEST_BACK_OFF);
+        (interval * factor).mul_f64(0.9 + 0.1 * jitter.clamp(0.0, 1.0))
+    }
+
+    fn unanswered(&mut self, error: SourceError) -> Vec<String> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            let model = &self.model;
+            tracing::error!(model, cause = %error, "the registry does not say what is wanted; what was wanted last stays");
+        }
+        vec![error.to_string()]
+    }
+
+    async fn follow(&mut self, offer: Offer) -> Vec<String> {
+        let Offer { versions, roles: wanted } = offer;
+        if versions != self.state.versions {
+            // Whoever moves an alias, or writes on a version, wants it tried again.
+            self.refused.clear();
+        }
+        self.state.versions = versions;
+        let mut problems = Vec::new();
+        for version in wanted.named() {
+            if self.cache.manifest(&self.model, version).is_some() {
+                self.cache.touch(&self.model, version);
+            } else if let Some(reason) = self.refused.get(&version) {
+                problems.push(reason.clone());
+            } else if let Err(error) = self.fetch(version, &wanted).await {
+                let reason = format!("version {version}: {error}");
+                tracing::error!(model = self.model, version, cause = %error, "a version cannot be fetched");
+                if !error.may_pass() {
+                    self.refused.insert(version, reason.clone());
+                }
+                problems.push(reason);
+            }
+        }
+        self.take_over(&wanted);
+        if let Err(error) = self.cache.save_roles(&self.model, &self.roles) {
+            problems.push(error.to_string());
+        }
+        problems
+    }
+
+    async fn fetch(&self, version: u64, wanted: &Roles) -> Result<(), StageError> {
+        self.cache.hold(&self.model, self.roles.named().chain(wanted.named()).collect());
+        let started = std::time::Instant::now();
+        let of = (self.model.as_str(), version);
+        let manifest = staging::stage(&self.cache, &*self.source, of, &self.progress).await?;
+        let (bytes, milliseconds) = (manifest.size(), started.elapsed().as_millis());
+        tracing::info!(model = self.model, version, bytes, digest = %manifest.digest, milliseconds, "version fetched");
+        Ok(())
+    }
+
+    /// What is wanted becomes what is asked of the catalog, as far as it is here. A stable version that is not leaves the
+    /// one before it.
+    fn take_over(&mut self, wanted: &Roles) {
+        let is_here = |version: &u64| self.cache.manifest(&self.model, *version).is_some();
+        let stable = wanted.stable.filter(is_here).or(self.roles.stable.filter(is_here));
+        let warm = wanted.warm.iter().copied().filter(is_here).collect();
+        self.roles = Roles { stable, warm };
+        self.cache.hold(&self.model, self.roles.named().collect());
+    }
+
+    fn present(&self) -> PresentModel {
+        let seen = |version: u64| {
+            let (fingerprint, _) = fingerprint(&self.cache.directory(&self.model, version)).ok()??;
+            Some((version, Present { fingerprint, settled: true }))
+        };
+        let versions = self.cache.versions(&self.model).into_keys().filter_map(seen).collect();
+        PresentModel { versions, roles: Some(self.roles.clone()), ..PresentModel::default() }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a follower reports, from a registry that moves, lies and falls silent.
+
+use super::MODEL_FILE;
+use super::board::SourceBoard;
+use super::follow::Follower;
+use super::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Source, SourceError};
+use super::staging::Cache;
+use crate::catalog::{PresentModel, Roles};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+/// A registry in memory.
+#[derive(Debug, Default)]
+struct Registry(Mutex<Shelf>);
+
+#[derive(Debug, Default)]
+struct Shelf {
+    stable: Option<u64>,
+    warm: Vec<u64>,
+    /// Graphs by version; a version without one cannot be fetched.
+    graphs: BTreeMap<u64, Vec<u8>>,
+    tags: BTreeMap<String, String>,
+    is_down: bool,
+    fetched: usize,
+}
+
+struct Whole(Option<Bytes>);
+
+impl RemoteBytes for Whole {
+    fn position(&self) -> u64 {
+        0
+    }
+
+    fn next(&mut self) -> Asked<'_, Option<Bytes>> {
+        let piece = self.0.take();
+        Box::pin(async move { Ok(piece) })
+    }
+}
+
+fn down() -> SourceError {
+    SourceError::Unreachable { place: "the registry".into(), cause: "connection refused".into() }
+}
+
+impl Source for Registry {
+    fn offer(&self) -> Asked<'_, Offer> {
+        let shelf = self.0.lock().unwrap();
+        let lineage = Lineage { tags: shelf.tags.clone(), ..Lineage::default() };
+        let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect() };
+        let versions = roles.named().map(|version| (version, lineage.clone())).collect();
+        let answer = if shelf.is_down { Err(down()) } else { Ok(Offer { versions, roles }) };
+        Box::pin(async move { answer })
+    }
+
+    fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>> {
+        let mut shelf = self.0.lock().unwrap();
+        shelf.fetched += 1;
+        let file = |graph: &Vec<u8>| RemoteFile { path: MODEL_FILE.into(), size: Some(graph.len() as u64) };
+        let answer = match shelf.graphs.get(&version).map(file) {
+            _ if shelf.is_down => Err(down()),
+            Some(file) => Ok(vec![file]),
+            None => Ok(vec![RemoteFile { path: "model.pkl".into(), size: Some(3) }]),
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn open<'a>(&'a self, version: u64, _file: &'a RemoteFile, _start: u64) -> Asked<'a, Box<dyn RemoteBytes>> {
+        let bytes = Bytes::from(self.0.lock().unwrap().graphs[&version].clone());
+        Box::pin(async move { Ok(Box::new(Whole(Some(bytes))) as Box<dyn RemoteBytes>) })
+    }
+}
+
+struct Case {
+    directory: tempfile::TempDir,
+    registry: Arc<Registry>,
+    board: Arc<SourceBoard>,
+    follower: Follower,
+}
+
+impl Case {
+    fn new(versions: &[u64], stable: u64, warm: &[u64]) -> Self {
+        let graphs = versions.iter().map(|version| (*version, format!("graph {version}").into_bytes())).collect();
+        let shelf = Shelf { stable: Some(stable), warm: warm.to_vec(), graphs, ..Shelf::default() };
+        let (directory, registry) = (tempfile::tempdir().unwrap(), Arc::new(Registry(Mutex::new(shelf))));
+        let board = Arc::new(SourceBoard::default());
+        let follower = follower(&directory, &registry, &board);
+        Self { directory, registry, board, follower }
+    }
+
+    /// As a new process would.
+    fn restart(&mut self) -> Option<PresentModel> {
+        self.follower = follower(&self.directory, &self.registry, &self.board);
+        self.follower.recall()
+    }
+
+    async fn look(&mut self) -> (Option<u64>, Vec<u64>, Vec<u64>) {
+        let PresentModel { versions, roles, .. } = self.follower.look(SystemTime::now()).await;
+        let roles = roles.unwrap();
+        (roles.stable, roles.warm.into_iter().collect(), versions.into_keys().collect())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Shelf)) {
+        change(&mut self.registry.0.lock().unwrap());
+    }
+
+    fn problems(&self) -> String {
+        self.board.view("churn", SystemTime::now()).unwrap().problems.join("; ")
+    }
+}
+
+fn follower(directory: &tempfile::TempDir, registry: &Arc<Registry>, board: &Arc<SourceBoard>) -> Follower {
+    let cache = Cache::open(directory.path().join("cache"), 1 << 20, 2).unwrap();
+    let source = Arc::clone(registry) as Arc<dyn Source>;
+    Follower::new("churn", "models:/churn", source, cache, Arc::clone(board))
+}
+
+#[tokio::test]
+async fn what_is_wanted_is_fetched_once_and_reported_with_its_roles() {
+    let mut case = Case::new(&[1, 2, 3], 1, &[2]);
+    assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
+    assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
+    assert_eq!(case.registry.0.lock().unwrap().fetched, 2);
+    case.change(|shelf| shelf.stable = Some(3));
+    assert_eq!(case.look().await, (Some(3), vec![2], vec![1, 2, 3]));
+    assert_eq!(case.problems(), "");
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_had_leaves_the_one_before_and_is_tried_again_when_it_is_named_anew() {
+    let mut case = Case::new(&[1], 1, &[]);
+    case.look().await;
+    case.change(|shelf| shelf.stable = Some(2));
+    for _ in 0..3 {
+        assert_eq!(case.look().await, (Some(1), vec![], vec![1]));
+    }
+    assert!(case.problems().contains("version 2: there is no model.onnx among its files: model.pkl"));
+    assert_eq!(case.registry.0.lock().unwrap().fetched, 2, "once each");
+    case.change(|shelf| {
+        shelf.graphs.insert(2, b"graph".to_vec());
+        shelf.tags.insert("repaired".into(), "yes".into());
+    });
+    assert_eq!(case.look().await, (Some(2), vec![], vec![1, 2]));
+    assert_eq!(case.problems(), "");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_changes_nothing_and_is_asked_less_often() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    let usual = case.look().await;
+    let interval = Duration::from_secs(30);
+    assert!((Duration::from_secs(27)..=interval).contains(&case.follower.pause(interval, 0.5)));
+    case.change(|shelf| shelf.is_down = true);
+    for longest in [30, 60, 120, 240, 240] {
+        assert_eq!(case.look().await, usual);
+        assert_eq!(case.follower.pause(interval, 1.0), Duration::from_secs(longest));
+    }
+    assert!(case.problems().contains("the registry cannot be reached: connection refused"), "{}", case.problems());
+    case.change(|shelf| shelf.is_down = false);
+    assert_eq!(case.look().await, usual);
+    assert_eq!((case.problems(), case.follower.pause(interval, 1.0)), (String::new(), interval));
+}
+
+#[tokio::test]
+async fn a_start_without_the_registry_serves_what_the_cache_has() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    assert_eq!(case.restart(), None, "nothing was fetched yet");
+    let before = case.follower.look(SystemTime::now()).await;
+    case.change(|shelf| shelf.is_down = true);
+    assert_eq!(case.restart(), Some(before.clone()));
+    assert_eq!(case.follower.look(SystemTime::now()).await, before);
+}
+
+#[tokio::test]
+async fn a_cached_version_that_was_changed_is_fetched_anew() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    let usual = case.look().await;
+    let file = case.directory.path().join("cache/view/churn/2").join(MODEL_FILE);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "graph X").unwrap();
+    let recalled = case.restart().unwrap();
+    assert_eq!(recalled.versions.into_keys().collect::<Vec<_>>(), [1]);
+    assert_eq!(case.look().await, usual);
+    assert_eq!(std::fs::read(&file).unwrap(), b"graph 2");
+}

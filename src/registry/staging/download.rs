@@ -1,0 +1,122 @@
+//! One file from its source into the cache.
+//!
+//! A download that broke off is a file under a name that says what it is of; the next attempt asks the source for what
+//! follows, and hashes what is there already from the disk. Where the source begins anew, so does the file.
+//!
+//! Invariant: what is answered is whole and on disk, and stays where it is until the version is kept, so that an attempt that
+//! follows finds it.
+
+use super::manifest::{Digest, StoredFile};
+use super::{Cache, Progress, StageError};
+use crate::registry::source::{RemoteBytes, RemoteFile, Source, SourceError};
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+/// Bytes that are read from the disk at a time.
+const PIECE: usize = 1 << 20;
+
+/// Fetches a file of a version. `limit` is what it may take, and `key` names what is there of an earlier attempt.
+pub(super) async fn fetch(
+    cache: &Cache,
+    source: &dyn Source,
+    (version, file): (u64, &RemoteFile),
+    (limit, key): (u64, Digest),
+    progress: &Progress,
+) -> Result<(StoredFile, PathBuf), StageError> {
+    let partial = cache.partial(&key);
+    let mut target = Target::open(&partial, progress).await?;
+    if file.size.is_some_and(|size| target.length > size) {
+        target.restart(progress).await?;
+    }
+    if file.size != Some(target.length) {
+        let mut bytes = source.open(version, file, target.length).await?;
+        if bytes.position() != target.length {
+            target.restart(progress).await?;
+        }
+        target.fill(&mut *bytes, file, limit, progress).await?;
+    }
+    let (sha256, size) = target.finish().await?;
+    if let Some(expected) = file.size.filter(|expected| *expected != size) {
+        return Err(StageError::WrongSize { path: file.path.clone(), expected, found: size });
+    }
+    progress.add_file();
+    Ok((StoredFile { path: file.path.clone(), sha256, size }, partial))
+}
+
+/// A file that is being filled.
+struct Target {
+    path: PathBuf,
+    file: File,
+    hasher: Sha256,
+    length: u64,
+}
+
+impl Target {
+    /// Opens what is there of an earlier attempt, or nothing.
+    async fn open(path: &Path, progress: &Progress) -> Result<Self, StageError> {
+        let failed = |cause| StageError::Disk { path: path.to_owned(), cause };
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).to_owned();
+        let mut file = options.open(path).await.map_err(failed)?;
+        let (mut hasher, mut length, mut piece) = (Sha256::new(), 0, vec![0; PIECE]);
+        loop {
+            let count = file.read(&mut piece).await.map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&piece[..count]);
+            length += count as u64;
+        }
+        progress.add_bytes(length);
+        Ok(Self { path: path.to_owned(), file, hasher, length })
+    }
+
+    /// Forgets what is there.
+    async fn restart(&mut self, progress: &Progress) -> Result<(), StageError> {
+        let emptied = async {
+            self.file.set_len(0).await?;
+            self.file.rewind().await
+        };
+        emptied.await.map_err(|cause| StageError::Disk { path: self.path.clone(), cause })?;
+        progress.add_bytes(0_u64.wrapping_sub(self.length));
+        (self.hasher, self.length) = (Sha256::new(), 0);
+        Ok(())
+    }
+
+    /// Takes all that comes, up to what the file may have.
+    async fn fill(
+        &mut self,
+        bytes: &mut dyn RemoteBytes,
+        file: &RemoteFile,
+        limit: u64,
+        progress: &Progress,
+    ) -> Result<(), StageError> {
+        while let Some(piece) = bytes.next().await? {
+            let length = self.length.saturating_add(piece.len() as u64);
+            if let Some(expected) = file.size.filter(|expected| length > *expected) {
+                return Err(StageError::WrongSize { path: file.path.clone(), expected, found: length });
+            }
+            if length > limit {
+                let reason = format!("{} has more than the {limit} bytes that there is room for", file.path);
+                return Err(SourceError::Unexpected { place: "a file".to_owned(), reason }.into());
+            }
+            self.hasher.update(&piece);
+            let written = self.file.write_all(&piece).await;
+            written.map_err(|cause| StageError::Disk { path: self.path.clone(), cause })?;
+            self.length = length;
+            progress.add_bytes(piece.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that all of it is on disk.
+    async fn finish(mut self) -> Result<(Digest, u64), StageError> {
+        let synced = async {
+            self.file.flush().await?;
+            self.file.sync_all().await
+        };
+        synced.await.map_err(|cause| StageError::Disk { path: self.path.clone(), cause })?;
+        Ok((Digest::finished(self.hasher), self.length))
+    }
+}

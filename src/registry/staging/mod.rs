@@ -1,0 +1,130 @@
+//! The files of fetched versions: downloaded whole, proved, and laid out as the repository's directory is.
+//!
+//! ```text
+//!  <cache>/blobs/<sha256>                     bytes, by what they are; each there once, however many versions have it
+//!  <cache>/partial/<key>                      downloads that are under way, or broke off and go on
+//!  <cache>/versions/<model>/<version>.json    what a version is made of: its manifest, written last
+//!  <cache>/view/<model>/<version>/…           the same as links to blobs, in the repository's layout
+//!  <cache>/roles/<model>.json                 what was last wanted, for a start without the registry
+//! ```
+//! Everything comes into being under another name and is renamed when it is whole and on disk, so that at whatever point
+//! the process ends there is either all of it or a rest that the next start goes on with or removes. What is opened is
+//! what was hashed: the view has links to the very bytes.
+//!
+//! Invariant: a version with a manifest is whole, and its files have the digests that the manifest says.
+
+mod cache;
+mod download;
+mod manifest;
+mod progress;
+#[cfg(test)]
+mod tests;
+
+pub use cache::Cache;
+pub use manifest::{Digest, Manifest, StoredFile};
+pub use progress::{Progress, ProgressView};
+
+use super::source::{RemoteFile, Source, SourceError, checked_path};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::path::PathBuf;
+
+/// Why a version's files could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The source did not give them.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// They cannot be kept.
+    #[error("cannot keep {path}: {cause}")]
+    Disk {
+        /// What was written or read.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// They would take more than there is room for.
+    #[error("its files take {needed} bytes; registry.cache.max_bytes is {limit}, of which {kept} are versions in use")]
+    OverBudget {
+        /// Bytes of the version.
+        needed: u64,
+        /// What the cache may take.
+        limit: u64,
+        /// What versions in use take of it.
+        kept: u64,
+    },
+    /// A file is not as long as the source said.
+    #[error("{path} has {found} bytes, the registry said {expected}")]
+    WrongSize {
+        /// The file.
+        path: String,
+        /// What the source said.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// The version has no file that could be served.
+    #[error("there is no {expected} among its files: {found}")]
+    NoModel {
+        /// What was looked for.
+        expected: &'static str,
+        /// What there is.
+        found: String,
+    },
+    /// A file in the cache is not what it was.
+    #[error("{path} was changed in the cache: its digest is {found}, expected {expected}")]
+    Changed {
+        /// The file.
+        path: String,
+        /// The manifest's digest.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+}
+
+impl StageError {
+    /// Whether asking again later may help without anybody's doing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(error) => error.may_pass(),
+            Self::Disk { .. } | Self::WrongSize { .. } | Self::Changed { .. } => true,
+            Self::OverBudget { .. } | Self::NoModel { .. } => false,
+        }
+    }
+}
+
+/// Fetches a version that is not there yet, and answers its manifest. Versions that are not [in use](Cache::hold) may be
+/// removed to make room.
+///
+/// # Errors
+/// [`StageError`]; what was fetched until then is kept, so that the next attempt goes on from there.
+pub async fn stage(
+    cache: &Cache,
+    source: &dyn Source,
+    (model, version): (&str, u64),
+    progress: &Progress,
+) -> Result<Manifest, StageError> {
+    let files = source.files(version).await?;
+    for file in &files {
+        checked_path(&file.path)?;
+    }
+    manifest::check_names(&files)?;
+    let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
+    let limit = cache.make_room(known)?;
+    progress.begin(known, files.len());
+    let fetch = |file: RemoteFile| async move {
+        let budget = (limit, files_key(model, version, &file));
+        download::fetch(cache, source, (version, &file), budget, progress).await
+    };
+    let stored = stream::iter(files).map(fetch).buffer_unordered(cache.parallel()).try_collect().await;
+    progress.end();
+    let (stored, partials): (Vec<StoredFile>, Vec<PathBuf>) = stored.map(|found: Vec<_>| found.into_iter().unzip())?;
+    let downloads = stored.iter().map(|file| file.sha256.clone()).zip(partials).collect();
+    cache.keep(model, Manifest::new(version, stored), downloads)
+}
+
+/// A version's place among downloads that broke off.
+fn files_key(model: &str, version: u64, file: &RemoteFile) -> Digest {
+    Digest::of(format!("{model}\0{version}\0{}\0{:?}", file.path, file.size).as_bytes())
+}
