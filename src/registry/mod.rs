@@ -8,6 +8,7 @@
 
 mod config_file;
 pub mod directory;
+pub mod hooks;
 pub mod load;
 pub mod memory;
 pub mod pbtxt;
