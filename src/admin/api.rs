@@ -12,12 +12,13 @@
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
 //! | `GET /api/v1/sources` | models that come from a registry: when it last answered, downloads, lineage, what is wrong |
+//! | `POST /hooks/{source}` | webhooks of registries, see [`hooks`]; 202 once verified |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, metrics_page, profile_view, report, split, views};
+use super::{AdminError, Command, Desk, drift_view, hooks, metrics_page, profile_view, report, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -39,9 +40,13 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
     match path.as_str() {
         "/livez" => return only(&method, &Method::GET, &path, "GET").map(|()| health(true)),
         "/readyz" => return only(&method, &Method::GET, &path, "GET").map(|()| health(desk.gate.is_ready())),
-        _ => desk.access.check(request.headers())?,
+        _ => {}
     }
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if let ["hooks", source] = segments.as_slice() {
+        return hooks::answer(desk, (source, &path), request).await;
+    }
+    desk.access.check(request.headers())?;
     match segments.as_slice() {
         ["metrics"] => only(&method, &Method::GET, &path, "GET").map(|()| metrics(desk)),
         ["api", "v1", "models"] => {

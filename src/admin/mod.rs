@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod bin_series;
 mod drift_view;
+pub mod hooks;
 mod metrics_page;
 mod profile_view;
 mod report;
@@ -24,10 +25,12 @@ use crate::catalog::{FreezeOrder, SplitError, SplitReply};
 use crate::judge::Board;
 use crate::observe::live::LiveProfileError;
 use crate::registry::board::SourceBoard;
+use crate::registry::hooks::HookError;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
 use crate::store::StateHealth;
 use crate::telemetry::Telemetry;
+use hooks::Hooks;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -88,6 +91,8 @@ pub struct Desk {
     pub board: Arc<Board>,
     /// Alerts.
     pub alerts: Mutex<AlertBook>,
+    /// Who may send webhooks.
+    pub hooks: Hooks,
     /// What is known of models that come from a registry.
     pub sources: Arc<SourceBoard>,
     /// Alert sinks, for what they dropped.
@@ -190,6 +195,9 @@ pub enum AdminError {
     /// The split was refused.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// A webhook was refused.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The new configuration has problems; the old one stays.
     #[error("the configuration was not changed:\n{problems}")]
     BadConfig {
@@ -211,6 +219,7 @@ impl crate::error::Blamed for AdminError {
             Self::Unauthorized => Fault::Unauthorized,
             Self::Forbidden { .. } => Fault::Forbidden,
             Self::Split(error) => error.fault(),
+            Self::Hook(error) => error.fault(),
             Self::Busy => Fault::Unavailable,
             Self::LiveProfile(_) => Fault::Internal,
         }

@@ -25,6 +25,7 @@ mod sources;
 mod state;
 mod workers;
 
+use crate::admin::hooks::Hooks;
 use crate::admin::{Access, COMMAND_QUEUE, Command, Desk, StateView};
 use crate::alert::state::AlertBook;
 use crate::catalog::{Catalog, Publisher, Retired, retire_until_closed};
@@ -33,6 +34,7 @@ use crate::engine::{Engines, Executor, RuntimeSearch};
 use crate::judge::{Board, Judge, JudgeIdentity};
 use crate::observe::ServerRecorder;
 use crate::registry::board::SourceBoard;
+use crate::registry::hooks::HookError;
 use crate::registry::load::Loader;
 use crate::registry::memory;
 use crate::registry::source::SourceError;
@@ -89,6 +91,9 @@ pub enum AppError {
     /// A registry cannot be asked as it is configured.
     #[error("registry.mlflow: {0}")]
     Registry(#[from] SourceError),
+    /// A webhook's secret cannot be used.
+    #[error("registry.mlflow.webhook_secret: {0}")]
+    Hook(#[from] HookError),
     /// The client for alert webhooks could not be made.
     #[error("cannot make the client for alert webhooks: {0}")]
     Sink(#[from] reqwest::Error),
@@ -121,7 +126,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let loader = loader(&config).await;
-    let Sources { board: sources, following } = sources::open(&config)?;
+    let Sources { board: sources, following, hooks } = sources::open(&config)?;
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
@@ -136,7 +141,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
     let State { health, alerts, replica, kept } = state::open(&config.state).await;
     let replica = config.server.replica.clone().unwrap_or(replica);
-    let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), sources));
+    let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), (sources, hooks)));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
@@ -253,7 +258,7 @@ fn desk(
     (gate, workers): (&Arc<Gate>, &[WorkerHandle]),
     commands: mpsc::Sender<Command>,
     (alerts, health): (AlertBook, Arc<StateHealth>),
-    sources: Arc<SourceBoard>,
+    (sources, hooks): (Arc<SourceBoard>, Hooks),
 ) -> Desk {
     Desk {
         gate: Arc::clone(gate),
@@ -262,6 +267,7 @@ fn desk(
         alerts: Mutex::new(alerts),
         state: StateView { path: config.state.path.clone(), health },
         sources,
+        hooks,
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
         access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),

@@ -31,6 +31,7 @@
 //! | `registry.mlflow.poll_interval` | `"30s"` | 1s to 1h | time between two looks at the aliases of a model |
 //! | `registry.mlflow.username`, `registry.mlflow.password` | none | text, secret | for basic authentication |
 //! | `registry.mlflow.token` | none | secret | for authentication by token instead |
+//! | `registry.mlflow.webhook_secret` | none | secret | what webhooks at `/hooks/mlflow` on the admin port are signed with; without it there is no such path |
 //! | `registry.mlflow.ca_file` | none | | certificates, PEM, that the server's must be signed by; without it those of the system |
 //! | `registry.mlflow.timeout` | `"30s"` | 1s to 1h | longest wait for an answer, or for the next bytes of a file |
 //! | `registry.cache.path` | `cache` below `state.path` | | where fetched files are kept |

@@ -51,6 +51,8 @@ pub struct MlflowSettings {
     pub password: Option<Secret>,
     /// For authentication by token. Default none.
     pub token: Option<Secret>,
+    /// What webhooks at `/hooks/mlflow` are signed with. Default none: there is no such path.
+    pub webhook_secret: Option<Secret>,
     /// A file of certificates, PEM, that its own must be signed by. Default `None`: those of the system.
     pub ca_file: Option<PathBuf>,
     /// Longest wait for an answer, or for the next bytes of a file. Default 30 s.
@@ -110,9 +112,10 @@ fn mlflow(reader: &mut Reader<'_, '_>) -> Option<MlflowSettings> {
     let url = reader.value("url", registry_url);
     let poll_interval = reader.value("poll_interval", duration(second..=hour)).unwrap_or(30 * second);
     let (username, password) = (reader.value("username", name), secret(reader, "password"));
-    let (token, ca_file) = (secret(reader, "token"), reader.value("ca_file", path));
+    let (token, webhook_secret) = (secret(reader, "token"), secret(reader, "webhook_secret"));
+    let ca_file = reader.value("ca_file", path);
     let timeout = reader.value("timeout", duration(second..=hour)).unwrap_or(30 * second);
-    Some(MlflowSettings { url: url?, poll_interval, username, password, token, ca_file, timeout })
+    Some(MlflowSettings { url: url?, poll_interval, username, password, token, webhook_secret, ca_file, timeout })
 }
 
 /// `models.<name>.source` and `models.<name>.roles`.

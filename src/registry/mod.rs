@@ -12,6 +12,7 @@ pub mod directory;
 pub mod follow;
 #[cfg(test)]
 mod follow_tests;
+pub mod hooks;
 pub mod load;
 pub mod memory;
 pub mod mlflow;
