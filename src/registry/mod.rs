@@ -10,6 +10,7 @@ mod config_file;
 pub mod directory;
 pub mod load;
 pub mod memory;
+pub mod mlflow;
 pub mod pbtxt;
 mod place;
 pub mod source;
