@@ -19,6 +19,7 @@ mod learn;
 mod lifecycle;
 mod merge;
 mod metrics;
+mod mlflow;
 mod profiles;
 mod quality;
 mod reference_values;

@@ -53,17 +53,24 @@ pub(crate) fn run(command: &mut Command) -> String {
 /// The environment, made if it is not there yet.
 pub(crate) fn environment() -> &'static Python {
     static MADE: OnceLock<Python> = OnceLock::new();
-    MADE.get_or_init(make)
+    MADE.get_or_init(|| make("python-env", &["tests/requirements.txt", "models/requirements.txt"]))
 }
 
-fn make() -> Python {
+/// The environment of an MLflow server, which wants other packages than what the tests compare with.
+pub(crate) fn mlflow_environment() -> &'static Python {
+    static MADE: OnceLock<Python> = OnceLock::new();
+    MADE.get_or_init(|| make("mlflow-env", &["tests/requirements-mlflow.txt"]))
+}
+
+/// Makes an environment of the first file's packages; what the others say goes into its name as well.
+fn make(name: &str, files: &[&str]) -> Python {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let requirements = root.join("tests/requirements.txt");
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read = |path: &&str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let version = run(Command::new("python3").arg("--version"));
-    let hash = hash_of(&[read(&requirements), read(&root.join("models/requirements.txt")), version]);
-    let python = Python(target_directory().join(format!("python-env-{hash}")));
-    let _lock = lock("python-env.lock");
+    let texts: Vec<String> = files.iter().map(read).chain([version]).collect();
+    let python = Python(target_directory().join(format!("{name}-{}", hash_of(&texts))));
+    let requirements = root.join(files[0]);
+    let _lock = lock(&format!("{name}.lock"));
     let whole = python.0.join("whole");
     if whole.exists() {
         return python;

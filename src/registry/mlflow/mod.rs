@@ -1,0 +1,29 @@
+//! Models of an MLflow 3 registry.
+//!
+//! [`client`] asks a server and turns its refusals into what they mean, [`uri`] tells the names of models and the
+//! addresses of artifacts apart, [`source`] puts them together as a [`Source`](super::source::Source), and [`mlmodel`]
+//! reads what MLflow wrote beside a model. Written against MLflow 3.17 and 3.18; servers from 2.9 on answer the same
+//! questions.
+//!
+//! Artifacts in an object store come through the server's proxy or by presigned URLs; the store itself is not asked.
+//!
+//! Invariant: every request is a GET.
+
+mod calls;
+pub mod client;
+mod failure;
+mod messages;
+pub mod mlmodel;
+mod open;
+pub mod place;
+pub mod signature;
+pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod uri;
+
+pub use client::{Credentials, MlflowAccess, MlflowClient};
+pub use mlmodel::MlModel;
+pub use signature::MlSignature;
+pub use source::{MlflowSource, RoleKind, default_roles};
+pub use uri::ModelUri;

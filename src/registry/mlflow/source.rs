@@ -1,0 +1,179 @@
+//! A registered model as a source of versions.
+//!
+//! What an alias means here is a map of names to roles: MLflow's aliases are words that people choose, and champion is
+//! the usual one for what serves. One question tells the whole map, so that two aliases that move together are seen
+//! together.
+//!
+//! A version that is not ready is an error and not a version without a role, because a version without a role is unloaded.
+//! `READY` says little: MLflow sets it at creation, before anything must have been uploaded.
+//!
+//! Invariant: an offer is of one moment of the alias map, and its stable version is not among its warm ones.
+
+use super::client::MlflowClient;
+use super::messages::{Alias, ModelVersion, RegisteredModel, tag_map};
+use super::open;
+use super::place::Place;
+use super::uri::ModelUri;
+use crate::registry::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Roles, Source, SourceError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a logged model counts as, since it has no versions.
+pub const LOGGED_VERSION: u64 = 1;
+/// The most versions whose place is remembered.
+const MOST_PLACES: usize = 64;
+/// The most versions of one model that aliases may give roles to.
+pub const MOST_ROLES: usize = 64;
+/// The tag by which MLflow tells prompts, which are registered models as well.
+const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
+
+/// What an alias wants of the version that it points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    /// That it serves.
+    Stable,
+    /// That it is kept loaded and warm without a share.
+    Warm,
+}
+
+/// Aliases and what they want where nothing else is said: champion serves, challenger and shadow are kept warm.
+#[must_use]
+pub fn default_roles() -> BTreeMap<String, RoleKind> {
+    let named = [("champion", RoleKind::Stable), ("challenger", RoleKind::Warm), ("shadow", RoleKind::Warm)];
+    named.into_iter().map(|(alias, role)| (alias.to_owned(), role)).collect()
+}
+
+/// A model of an MLflow registry.
+#[derive(Debug)]
+pub struct MlflowSource {
+    client: Arc<MlflowClient>,
+    uri: ModelUri,
+    roles: BTreeMap<String, RoleKind>,
+    /// Where the versions are whose files were listed, so that opening a file asks for nothing but the file.
+    places: Mutex<BTreeMap<u64, Place>>,
+}
+
+impl MlflowSource {
+    /// The model at `uri`. `roles` says what aliases mean for `models:/name`; the other forms name their one version
+    /// themselves.
+    #[must_use]
+    pub fn new(client: Arc<MlflowClient>, uri: ModelUri, roles: BTreeMap<String, RoleKind>) -> Self {
+        Self { client, uri, roles, places: Mutex::default() }
+    }
+
+    async fn ask_offer(&self) -> Result<Offer, SourceError> {
+        let version = match &self.uri {
+            ModelUri::Model { name } => return self.offer_of_aliases(name).await,
+            ModelUri::Logged { id } => return self.offer_of_logged(id).await,
+            ModelUri::Alias { name, alias } => self.client.version_of_alias(name, alias).await?,
+            ModelUri::Version { name, version } => self.client.version(name, *version).await?,
+        };
+        let roles = Roles { stable: Some(version.version), ..Roles::default() };
+        let aliases = version.aliases.clone();
+        Ok(Offer { versions: BTreeMap::from([(version.version, self.lineage(version, aliases)?)]), roles })
+    }
+
+    async fn offer_of_aliases(&self, name: &str) -> Result<Offer, SourceError> {
+        let model = self.client.registered_model(name).await?;
+        let roles = self.roles_of(&model)?;
+        let mut versions = BTreeMap::new();
+        for &number in roles.stable.iter().chain(&roles.warm) {
+            let version = self.client.version(name, number).await?;
+            let named = model.aliases.iter().filter(|alias| alias.version == number);
+            let aliases = named.map(|alias| alias.alias.clone()).collect();
+            versions.insert(number, self.lineage(version, aliases)?);
+        }
+        Ok(Offer { versions, roles })
+    }
+
+    async fn offer_of_logged(&self, id: &str) -> Result<Offer, SourceError> {
+        let model = self.client.logged_model(id).await?;
+        let run_id = Some(model.source_run_id).filter(|run| !run.is_empty());
+        let lineage = Lineage { source: model.artifact_uri, run_id, aliases: Vec::new(), tags: tag_map(model.tags) };
+        let roles = Roles { stable: Some(LOGGED_VERSION), ..Roles::default() };
+        Ok(Offer { versions: BTreeMap::from([(LOGGED_VERSION, lineage)]), roles })
+    }
+
+    fn roles_of(&self, model: &RegisteredModel) -> Result<Roles, SourceError> {
+        if model.tags.iter().any(|tag| tag.key == IS_PROMPT && tag.value == "true") {
+            return Err(self.unexpected(format!("expected a model, found that {} is a prompt", self.uri)));
+        }
+        let mut roles = Roles::default();
+        let mut stable: Option<&Alias> = None;
+        for alias in &model.aliases {
+            match (self.roles.get(&alias.alias), stable) {
+                (None, _) => {}
+                (Some(RoleKind::Warm), _) => {
+                    roles.warm.insert(alias.version);
+                }
+                (Some(RoleKind::Stable), Some(other)) if other.version != alias.version => {
+                    let reason = format!(
+                        "expected one stable version, found {} ({:?}) and {} ({:?})",
+                        other.version, other.alias, alias.version, alias.alias
+                    );
+                    return Err(self.unexpected(reason));
+                }
+                (Some(RoleKind::Stable), Some(_)) => {}
+                (Some(RoleKind::Stable), None) => stable = Some(alias),
+            }
+        }
+        roles.stable = stable.map(|alias| alias.version);
+        roles.warm.retain(|version| roles.stable != Some(*version));
+        if roles.warm.len() >= MOST_ROLES {
+            let found = roles.warm.len();
+            return Err(self.unexpected(format!("expected fewer than {MOST_ROLES} warm versions, found {found}")));
+        }
+        Ok(roles)
+    }
+
+    fn lineage(&self, version: ModelVersion, mut aliases: Vec<String>) -> Result<Lineage, SourceError> {
+        if !matches!(version.status.as_str(), "" | "READY") {
+            let (number, status) = (version.version, version.status);
+            return Err(self.unexpected(format!("expected a version that is READY, found {number} to be {status}")));
+        }
+        aliases.sort();
+        let run_id = Some(version.run_id).filter(|run| !run.is_empty());
+        Ok(Lineage { source: version.source, run_id, aliases, tags: tag_map(version.tags) })
+    }
+
+    fn unexpected(&self, reason: String) -> SourceError {
+        SourceError::Unexpected { place: self.client.origin(), reason }
+    }
+
+    async fn resolve(&self, version: u64) -> Result<Place, SourceError> {
+        let address = match &self.uri {
+            ModelUri::Logged { id } => self.client.logged_model(id).await?.artifact_uri,
+            ModelUri::Model { name } | ModelUri::Alias { name, .. } | ModelUri::Version { name, .. } => {
+                self.client.download_uri(name, version).await?
+            }
+        };
+        let place = Place::resolve(&self.client, address).await?;
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= MOST_PLACES {
+            places.clear();
+        }
+        places.insert(version, place.clone());
+        Ok(place)
+    }
+}
+
+impl Source for MlflowSource {
+    fn offer(&self) -> Asked<'_, Offer> {
+        Box::pin(self.ask_offer())
+    }
+
+    fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>> {
+        Box::pin(async move { self.resolve(version).await?.files(&self.client).await })
+    }
+
+    fn open<'a>(&'a self, version: u64, file: &'a RemoteFile, start: u64) -> Asked<'a, Box<dyn RemoteBytes>> {
+        Box::pin(async move {
+            let known = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&version).cloned();
+            let place = match known {
+                Some(place) => place,
+                None => self.resolve(version).await?,
+            };
+            open::open(&self.client, &place, file, start).await
+        })
+    }
+}
