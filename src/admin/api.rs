@@ -83,18 +83,18 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
         }
-        ["api", "v1", "alerts"] => {
-            only(&method, &Method::GET, &path, "GET")?;
-            let book = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-            let alerts: Vec<_> = book.all().collect();
-            Ok(respond::value(&serde_json::json!({ "alerts": alerts })))
-        }
+        ["api", "v1", "alerts"] => only(&method, &Method::GET, &path, "GET").map(|()| alerts(desk)),
         ["api", "v1", "reload"] => {
             only(&method, &Method::POST, &path, "POST")?;
             reload(desk).await
         }
         _ => Err(AdminError::UnknownPath { path: path.chars().take(QUOTED_PATH).collect() }),
     }
+}
+
+fn alerts(desk: &Desk) -> Answer {
+    let book = desk.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+    respond::value(&serde_json::json!({ "alerts": book.all().collect::<Vec<_>>() }))
 }
 
 /// Refuses any other method.

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The name of MLflow in the path of its webhooks.
 const SENDER: &str = "mlflow";
 
+/// Who sends webhooks, by the name in their path.
+type Sender = (String, (HookKind, HookKey));
+
 /// The server.
 pub(super) struct Mlflow {
     client: Arc<MlflowClient>,
@@ -44,7 +47,7 @@ fn credentials(settings: &MlflowSettings) -> Option<Credentials> {
 
 impl Mlflow {
     /// Who sends its webhooks, by the name in their path, if they can be verified.
-    pub(super) fn sender(&self, config: &Config) -> Result<Option<(String, (HookKind, HookKey))>, AppError> {
+    pub(super) fn sender(&self, config: &Config) -> Result<Option<Sender>, AppError> {
         let secret = config.registry.mlflow.as_ref().and_then(|settings| settings.webhook_secret.as_ref());
         let key = secret.map(|secret| HookKey::try_new(HookKind::Mlflow, secret.expose())).transpose()?;
         Ok(key.map(|key| (SENDER.to_owned(), (HookKind::Mlflow, key))))

@@ -4,8 +4,8 @@
 
 use super::AppError;
 use super::following::Following;
-use crate::config::{Config, SourceSettings};
 use crate::admin::hooks::Hooks;
+use crate::config::{Config, SourceSettings};
 use crate::registry::board::SourceBoard;
 use crate::registry::follow::Follower;
 use crate::registry::staging::Cache;

@@ -166,33 +166,35 @@ impl<T: Precision> RowSearch<T> {
         // the loop that finds everything.
         match (&tile.edges, tile.width, tile.fullest, tile.any_of_bits) {
             (Edges::Narrow(edges), ..=FEW, ..) => {
-                self.find::<FEW, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<FEW, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), ..=HALF, 0..=2, false) => {
-                self.find::<HALF, 2, false, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<HALF, 2, false, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), ..=HALF, ..) => {
-                self.find::<HALF, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<HALF, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), _, 0 | 1, false) => {
-                self.find::<LANES, 1, false, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<LANES, 1, false, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), _, 2, false) => {
-                self.find::<LANES, 2, false, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<LANES, 2, false, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), _, _, false) => {
-                self.find::<LANES, MOST_EDGES, false, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<LANES, MOST_EDGES, false, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), _, 0..=2, true) => {
-                self.find::<LANES, 2, true, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<LANES, 2, true, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Narrow(edges), _, _, true) => {
-                self.find::<LANES, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor)
+                self.find::<LANES, MOST_EDGES, true, NARROW, _>((tile, edges), rows, visitor);
             }
             (Edges::Wide(edges), ..=FEW, ..) => {
-                self.find::<FEW, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor)
+                self.find::<FEW, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor);
             }
-            (Edges::Wide(edges), ..) => self.find::<LANES, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor),
+            (Edges::Wide(edges), ..) => {
+                self.find::<LANES, MOST_EDGES, true, WIDE, _>((tile, edges), rows, visitor);
+            }
         }
     }
 

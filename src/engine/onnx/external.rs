@@ -160,9 +160,7 @@ impl ExternalData<'_> {
         let end = number(self.offset).zip(number(self.length)).and_then(|(offset, length)| offset.checked_add(length));
         match end {
             None => Err(format!("offset {:?} and length {:?} are no numbers of bytes", self.offset, self.length)),
-            Some(end) if end > file.len() => {
-                Err(format!("it should have at least {end} bytes and has {}", file.len()))
-            }
+            Some(end) if end > file.len() => Err(format!("it should have at least {end} bytes and has {}", file.len())),
             Some(_) => Ok(()),
         }
     }

@@ -37,7 +37,8 @@ pub struct MlflowAccess {
     pub url: Url,
     /// Who we are there.
     pub credentials: Option<Credentials>,
-    /// The certificates, PEM, that the server's must be signed by; none means the system's.
+    /// The certificates, PEM, that the server's must be signed by; none means the system's. Other hosts, which a store may
+    /// be, may be signed by either.
     pub certificate_authority: Option<Vec<u8>>,
     /// How long an answer in JSON may take as a whole, and two pieces of a file may be apart.
     pub timeout: Duration,
@@ -82,7 +83,7 @@ impl fmt::Debug for MlflowAccess {
 pub struct MlflowClient {
     access: MlflowAccess,
     requests: reqwest::Client,
-    /// For other hosts, whose certificates are the system's; made on first use.
+    /// Without credentials, for other hosts and stores; made on first use.
     elsewhere: OnceLock<reqwest::Client>,
 }
 
@@ -106,7 +107,7 @@ impl MlflowClient {
         if access.timeout.is_zero() {
             return Err(wrong("expected a timeout above zero"));
         }
-        let requests = build(access.timeout, access.certificate_authority.as_deref())?;
+        let requests = build(access.timeout, Roots::of(&access, false)?)?;
         Ok(Self { access, requests, elsewhere: OnceLock::new() })
     }
 
@@ -166,11 +167,22 @@ impl MlflowClient {
     /// Asks for bytes; the body is still to come. Only the start of the answer has the time limit of JSON.
     pub(super) async fn bytes(&self, url: Url, headers: HeaderMap) -> Result<Response, SourceError> {
         let place = origin_of(&url);
-        let request = self.request(url)?.headers(headers).send();
-        match tokio::time::timeout(self.access.timeout, request).await {
-            Ok(answer) => answer.map_err(|error| unreachable(&place, error)),
-            Err(_elapsed) => Err(SourceError::Unreachable { place, cause: "no answer within the timeout".to_owned() }),
-        }
+        self.start(&place, self.request(url)?.headers(headers)).await
+    }
+
+    /// Asks for bytes at a URL that says in itself who may have them: credentials besides are an error to a store.
+    pub(super) async fn signed_bytes(&self, url: Url, headers: HeaderMap) -> Result<Response, SourceError> {
+        let place = origin_of(&url);
+        self.start(&place, self.elsewhere()?.get(url).headers(headers)).await
+    }
+
+    async fn start(&self, place: &str, request: reqwest::RequestBuilder) -> Result<Response, SourceError> {
+        let late = |_elapsed| SourceError::Unreachable {
+            place: place.to_owned(),
+            cause: format!("no answer within {:?}", self.access.timeout),
+        };
+        let answer = tokio::time::timeout(self.access.timeout, request.send()).await.map_err(late)?;
+        answer.map_err(|error| unreachable(place, error))
     }
 
     /// What an answer that is no success says.
@@ -198,30 +210,49 @@ impl MlflowClient {
         if let Some(client) = self.elsewhere.get() {
             return Ok(client);
         }
-        let client = build(self.access.timeout, None)?;
+        let client = build(self.access.timeout, Roots::of(&self.access, true)?)?;
         Ok(self.elsewhere.get_or_init(|| client))
     }
 }
 
 const PLACE: &str = "the client of the MLflow registry";
 
-fn build(timeout: Duration, authority: Option<&[u8]>) -> Result<reqwest::Client, SourceError> {
-    let wrong = |error: reqwest::Error| SourceError::Unexpected { place: PLACE.to_owned(), reason: causes(error) };
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(timeout.min(LONGEST_CONNECT))
-        .read_timeout(timeout)
-        .referer(false)
-        .redirect(Policy::custom(|attempt| redirect(attempt)));
-    if let Some(pem) = authority {
-        let certificates = Certificate::from_pem_bundle(pem).map_err(wrong)?;
+/// Whose signatures count.
+enum Roots {
+    System,
+    These(Vec<Certificate>),
+    SystemAnd(Vec<Certificate>),
+}
+
+impl Roots {
+    fn of(access: &MlflowAccess, elsewhere: bool) -> Result<Self, SourceError> {
+        let Some(pem) = &access.certificate_authority else { return Ok(Self::System) };
+        let certificates = Certificate::from_pem_bundle(pem).map_err(not_built)?;
         if certificates.is_empty() {
             let reason = "expected certificates in PEM, found none".to_owned();
             return Err(SourceError::Unexpected { place: PLACE.to_owned(), reason });
         }
-        builder = builder.tls_certs_only(certificates);
+        Ok(if elsewhere { Self::SystemAnd(certificates) } else { Self::These(certificates) })
     }
-    builder.build().map_err(wrong)
+}
+
+fn build(timeout: Duration, roots: Roots) -> Result<reqwest::Client, SourceError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(timeout.min(LONGEST_CONNECT))
+        .read_timeout(timeout)
+        .referer(false)
+        .redirect(Policy::custom(redirect));
+    let builder = match roots {
+        Roots::System => builder,
+        Roots::These(certificates) => builder.tls_certs_only(certificates),
+        Roots::SystemAnd(certificates) => builder.tls_certs_merge(certificates),
+    };
+    builder.build().map_err(not_built)
+}
+
+fn not_built(error: reqwest::Error) -> SourceError {
+    SourceError::Unexpected { place: PLACE.to_owned(), reason: causes(error) }
 }
 
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {

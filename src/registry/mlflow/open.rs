@@ -38,15 +38,36 @@ pub(super) async fn open(
         Place::Proxy { netloc, root, presigned } => (netloc.as_deref(), root, *presigned),
     };
     let whole = below(root, path);
-    if presigned && let Some((url, headers)) = ask_presigned(client, &whole).await? {
-        return begin(client, (url, headers), file, start).await;
+    if presigned && let Some(target) = ask_presigned(client, &whole).await? {
+        return begin(client, target, file, start).await;
     }
     let url = client.file_url(netloc, "artifacts", &whole)?;
-    begin(client, (url, HeaderMap::new()), file, start).await
+    begin(client, Target { url, headers: HeaderMap::new(), is_signed: false }, file, start).await
+}
+
+/// Where a file's bytes are asked for.
+struct Target {
+    url: Url,
+    headers: HeaderMap,
+    /// Whether the URL itself says who may have them.
+    is_signed: bool,
+}
+
+impl Target {
+    /// Asks for the bytes from `start` on.
+    async fn ask(&self, client: &MlflowClient, start: u64) -> Result<Response, SourceError> {
+        let mut headers = self.headers.clone();
+        if start > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={start}-"));
+            headers.insert(RANGE, range.expect("digits are a header's value"));
+        }
+        let url = self.url.clone();
+        if self.is_signed { client.signed_bytes(url, headers).await } else { client.bytes(url, headers).await }
+    }
 }
 
 /// The store's own URL of a file, and the headers that belong to it; nothing where there is none.
-async fn ask_presigned(client: &MlflowClient, path: &str) -> Result<Option<(Url, HeaderMap)>, SourceError> {
+async fn ask_presigned(client: &MlflowClient, path: &str) -> Result<Option<Target>, SourceError> {
     let what = format!("a presigned URL of {path:?}");
     match client.ask::<Presigned>(client.file_url(None, "presigned", path)?).await? {
         Ok(presigned) => read_presigned(&presigned).map(Some).ok_or_else(|| SourceError::Unexpected {
@@ -58,7 +79,7 @@ async fn ask_presigned(client: &MlflowClient, path: &str) -> Result<Option<(Url,
     }
 }
 
-fn read_presigned(presigned: &Presigned) -> Option<(Url, HeaderMap)> {
+fn read_presigned(presigned: &Presigned) -> Option<Target> {
     let url = Url::parse(&presigned.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     if presigned.headers.len() > MOST_HEADERS {
         return None;
@@ -66,21 +87,20 @@ fn read_presigned(presigned: &Presigned) -> Option<(Url, HeaderMap)> {
     let header = |(name, value): (&String, &String)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
     };
-    Some((url, presigned.headers.iter().map(header).collect::<Option<HeaderMap>>()?))
+    let headers = presigned.headers.iter().map(header).collect::<Option<HeaderMap>>()?;
+    Some(Target { url, headers, is_signed: true })
 }
 
 /// Asks for a file from `start` on, and for the whole where that is not what comes.
 async fn begin(
     client: &MlflowClient,
-    (url, headers): (Url, HeaderMap),
+    target: Target,
     file: &RemoteFile,
     start: u64,
 ) -> Result<Box<dyn RemoteBytes>, SourceError> {
-    let place = origin_of(&url);
+    let place = origin_of(&target.url);
     if start > 0 {
-        let mut headers = headers.clone();
-        headers.insert(RANGE, HeaderValue::from_str(&format!("bytes={start}-")).map_err(|_| not_a_range(&place))?);
-        let answer = client.bytes(url.clone(), headers).await?;
+        let answer = target.ask(client, start).await?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if is_the_rest(answer.headers(), start, file.size) => {
                 return Ok(Box::new(HttpBytes { answer, position: start, place }));
@@ -89,12 +109,7 @@ async fn begin(
             _ => return accept(client, answer, file, place).await,
         }
     }
-    let answer = client.bytes(url, headers).await?;
-    accept(client, answer, file, place).await
-}
-
-fn not_a_range(place: &str) -> SourceError {
-    SourceError::Unexpected { place: place.to_owned(), reason: "expected a place within a file".to_owned() }
+    accept(client, target.ask(client, 0).await?, file, place).await
 }
 
 /// The whole of a file, if it comes.
@@ -229,8 +244,8 @@ mod tests {
             url: url.to_owned(),
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         };
-        let (url, headers) = read_presigned(&presigned("https://store/a?sig=1", &[("x-amz-a", "b")])).unwrap();
-        assert_eq!((url.as_str(), headers.len()), ("https://store/a?sig=1", 1));
+        let target = read_presigned(&presigned("https://store/a?sig=1", &[("x-amz-a", "b")])).unwrap();
+        assert_eq!((target.url.as_str(), target.headers.len()), ("https://store/a?sig=1", 1));
         let many: BTreeMap<_, _> = (0..=MOST_HEADERS).map(|number| (format!("x-{number}"), String::new())).collect();
         assert!(read_presigned(&Presigned { url: "https://store/a".to_owned(), headers: many }).is_none());
         for wrong in [presigned("file:///etc/passwd", &[]), presigned("https://store/a", &[("a", "b\r\nc: d")])] {

@@ -5,19 +5,26 @@
 //!
 //! Invariant: the server's processes are a group of their own, and end with the value.
 
-use super::python::{Python, mlflow_environment, run};
+use super::python::{Python, make, run};
 use super::wait::until;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The path that the server's routes are below.
 const PREFIX: &str = "/registry";
 /// How long the server may take to start: it imports much, and lays out its database.
 const STARTING: Duration = Duration::from_secs(240);
+
+/// The environment of a server, which wants other packages than what the tests compare with.
+fn environment() -> &'static Python {
+    static MADE: OnceLock<Python> = OnceLock::new();
+    MADE.get_or_init(|| make("mlflow-env", &["tests/requirements-mlflow.txt"]))
+}
 
 /// A started server.
 pub(crate) struct MlflowServer {
@@ -30,7 +37,7 @@ pub(crate) struct MlflowServer {
 impl MlflowServer {
     /// Starts a server and waits until it answers.
     pub(crate) async fn start() -> Self {
-        let python = mlflow_environment();
+        let python = environment();
         let directory = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = command(python, directory.path(), port).spawn().unwrap();

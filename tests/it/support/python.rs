@@ -56,14 +56,8 @@ pub(crate) fn environment() -> &'static Python {
     MADE.get_or_init(|| make("python-env", &["tests/requirements.txt", "models/requirements.txt"]))
 }
 
-/// The environment of an MLflow server, which wants other packages than what the tests compare with.
-pub(crate) fn mlflow_environment() -> &'static Python {
-    static MADE: OnceLock<Python> = OnceLock::new();
-    MADE.get_or_init(|| make("mlflow-env", &["tests/requirements-mlflow.txt"]))
-}
-
 /// Makes an environment of the first file's packages; what the others say goes into its name as well.
-fn make(name: &str, files: &[&str]) -> Python {
+pub(crate) fn make(name: &str, files: &[&str]) -> Python {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &&str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let version = run(Command::new("python3").arg("--version"));

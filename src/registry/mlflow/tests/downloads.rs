@@ -1,8 +1,10 @@
 //! Where files are found and how their bytes come.
 
+use super::super::{Credentials, MlflowClient, MlflowSource, default_roles};
 use super::server::{Answer, Asked, Server, answer, answer_with, unknown};
-use super::{download, source};
+use super::{access, download, source};
 use crate::registry::source::{RemoteFile, Source, SourceError};
+use std::sync::Arc;
 
 const WEIGHTS: &str = "0123456789";
 
@@ -166,6 +168,28 @@ async fn bytes_come_from_the_store_where_it_is_offered_and_from_the_proxy_where_
     }
     let asked = store.asked();
     assert_eq!((asked.len(), asked[0].header("x-amz-part"), asked[0].header("authorization")), (2, Some("1"), None));
+}
+
+#[tokio::test]
+async fn a_presigned_url_of_the_registrys_own_host_gets_no_credentials() {
+    let server = registry("mlflow-artifacts:/0/m", |asked| match asked.path.as_str() {
+        "/api/3.0/mlflow/server-info" => Some(answer(200, r#"{"multipart_downloads_enabled":true}"#)),
+        "/api/2.0/mlflow-artifacts/presigned/0/m/a.data" => {
+            let host = asked.header("host").unwrap();
+            Some(answer(200, format!(r#"{{"url":"http://{host}/bucket/a.data?X-Amz-Signature=s"}}"#)))
+        }
+        _ => None,
+    })
+    .await;
+    let mut access = access(&server.url);
+    access.credentials = Some(Credentials::Bearer { token: "sesame".to_owned() });
+    let client = Arc::new(MlflowClient::new(access).unwrap());
+    let source = MlflowSource::new(client, "models:/m".parse().unwrap(), default_roles());
+    assert_eq!(download(&source, "a.data", 0).await.unwrap(), (0, WEIGHTS.as_bytes().to_vec()));
+    let asked = server.asked();
+    let (last, before) = asked.split_last().unwrap();
+    assert_eq!((last.path.as_str(), last.header("authorization")), ("/bucket/a.data", None));
+    assert!(before.iter().all(|asked| asked.header("authorization") == Some("Bearer sesame")));
 }
 
 #[tokio::test]
