@@ -83,18 +83,8 @@ impl Stage {
         let present = |&(version, fingerprint): &(u64, u64)| (version, Present { fingerprint, settled: true });
         let config = self.listing.get("m").map(|model| model.config.clone()).unwrap_or_default();
         let versions = versions.iter().map(present).collect();
-        self.listing = BTreeMap::from([("m".to_owned(), PresentModel { versions, config, roles: self.roles() })]);
-        self.observe();
-    }
-
-    fn roles(&self) -> Option<Roles> {
-        self.listing.get("m").and_then(|model| model.roles.clone())
-    }
-
-    /// What a registry wants.
-    fn want(&mut self, stable: Option<u64>, warm: &[u64]) {
-        let roles = Roles { stable, warm: warm.iter().copied().collect() };
-        self.listing.entry("m".to_owned()).or_default().roles = Some(roles);
+        let roles = self.listing.get("m").and_then(|model| model.roles.clone());
+        self.listing = BTreeMap::from([("m".to_owned(), PresentModel { versions, config, roles })]);
         self.observe();
     }
 

@@ -2,13 +2,17 @@
 //!
 //! One server for all of it, because one takes longer to start than everything that is asked of it here.
 
+use crate::support::gateway::Gateway;
 use crate::support::mlflow::MlflowServer;
+use crate::support::repository::Repository;
+use crate::support::wait::until;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate::config::{Config, MlflowSettings, Role, SourceSettings};
 use tidegate::registry::mlflow::{MlModel, MlflowAccess, MlflowClient, MlflowSource, default_roles};
 use tidegate::registry::source::{RemoteFile, Source, SourceError};
 use tidegate::tensor::{DataType, Dimension, Signature, TensorSpec};
@@ -151,4 +155,66 @@ async fn a_wrong_host_is_refused_with_what_helps(server: &MlflowServer) {
     let error = source(&server.url_of_another_host(), &format!("models:/{NAME}")).offer().await.unwrap_err();
     let SourceError::Refused { status: 403, message, .. } = &error else { panic!("{error}") };
     assert!(message.contains("MLFLOW_SERVER_ALLOWED_HOSTS") && message.contains("127.0.0.1:"), "{message}");
+}
+
+/// Models of the server, looked at every second.
+fn follow(config: &mut Config, url: &str) {
+    let poll_interval = Duration::from_secs(1);
+    config.registry.mlflow = Some(MlflowSettings {
+        url: url.parse().unwrap(),
+        poll_interval,
+        username: None,
+        password: None,
+        token: None,
+        webhook_secret: None,
+        ca_file: None,
+        timeout: Duration::from_secs(60),
+    });
+    let roles = [("champion", Role::Stable), ("challenger", Role::Canary)];
+    let roles = roles.map(|(alias, role)| (alias.to_owned(), role)).into();
+    let mut settings = config.model("churn");
+    settings.source = Some(SourceSettings { uri: "models:/churn".to_owned(), roles });
+    config.models.insert("churn".to_owned(), settings);
+}
+
+#[tokio::test]
+async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
+    let server = MlflowServer::start().await;
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/churn/2/model.onnx");
+    let made = server.register(&model, "churn");
+    let cache = tempfile::tempdir().unwrap();
+    let start = |url: String| {
+        let path = cache.path().to_owned();
+        Gateway::start(Repository::of(&["diabetes/1"]), move |config| {
+            follow(config, &url);
+            config.registry.cache.path = Some(path);
+        })
+    };
+    let gateway = start(server.url()).await;
+    gateway.client.wait_until_serving("churn", "1").await;
+    until("the challenger is warm", async || {
+        let version = gateway.client.version("churn", "2").await;
+        (version["state"] == "loaded" && version["weight"] == 0.0).then_some(())
+    })
+    .await;
+    server.set_alias("churn", "champion", 2);
+    gateway.client.wait_until_serving("churn", "2").await;
+    let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
+    let churn = &sources["sources"]["churn"];
+    assert_eq!(churn["problems"], serde_json::json!([]), "{sources}");
+    assert_eq!(churn["lineage"]["2"]["tags"]["mlflow.source.git.commit"], "0123abc");
+    assert_eq!(churn["lineage"]["2"]["run_id"], made[1]["run_id"]);
+    let page = gateway.client.get_admin("/metrics").await.ok().text;
+    assert!(page.contains("tidegate_registry_sync_age_seconds{model=\"churn\"}"), "{page}");
+    gateway.stop().await;
+    let url = server.url();
+    server.stop().await;
+    let gateway = start(url).await;
+    gateway.client.wait_until_serving("churn", "2").await;
+    until("the registry's absence is told", async || {
+        let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
+        sources["sources"]["churn"]["problems"][0].as_str().is_some_and(|text| text.contains("reached")).then_some(())
+    })
+    .await;
+    gateway.stop().await;
 }

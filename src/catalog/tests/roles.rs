@@ -2,6 +2,15 @@
 
 use super::*;
 
+impl Stage {
+    /// What a registry wants.
+    fn want(&mut self, stable: Option<u64>, warm: &[u64]) {
+        let roles = Roles { stable, warm: warm.iter().copied().collect() };
+        self.listing.entry("m".to_owned()).or_default().roles = Some(roles);
+        self.observe();
+    }
+}
+
 #[test]
 fn the_stable_version_serves_and_the_others_that_are_named_are_warm() {
     let mut stage = Stage::new();
