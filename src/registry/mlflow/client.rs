@@ -27,6 +27,9 @@ pub const LARGEST_ANSWER: usize = 8 << 20;
 const LARGEST_REFUSAL: usize = 64 << 10;
 /// The longest wait for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection is kept for the next request: less than the 5 s after which MLflow's server (uvicorn) closes one, or
+/// a request could go to a connection that is being closed.
+const IDLE_CONNECTION: Duration = Duration::from_secs(2);
 /// The most redirects within one server.
 const MOST_REDIRECTS: usize = 5;
 
@@ -241,6 +244,7 @@ fn build(timeout: Duration, roots: Roots) -> Result<reqwest::Client, SourceError
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(timeout.min(LONGEST_CONNECT))
         .read_timeout(timeout)
+        .pool_idle_timeout(IDLE_CONNECTION)
         .referer(false)
         .redirect(Policy::custom(redirect));
     let builder = match roots {
