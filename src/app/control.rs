@@ -245,7 +245,7 @@ impl Control {
             start_sinks(&self.desk, &new.alerts).map_err(|error| error.to_string())?;
         }
         self.loader.memory_budget = new.repository.memory_budget.unwrap_or_else(memory::default_budget);
-        self.config = new;
+        self.config = new.with_sources_of(&self.at_start);
         self.publisher.configure(settings_of(&self.config), self.config.repository.bake, self.started.elapsed());
         self.warn_of_absent_models();
         tracing::info!(?needs_restart, "configuration reloaded");

@@ -6,7 +6,7 @@
 //! Invariant: a setting is either in this list or takes effect by a reload.
 
 use super::registry::SourceSettings;
-use super::settings::Config;
+use super::settings::{Config, ModelSettings};
 
 /// Whether two configurations disagree on one setting.
 type Differs = fn(&Config, &Config) -> bool;
@@ -38,6 +38,21 @@ impl Config {
     #[must_use]
     pub fn diff_needing_restart(&self, new: &Self) -> Vec<&'static str> {
         TAKEN_AT_START.iter().filter(|(_, differs)| differs(self, new)).map(|(name, _)| *name).collect()
+    }
+
+    /// This configuration with models coming from where they come from in `at_start`, whose followers are what runs.
+    #[must_use]
+    pub fn with_sources_of(mut self, at_start: &Self) -> Self {
+        for (name, settings) in &mut self.models {
+            settings.source = at_start.models.get(name).and_then(|model| model.source.clone());
+        }
+        for (name, source) in sources(at_start) {
+            if !self.models.contains_key(name) {
+                let settings = ModelSettings { source: Some(source.clone()), ..self.model(name) };
+                self.models.insert(name.clone(), settings);
+            }
+        }
+        self
     }
 }
 

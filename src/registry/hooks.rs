@@ -3,7 +3,7 @@
 //! A webhook wakes, the registry's state decides: deliveries are lost, repeated and swapped, so none of what they say of
 //! a version is believed. The order of a delivery through here, each step refusing before the next one runs:
 //! ```text
-//!  headers, raw body ─▶ verify ─▶ models_of ─▶ first_time ─▶ Wakes ─▶ one look at the registry
+//!  headers, raw body ─▶ verify ─▶ models_of ─▶ first_time ─▶ followers, one look at the registry each
 //!                       401, 400   400          202, ignored   202
 //! ```
 //! [`ReplayGuard::first_time`] stands after whatever can be refused, because a sender repeats a refused delivery under
@@ -22,13 +22,11 @@ mod signature;
 #[cfg(test)]
 mod tests;
 pub mod verify;
-pub mod wake;
 
 pub use event::{Hint, models_of};
 pub use key::HookKey;
 pub use replay::ReplayGuard;
 pub use verify::{Delivery, verify};
-pub use wake::{Wake, Wakes};
 
 use crate::error::{Blamed, Fault};
 use header::{LONGEST_ID, LONGEST_VALUE};

@@ -8,9 +8,10 @@
 //!
 //! A tile of neighbouring columns is searched row by row, and not a column value by value: finding the cells is then
 //! arithmetic on vectors of what lies side by side in memory, also of a single row, and increments that follow each other
-//! never hit the same counter, for which the processor would wait. Loops are of a known length and tables of a known size, so
-//! that nothing is checked per value; those lanes that no column has find the first counter, to which nothing is added. The instructions that every x86-64 has are enough: building for wider vectors
-//! gains 5 to 10 %. `benches/record.rs` has the figures of this and of what it replaced.
+//! never hit the same counter, for which the processor would wait. Loops are of a known length and tables of a known
+//! size, so that nothing is checked per value; those lanes that no column has find the first counter, to which nothing is
+//! added. The instructions that every x86-64 has are enough: building for wider vectors gained what it replaced 5 to 10 %.
+//! `benches/record.rs` has figures.
 //!
 //! Invariant: rounding is monotone, so that a number in a later cell is above every edge of an earlier one; therefore the
 //! place is exactly the one that [`BinLayout::slot`] says, however uneven the edges are.
@@ -97,10 +98,9 @@ pub type LaneFlags = u16;
 /// Takes what was found of one row of a tile. A trait and not a closure, because only a method can be told to become part
 /// of the loop that calls it.
 pub trait VisitRow {
-    /// Takes the counter of each value, counted from the tensor's first, of a tile's first lanes or all of them, but at
-    /// least of those that are columns; those of lanes that are not
-    /// [searched](RowSearch::searched) mean nothing. Flagged are ordinary numbers that belong to a
-    /// [sum](RowSearch::sum_of).
+    /// Takes the counter of each value of a tile's first lanes, counted from the tensor's first: of all that are columns,
+    /// and perhaps of more. Those of lanes that are not [searched](RowSearch::searched) mean nothing. Flagged are ordinary
+    /// numbers that belong to a [sum](RowSearch::sum_of).
     fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags);
 }
 

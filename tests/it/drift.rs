@@ -1,7 +1,7 @@
 //! Drift and latency are judged in the serving process, and alerts of them fire, say what it is, and resolve.
 
 use crate::support::client::{Client, send};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, settings};
 use crate::support::load::{Customers, Stream};
 use crate::support::repository::Repository;
 use crate::support::sink::{Delivery, Sink};
@@ -9,23 +9,11 @@ use crate::support::wait::until;
 use serde_json::Value;
 use std::time::Duration;
 use tidegate::cli::draws::FEATURE_NAMES;
-use tidegate::config::{Config, DriftSettings, Environment, Overrides, SourceFile, Sources};
+use tidegate::config::{Config, DriftSettings};
 
 /// One standard deviation of `order_value` in the population.
 const SIGMA: f32 = 31.44;
 const ORDER_VALUE: usize = 0;
-
-/// Settings from text, as a user writes them.
-fn settings(text: &str) -> Config {
-    let (environment, overrides) = (Environment::default(), Overrides::default());
-    let sources = Sources {
-        file: Some(SourceFile { name: "tidegate.toml", text }),
-        environment: &environment,
-        overrides: &overrides,
-        read_secret: &|path| std::fs::read_to_string(path),
-    };
-    Config::load(&sources).unwrap()
-}
 
 async fn gateway_with_sinks(drift: &str, sinks: &[&Sink]) -> Gateway {
     let sinks: String =

@@ -31,3 +31,4 @@ mod state;
 mod support;
 mod swap;
 mod tidy;
+mod webhooks;

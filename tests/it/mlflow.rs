@@ -185,7 +185,7 @@ async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
     let cache = tempfile::tempdir().unwrap();
     let start = |url: String| {
         let path = cache.path().to_owned();
-        Gateway::start(Repository::of(&["diabetes/1"]), move |config| {
+        Gateway::start(Repository::of(&["breast-cancer/2"]), move |config| {
             follow(config, &url);
             config.registry.cache.path = Some(path);
         })

@@ -388,3 +388,16 @@ fn what_is_wrong_with_a_registry_is_said_at_once_and_without_its_password() {
     let alone = Given::file("[models.churn]\nsource = \"models:/churn\"").load().unwrap_err().to_string();
     assert!(alone.contains("needs [registry.mlflow]"), "{alone}");
 }
+
+#[test]
+fn models_come_from_where_they_came_from_until_a_restart() {
+    let mlflow = "[registry.mlflow]\nurl = \"http://a\"\n";
+    let load = |models: &str| Given::file(&format!("{mlflow}{models}")).load().unwrap();
+    let at_start = load("[models.churn]\nsource = \"models:/churn\"\n[models.fraud]\nsource = \"models:/fraud\"");
+    let new = load("[models.churn]\nengine = \"tract\"\n[models.digits]\nsource = \"models:/digits\"");
+    assert_eq!(at_start.diff_needing_restart(&new), ["models.*.source, models.*.roles"]);
+    let kept = new.with_sources_of(&at_start);
+    let uri = |model: &str| kept.model(model).source.map(|source| source.uri);
+    assert_eq!((uri("churn").as_deref(), uri("fraud").as_deref()), (Some("models:/churn"), Some("models:/fraud")));
+    assert_eq!((uri("digits"), kept.model("churn").engine), (None, EngineChoice::Tract));
+}

@@ -6,7 +6,6 @@
 //!
 //! Invariant: nothing but names comes out, each of at most [`LONGEST_NAME`] bytes and never empty.
 
-use super::wake::MOST_NAMES;
 use super::{HookError, HookKind};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -16,6 +15,8 @@ use std::collections::BTreeSet;
 pub const LONGEST_BODY: usize = 1 << 20;
 /// The longest name of a model, bytes. MLflow's store takes 256 characters, the Hub 96 and an owner.
 pub const LONGEST_NAME: usize = 1_024;
+/// The most models that one event names; one with more is about any.
+pub const MOST_NAMES: usize = 256;
 
 /// What to look at again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate::app::{self, Running};
-use tidegate::config::{Config, EngineChoice};
+use tidegate::config::{Config, EngineChoice, Environment, Overrides, SourceFile, Sources};
 
 /// A gateway, its repository and a client of it.
 pub(crate) struct Gateway {
@@ -20,6 +20,18 @@ pub(crate) struct Gateway {
     pub(crate) next_config: Arc<Mutex<Result<Config, String>>>,
     /// Where it keeps its state, unless a test says otherwise.
     _state: tempfile::TempDir,
+}
+
+/// Settings from text, as a user writes them.
+pub(crate) fn settings(text: &str) -> Config {
+    let (environment, overrides) = (Environment::default(), Overrides::default());
+    let sources = Sources {
+        file: Some(SourceFile { name: "tidegate.toml", text }),
+        environment: &environment,
+        overrides: &overrides,
+        read_secret: &|path| std::fs::read_to_string(path),
+    };
+    Config::load(&sources).unwrap()
 }
 
 impl Gateway {

@@ -3,8 +3,7 @@
 //! Invariant: bodies are those that the senders' documents and sources show, cut to what is read.
 
 use super::seeded;
-use crate::registry::hooks::event::{LONGEST_NAME, models_of};
-use crate::registry::hooks::wake::{MOST_NAMES, Wake, Wakes};
+use crate::registry::hooks::event::{LONGEST_NAME, MOST_NAMES, models_of};
 use crate::registry::hooks::{Hint, HookError, HookKind};
 use proptest::prelude::*;
 
@@ -107,54 +106,4 @@ fn a_body_that_is_no_json_object_is_refused_of_every_sender() {
         }
         assert!(models_of(kind, b"{\"a\": \"\xff\"}").is_err());
     }
-}
-
-fn any_hint() -> impl Strategy<Value = Hint> {
-    // Names overlap, and four hints in five are small, so that sums fall on both sides of the limit.
-    let names = |most| prop::collection::vec((0..400_u16).prop_map(|n| n.to_string()), 0..most).prop_map(Hint::Models);
-    prop_oneof![16 => names(4), 3 => names(150), 1 => Just(Hint::Any), 4 => Just(Hint::Nothing)]
-}
-
-fn sum(hints: &[Hint]) -> Wake {
-    let mut wakes = Wakes::default();
-    hints.iter().for_each(|hint| wakes.add(hint.clone()));
-    wakes.take()
-}
-
-proptest! {
-    #![proptest_config(seeded(256))]
-
-    #[test]
-    fn hints_in_any_order_and_any_number_of_times_wake_the_same(
-        (hints, shuffled) in prop::collection::vec(any_hint(), 0..12)
-            .prop_flat_map(|hints| (Just(hints.clone()), Just([hints.clone(), hints].concat()).prop_shuffle())),
-    ) {
-        prop_assert_eq!(sum(&hints), sum(&shuffled));
-    }
-
-    #[test]
-    fn what_wakes_is_the_union_or_all(hints in prop::collection::vec(any_hint(), 0..12)) {
-        let names = hints.iter().filter_map(|hint| if let Hint::Models(names) = hint { Some(names) } else { None });
-        let names: std::collections::BTreeSet<String> = names.flatten().cloned().collect();
-        let expected = match names.len() {
-            _ if hints.contains(&Hint::Any) => Wake::All,
-            0 => Wake::Nothing,
-            1..=MOST_NAMES => Wake::Models(names),
-            _ => Wake::All,
-        };
-        prop_assert_eq!(sum(&hints), expected);
-    }
-}
-
-#[test]
-fn what_was_taken_waits_no_more() {
-    let mut wakes = Wakes::default();
-    assert_eq!(wakes.take(), Wake::Nothing);
-    wakes.add(models(&["fraud"]));
-    wakes.add(Hint::Any);
-    wakes.add(models(&["churn"]));
-    assert_eq!(wakes.take(), Wake::All);
-    assert_eq!(wakes.take(), Wake::Nothing);
-    wakes.add(models(&["churn"]));
-    assert_eq!(wakes.take(), Wake::Models(["churn".to_owned()].into()));
 }
