@@ -2,10 +2,8 @@
 //!
 //! Invariant: bodies are those that the senders' documents and sources show, cut to what is read.
 
-use super::seeded;
 use crate::registry::hooks::event::{LONGEST_NAME, MOST_NAMES, models_of};
 use crate::registry::hooks::{Hint, HookError, HookKind};
-use proptest::prelude::*;
 
 fn hint(kind: HookKind, body: &str) -> Hint {
     models_of(kind, body.as_bytes()).unwrap()
