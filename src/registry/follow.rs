@@ -18,6 +18,8 @@ use std::time::{Duration, SystemTime};
 
 /// Waits between looks grow to so many intervals while the registry does not answer.
 const LONGEST_BACK_OFF: u32 = 8;
+/// The most looks that are passed over before a version that was refused is tried again.
+const MOST_PASSED_OVER: u32 = 63;
 
 /// Follows one model.
 #[derive(Debug)]
@@ -31,11 +33,22 @@ pub struct Follower {
     progress: Arc<Progress>,
     /// What is wanted, of that which is here.
     roles: Roles,
-    /// Versions that were not to be had, and stay so until they are named anew.
-    refused: BTreeMap<u64, String>,
+    /// Versions that were refused for what they are.
+    refused: BTreeMap<u64, Refusal>,
     state: SourceState,
     /// Looks in a row that failed.
     failures: u32,
+}
+
+/// Why a version was refused, and when it is tried again. A registry calls a version ready before its files are all there,
+/// so that what is wrong with it may mend; and it may be large, so that it is not fetched at every look.
+#[derive(Debug)]
+struct Refusal {
+    reason: String,
+    /// Looks that are passed over from refusal to refusal: 1, 3, 7, …
+    pause: u32,
+    /// Those that are left of it.
+    left: u32,
 }
 
 impl Follower {
@@ -119,13 +132,16 @@ impl Follower {
         for version in wanted.named() {
             if self.cache.manifest(&self.model, version).is_some() {
                 self.cache.touch(&self.model, version);
-            } else if let Some(reason) = self.refused.get(&version) {
-                problems.push(reason.clone());
+            } else if let Some(refusal) = self.refused.get_mut(&version).filter(|refusal| refusal.left > 0) {
+                refusal.left -= 1;
+                problems.push(refusal.reason.clone());
             } else if let Err(error) = self.fetch(version, &wanted).await {
                 let reason = format!("version {version}: {error}");
                 tracing::error!(model = self.model, version, cause = %error, "a version cannot be fetched");
                 if !error.may_pass() {
-                    self.refused.insert(version, reason.clone());
+                    let pause = self.refused.get(&version).map_or(1, |refusal| 2 * refusal.pause + 1);
+                    let pause = pause.min(MOST_PASSED_OVER);
+                    self.refused.insert(version, Refusal { reason: reason.clone(), pause, left: pause });
                 }
                 problems.push(reason);
             }

@@ -127,21 +127,36 @@ async fn what_is_wanted_is_fetched_once_and_reported_with_its_roles() {
 }
 
 #[tokio::test]
-async fn a_version_that_cannot_be_had_leaves_the_one_before_and_is_tried_again_when_it_is_named_anew() {
+async fn a_version_that_is_not_whole_leaves_the_one_before_and_is_tried_again_less_and_less_often() {
     let mut case = Case::new(&[1], 1, &[]);
     case.look().await;
     case.change(|shelf| shelf.stable = Some(2));
-    for _ in 0..3 {
+    let mut fetched_at = Vec::new();
+    for look in 1..=200 {
+        let before = case.registry.0.lock().unwrap().fetched;
         assert_eq!(case.look().await, (Some(1), vec![], vec![1]));
+        fetched_at.extend((case.registry.0.lock().unwrap().fetched > before).then_some(look));
     }
+    assert_eq!(fetched_at, [1, 3, 7, 15, 31, 63, 127, 191]);
     assert!(case.problems().contains("version 2: there is no model.onnx among its files: model.pkl"));
-    assert_eq!(case.registry.0.lock().unwrap().fetched, 2, "once each");
+    case.change(|shelf| drop(shelf.graphs.insert(2, b"graph".to_vec())));
+    let mut looks = 0;
+    while case.look().await != (Some(2), vec![], vec![1, 2]) {
+        looks += 1;
+        assert!(looks <= 64, "it is whole, and nobody has to say so");
+    }
+    assert_eq!(case.problems(), "");
+}
+
+#[tokio::test]
+async fn a_version_that_somebody_writes_on_is_tried_again_at_once() {
+    let mut case = Case::new(&[1], 1, &[2]);
+    case.look().await;
     case.change(|shelf| {
         shelf.graphs.insert(2, b"graph".to_vec());
         shelf.tags.insert("repaired".into(), "yes".into());
     });
-    assert_eq!(case.look().await, (Some(2), vec![], vec![1, 2]));
-    assert_eq!(case.problems(), "");
+    assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //! Invariant: what comes back has answered on every instance, and its files did not change while they were read.
 
 use super::directory::fingerprint;
-use super::{MODEL_FILE, PROFILE_FILE, RegistryError, memory, place};
+use super::mlflow::MlModel;
+use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, memory, place};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts};
 use crate::engine::{Engines, Executor};
 use crate::observe::Recorder;
@@ -20,6 +21,9 @@ use std::time::{Instant, SystemTime};
 
 /// The largest profile that is read: 256 bins of 512 features are 4 MiB of text.
 const PROFILE_LIMIT: u64 = 64 << 20;
+
+/// The largest MLmodel file that is read.
+const MLMODEL_LIMIT: u64 = 4 << 20;
 
 /// Turns version directories into models.
 #[derive(Debug, Clone)]
@@ -64,6 +68,7 @@ impl Loader {
         let load = |options| self.engines.load(&path, order.settings.engine, &options);
         let placed = place::place(&load, order, (self.workers, &self.executor))?;
         let graph = placed.graph;
+        check_mlmodel(&directory, graph.signature())?;
         let profile = read_profile(&directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
@@ -119,6 +124,27 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
     profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
     Ok(profile)
+}
+
+/// Compares the graph with what MLflow wrote beside it, if it did. A description that cannot be read is not held against the
+/// graph: other tools write MLmodel files too, and the graph says itself what it takes.
+fn check_mlmodel(directory: &Path, signature: &Signature) -> Result<(), RegistryError> {
+    let path = directory.join(MLMODEL_FILE);
+    let Ok(size) = fs::metadata(&path).map(|file| file.len()) else { return Ok(()) };
+    let read = if size > MLMODEL_LIMIT {
+        Err(format!("it has {size} bytes, over the limit of {MLMODEL_LIMIT}"))
+    } else {
+        let text = fs::read(&path).map_err(|cause| RegistryError::Unreadable { path: path.clone(), cause })?;
+        MlModel::parse(&text).map_err(|error| error.to_string())
+    };
+    match read.map(|model| model.signature) {
+        Ok(Some(registered)) => registered.check(signature).map_err(RegistryError::NotAsRegistered),
+        Ok(None) => Ok(()),
+        Err(reason) => {
+            tracing::warn!(path = %path.display(), reason, "an MLmodel file cannot be read; the graph is not compared with it");
+            Ok(())
+        }
+    }
 }
 
 /// Divides rows into segments, if they are asked for and can be.

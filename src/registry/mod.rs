@@ -31,6 +31,8 @@ use std::path::PathBuf;
 pub const MODEL_FILE: &str = "model.onnx";
 /// The file that holds a version's reference profile.
 pub const PROFILE_FILE: &str = "profile.json";
+/// The file in which MLflow says what a version takes and gives, and where it comes from.
+pub const MLMODEL_FILE: &str = "MLmodel";
 /// The file that holds what is said of a model as a whole, in Triton's words.
 pub const CONFIG_FILE: &str = "config.pbtxt";
 
@@ -63,6 +65,9 @@ pub enum RegistryError {
     /// The model's configuration cannot be understood.
     #[error("{CONFIG_FILE}, {0}")]
     BadConfig(#[from] pbtxt::Problem),
+    /// The graph is another than the one that was registered.
+    #[error("{0}")]
+    NotAsRegistered(String),
     /// The files changed while they were read.
     #[error("its files changed while they were being loaded")]
     Changed,

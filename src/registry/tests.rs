@@ -159,3 +159,29 @@ fn a_file_that_did_not_change_is_not_read_again() {
     let after = repository.settled();
     assert!(Arc::ptr_eq(&before.config, &after.config));
 }
+
+/// What MLflow writes beside a graph that takes rows of so many floats.
+fn mlmodel(width: usize, datatype: &str) -> String {
+    let tensor = format!(r#"{{"dtype": "{datatype}", "shape": [-1, {width}]}}"#);
+    let inputs = format!(r#"[{{"name": "features", "type": "tensor", "tensor-spec": {tensor}}}]"#);
+    format!("flavors:\n  onnx: {{data: model.onnx}}\nsignature:\n  inputs: '{inputs}'\n")
+}
+
+#[test]
+fn a_graph_that_is_not_the_registered_one_is_refused_and_one_without_a_readable_description_is_not() {
+    for (text, refusal) in [
+        (mlmodel(10, "float32"), None),
+        ("flavors: [".to_owned(), None),
+        ("flavors: {}".to_owned(), None),
+        (mlmodel(11, "float32"), Some("[-1, 11] in its MLmodel and [-1, 10] in the graph")),
+        (mlmodel(10, "int64"), Some("INT64 in its MLmodel and FP32 in the graph")),
+    ] {
+        let mut repository = Repository::with_versions(&[1]);
+        fs::write(repository.root.path().join("m/1").join(MLMODEL_FILE), &text).unwrap();
+        match (repository.settled().versions[&1].clone(), refusal) {
+            (VersionStatus::Loaded { .. }, None) => {}
+            (VersionStatus::Failed { reason }, Some(said)) => assert!(reason.contains(said), "{reason}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+}

@@ -11,13 +11,12 @@
 
 use super::client::MlflowClient;
 use super::uri::{ArtifactUri, ModelUri};
+use crate::registry::MLMODEL_FILE;
 use crate::registry::source::{MOST_FILES, RemoteFile, SourceError, checked_path};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// The file at the root of every model that MLflow writes.
-pub const MLMODEL_FILE: &str = "MLmodel";
 /// The most places that name another.
 const MOST_HOPS: usize = 4;
 /// The most directories of a version.
