@@ -49,7 +49,7 @@ pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
         if let Some(name) = opened.registered_name(source)? {
             hooks.followers.entry(name).or_default().push(Arc::clone(&wake));
         }
-        let follower = Follower::new(model, &source.uri, from, cache.clone(), Arc::clone(&board));
+        let follower = Follower::new(model, source, from, cache.clone(), Arc::clone(&board));
         // Replicas that start together do not ask together.
         Ok(Following { follower, interval, wake, seed: rand::random() })
     });

@@ -252,23 +252,12 @@ impl ModelState {
     /// corrupt one must not keep the one below it from serving. A loaded one counts whatever becomes of its files.
     fn kept(&self) -> Vec<u64> {
         let policy = &self.config.version_policy;
-        let may_load = self.config_error.is_none();
+        let usable = |version: &u64| self.loaded.contains_key(version) || self.can_be_loaded(*version);
         if let Some(roles) = &self.roles {
-            return roles
-                .named()
-                .filter(|version| self.loaded.contains_key(version) || self.can_be_loaded(*version))
-                .collect();
+            return roles.named().filter(usable).collect();
         }
-        let usable = |version: u64, present: &Present| {
-            self.loaded.contains_key(&version) || (may_load && present.settled && !self.has_failed(version))
-        };
-        self.present
-            .iter()
-            .rev()
-            .filter(|&(&version, present)| policy.allows(version) && usable(version, present))
-            .map(|(version, _)| *version)
-            .take(policy.count())
-            .collect()
+        let allowed = self.present.keys().rev().copied().filter(|version| policy.allows(*version));
+        allowed.filter(usable).take(policy.count()).collect()
     }
 
     /// Whether a version's files are whole and were not refused.
@@ -290,6 +279,9 @@ impl ModelState {
 
     /// Why a loaded version does not follow the stable one by itself, if it does not.
     fn held_back(&self, version: u64) -> Option<String> {
+        if self.settings.allow_signature_change {
+            return None;
+        }
         let stable = self.live.as_ref().and_then(Self::stable_of)?;
         let (stable_model, model) = (&self.loaded.get(&stable)?.model, &self.loaded.get(&version)?.model);
         let difference = model.signature().can_replace(stable_model.signature()).err()?;

@@ -79,6 +79,8 @@
 //! | `models.<name>.monitoring` | true | | whether values of its requests and answers are counted, for drift, data quality and reports |
 //! | `models.<name>.source` | the repository | `"models:/name"`, `"models:/name@alias"`, `"models:/name/7"` | the MLflow model whose versions are served under this name |
 //! | `models.<name>.roles` | `{ champion = "stable", challenger = "canary", shadow = "shadow" }` | one is `"stable"` | what the model's aliases mean: the stable version serves, the others are loaded without a share |
+//! | `models.<name>.require_tags` | `[]` | | tags that a registry's version must have before it is fetched |
+//! | `models.<name>.allow_signature_change` | false | | whether a version may follow that takes or gives something else than the one that serves |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
 //! | `models.<name>.drift` | `[drift]` | | any key of `[drift]` |

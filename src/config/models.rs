@@ -42,6 +42,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> 
         engine: reader.value("engine", one_of(ENGINES)).unwrap_or_default(),
         monitoring: reader.value("monitoring", flag).unwrap_or(true),
         execution: reader.table("execution", |reader| execution::execution(reader, execution)),
+        allow_signature_change: reader.value("allow_signature_change", flag).unwrap_or(false),
         source: registry::source(reader, has_mlflow),
         split: reader.table("split", split),
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::secret::Secret;
 use super::secret_source::secret;
 use super::tree::Value;
-use super::values::{Parsed, duration, name, one_of, path, refused, size, whole};
+use super::values::{Parsed, duration, name, names, one_of, path, refused, size, whole};
 
 /// Most aliases that have a role.
 const MAX_ROLES: usize = 64;
@@ -75,6 +75,8 @@ pub enum Role {
 pub struct SourceSettings {
     /// `models:/name`, `models:/name@alias` or `models:/name/7`, as MLflow writes them.
     pub uri: String,
+    /// Tags that a version must have before it may be fetched. Default none.
+    pub require_tags: Vec<String>,
     /// What aliases mean. Default: `champion` is stable, `challenger` canary, `shadow` shadow.
     pub roles: BTreeMap<String, Role>,
 }
@@ -118,16 +120,17 @@ fn mlflow(reader: &mut Reader<'_, '_>) -> Option<MlflowSettings> {
     Some(MlflowSettings { url: url?, poll_interval, username, password, token, webhook_secret, ca_file, timeout })
 }
 
-/// `models.<name>.source` and `models.<name>.roles`.
+/// `models.<name>.source`, `models.<name>.roles` and `models.<name>.require_tags`.
 pub(super) fn source(reader: &mut Reader<'_, '_>, has_mlflow: bool) -> Option<SourceSettings> {
     let source = reader.located("source", model_uri);
     let roles = reader.table("roles", |reader| roles(reader, source.is_some()));
+    let require_tags = reader.value("require_tags", names).unwrap_or_default();
     let source = source?;
     if !has_mlflow {
         let reason = "a model of MLflow needs [registry.mlflow] with its url".to_owned();
         reader.problem(source.origin, "source", ProblemKind::Conflict { reason });
     }
-    Some(SourceSettings { uri: source.value, roles })
+    Some(SourceSettings { uri: source.value, require_tags, roles })
 }
 
 fn roles(reader: &mut Reader<'_, '_>, has_source: bool) -> BTreeMap<String, Role> {

@@ -110,6 +110,9 @@ pub struct ModelSettings {
     pub monitoring: bool,
     /// Where and how often at a time it runs.
     pub execution: ExecutionSettings,
+    /// Whether a version may follow that takes or gives something else than the one that serves. Default false: it stays
+    /// without a share until a split names it.
+    pub allow_signature_change: bool,
     /// Where its versions come from. Default `None`: the repository's directory.
     pub source: Option<SourceSettings>,
     /// Weight in hundredths of a percent by version, adding up to 10,000. Default `None`: the highest version serves.
@@ -206,6 +209,7 @@ impl Config {
             engine: EngineChoice::default(),
             monitoring: true,
             execution: self.execution.clone(),
+            allow_signature_change: false,
             source: None,
             split: None,
             drift: self.drift.clone(),

@@ -346,6 +346,11 @@ fn only_small_requests_of_rows_that_fit_are_noted() {
     assert!(!is_noted(&recorder, 0, 0, 2), "nothing to note");
     assert!(!is_noted(&recorder, 2, 1, 2), "an output has other rows");
     assert_eq!(recorder.totals().rows, 0, "noted is not yet counted");
+    for _ in 0..100 {
+        assert!(is_noted(&recorder, 16, 16, 2));
+    }
+    let waiting = 17 + 100 * 16 - recorder.totals().rows;
+    assert!(waiting <= 64, "{waiting} rows wait to be counted, without anybody's settling them");
     let wide = Recorder::new(&signature(2_000), None, 4_096, 1);
     assert!(!is_noted(&wide, 1, 1, 2_000), "hardly two would fit");
     let reduced = Recorder::new(&signature(5), None, 4, 1);

@@ -12,7 +12,8 @@ use super::directory::fingerprint;
 use super::source::{Offer, Source, SourceError};
 use super::staging::{self, Cache, Progress, StageError};
 use crate::catalog::{Present, PresentModel, Roles};
-use std::collections::BTreeMap;
+use crate::config::SourceSettings;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,8 @@ pub struct Follower {
     /// Where it comes from, as configured.
     uri: String,
     source: Arc<dyn Source>,
+    /// Tags that a version must have.
+    require_tags: Vec<String>,
     cache: Cache,
     board: Arc<SourceBoard>,
     progress: Arc<Progress>,
@@ -52,15 +55,21 @@ struct Refusal {
 }
 
 impl Follower {
-    /// A follower of `model`, which comes from `uri`.
+    /// A follower of `model`, as it is configured.
     #[must_use]
-    pub fn new(model: &str, uri: &str, source: Arc<dyn Source>, cache: Cache, board: Arc<SourceBoard>) -> Self {
-        let (model, uri) = (model.to_owned(), uri.to_owned());
+    pub fn new(
+        model: &str,
+        settings: &SourceSettings,
+        source: Arc<dyn Source>,
+        cache: Cache,
+        board: Arc<SourceBoard>,
+    ) -> Self {
+        let (model, uri, require_tags) = (model.to_owned(), settings.uri.clone(), settings.require_tags.clone());
         let state = SourceState { source: uri.clone(), ..SourceState::default() };
         board.say(&model, state.clone());
         let progress = board.progress(&model);
         let (roles, refused) = (Roles::default(), BTreeMap::new());
-        Self { model, uri, source, cache, board, progress, roles, refused, state, failures: 0 }
+        Self { model, uri, source, require_tags, cache, board, progress, roles, refused, state, failures: 0 }
     }
 
     /// The model's name here.
@@ -128,9 +137,12 @@ impl Follower {
             self.refused.clear();
         }
         self.state.versions = versions;
-        let mut problems = Vec::new();
+        let (mut problems, mut lacking) = (Vec::new(), BTreeSet::new());
         for version in wanted.named() {
-            if self.cache.manifest(&self.model, version).is_some() {
+            if let Some(reason) = self.lacks_tags(version) {
+                problems.push(reason);
+                lacking.insert(version);
+            } else if self.cache.manifest(&self.model, version).is_some() {
                 self.cache.touch(&self.model, version);
             } else if let Some(refusal) = self.refused.get_mut(&version).filter(|refusal| refusal.left > 0) {
                 refusal.left -= 1;
@@ -146,11 +158,21 @@ impl Follower {
                 problems.push(reason);
             }
         }
-        self.take_over(&wanted);
+        // Also one that is here from before: a tag that was taken away takes the version out of what is to come.
+        let stable = wanted.stable.filter(|version| !lacking.contains(version));
+        self.take_over(&Roles { stable, warm: wanted.warm.difference(&lacking).copied().collect() });
         if let Err(error) = self.cache.save_roles(&self.model, &self.roles) {
             problems.push(error.to_string());
         }
         problems
+    }
+
+    /// What is to be said of a version without the tags that it must have.
+    fn lacks_tags(&self, version: u64) -> Option<String> {
+        let tags = self.state.versions.get(&version).map(|lineage| &lineage.tags);
+        let lacking = |tag: &&String| tags.is_none_or(|tags| !tags.contains_key(*tag));
+        let lacking: Vec<&str> = self.require_tags.iter().filter(lacking).map(String::as_str).collect();
+        (!lacking.is_empty()).then(|| format!("version {version}: it lacks the tags {}", lacking.join(", ")))
     }
 
     async fn fetch(&self, version: u64, wanted: &Roles) -> Result<(), StageError> {

@@ -6,6 +6,7 @@ use super::follow::Follower;
 use super::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Source, SourceError};
 use super::staging::Cache;
 use crate::catalog::{PresentModel, Roles};
+use crate::config::SourceSettings;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,8 @@ struct Shelf {
     /// Graphs by version; a version without one cannot be fetched.
     graphs: BTreeMap<u64, Vec<u8>>,
     tags: BTreeMap<String, String>,
+    /// What the settings ask for.
+    required: Vec<String>,
     is_down: bool,
     fetched: usize,
 }
@@ -112,7 +115,9 @@ impl Case {
 fn follower(directory: &tempfile::TempDir, registry: &Arc<Registry>, board: &Arc<SourceBoard>) -> Follower {
     let cache = Cache::open(directory.path().join("cache"), 1 << 20, 2).unwrap();
     let source = Arc::clone(registry) as Arc<dyn Source>;
-    Follower::new("churn", "models:/churn", source, cache, Arc::clone(board))
+    let require_tags = registry.0.lock().unwrap().required.clone();
+    let settings = SourceSettings { uri: "models:/churn".into(), require_tags, roles: BTreeMap::new() };
+    Follower::new("churn", &settings, source, cache, Arc::clone(board))
 }
 
 #[tokio::test]
@@ -197,4 +202,23 @@ async fn a_cached_version_that_was_changed_is_fetched_anew() {
     assert_eq!(recalled.versions.into_keys().collect::<Vec<_>>(), [1]);
     assert_eq!(case.look().await, usual);
     assert_eq!(std::fs::read(&file).unwrap(), b"graph 2");
+}
+
+#[tokio::test]
+async fn a_version_without_its_tags_is_neither_fetched_nor_made_stable() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    case.change(|shelf| {
+        shelf.required = vec!["approved".into(), "data".into()];
+        drop(shelf.tags.insert("data".into(), "v3".into()));
+    });
+    case.restart();
+    assert_eq!(case.look().await, (None, vec![], vec![]));
+    assert_eq!(case.problems(), "version 1: it lacks the tags approved; version 2: it lacks the tags approved");
+    case.change(|shelf| drop(shelf.tags.insert("approved".into(), "Ada".into())));
+    assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
+    case.change(|shelf| {
+        shelf.tags.clear();
+        shelf.stable = Some(2);
+    });
+    assert_eq!(case.look().await, (Some(1), vec![], vec![1, 2]), "what serves goes on");
 }

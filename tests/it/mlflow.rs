@@ -173,7 +173,7 @@ fn follow(config: &mut Config, url: &str) {
     let roles = [("champion", Role::Stable), ("challenger", Role::Canary)];
     let roles = roles.map(|(alias, role)| (alias.to_owned(), role)).into();
     let mut settings = config.model("churn");
-    settings.source = Some(SourceSettings { uri: "models:/churn".to_owned(), roles });
+    settings.source = Some(SourceSettings { uri: "models:/churn".to_owned(), require_tags: Vec::new(), roles });
     config.models.insert("churn".to_owned(), settings);
 }
 

@@ -75,3 +75,20 @@ fn a_split_that_somebody_sets_wins_over_roles() {
     stage.publisher.clear_split("m", Box::new(|_| {}), stage.now);
     assert_eq!(stage.live(), [(2, 10_000)]);
 }
+
+#[test]
+fn a_stable_version_that_takes_other_inputs_waits_until_that_is_allowed() {
+    let mut stage = Stage::new();
+    stage.want(Some(1), &[]);
+    stage.disk(&[(1, 11), (2, 12)]);
+    stage.load(&[]);
+    stage.want(Some(2), &[]);
+    let order = stage.publisher.next_load(stage.now).unwrap();
+    let other = model_of("models/digits/1/model.onnx", order.version, order.fingerprint);
+    stage.publisher.load_finished(&order, Ok(other), stage.now);
+    assert_eq!(stage.live(), [(1, 10_000)]);
+    let allowing =
+        |name: &str| Arc::new(ModelSettings { allow_signature_change: true, ..ModelSettings::clone(&settings(name)) });
+    stage.publisher.configure(allowing, BAKE, stage.now);
+    assert_eq!(stage.live(), [(2, 10_000)]);
+}

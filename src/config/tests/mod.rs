@@ -239,6 +239,7 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         engine: EngineChoice::Tract,
         execution: execution.clone(),
         monitoring: false,
+        allow_signature_change: false,
         source: None,
         split: Some([(1, 9_000), (2, 999), (10, 1)].into()),
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
@@ -246,8 +247,8 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         errors: ErrorSettings { allowed_rate: 0.25 },
     };
     let engine = EngineChoice::Auto;
-    let source = None;
-    let other = ModelSettings { engine, monitoring: true, execution, source, split: None, drift, latency, errors };
+    let other = ModelSettings { engine, monitoring: true, source: None, split: None, ..churn.clone() };
+    let other = ModelSettings { execution, drift, latency, errors, ..other };
     assert_eq!((config.model("churn"), config.model("digits")), (churn, other));
 }
 
@@ -361,8 +362,10 @@ fn a_reload_names_what_only_a_restart_changes() {
 fn a_model_of_a_registry_has_roles_for_its_aliases() {
     let text = "[registry.mlflow]\nurl = \"http://mlflow.internal:5000/base\"\npoll_interval = \"5s\"\n\
                 [models.churn]\nsource = \"models:/churn\"\n\
-                [models.fraud]\nsource = \"models:/fraud\"\nroles = { live = \"stable\", next = \"canary\" }\n";
+                [models.fraud]\nsource = \"models:/fraud\"\nroles = { live = \"stable\", next = \"canary\" }\n\
+                require_tags = [\"approved\"]\n";
     let config = Given::file(text).load().unwrap();
+    assert_eq!(config.model("fraud").source.unwrap().require_tags, ["approved"]);
     let mlflow = config.registry.mlflow.clone().unwrap();
     assert_eq!(
         (mlflow.url.as_str(), mlflow.poll_interval),
