@@ -10,7 +10,7 @@
 //! | Hugging Face | the secret itself | as sent | hash of the body | none |
 //!
 //! Where there is no time, somebody who recorded a delivery may send it again for ever. That is bearable because a
-//! delivery is a hint and nothing else: it costs one look at the registry, and [`super::wake`] makes one look of many.
+//! delivery is a hint and nothing else: it costs one look at the registry, and waking a follower twice makes one look of both.
 //!
 //! Invariant: a time is judged only after the signature over it, so that "stale" is always the true sender's clock.
 
