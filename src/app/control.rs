@@ -1,12 +1,12 @@
 //! The control loop: the one task that drives the publisher.
 //!
-//! It lists the repository, orders loads one at a time on a blocking thread, and fulfils wishes from the admin port. One
+//! It lists the repository, orders loads one at a time on a thread in the background, and fulfils wishes from the admin port. One
 //! load at a time, because two would compete for the cores that serve.
 //!
 //! Invariant: everything that may change what is live happens here, one thing after the other.
 
 use super::following::Found;
-use super::{AppError, ConfigSource, learning};
+use super::{AppError, ConfigSource, background, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
 use crate::catalog::{FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher};
@@ -15,9 +15,10 @@ use crate::registry::RegistryError;
 use crate::registry::load::Loader;
 use crate::registry::{directory, memory};
 use crate::store::{Job, Keeper, Store};
+use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,7 @@ pub(super) struct Control {
     /// What was last said of the repository: whether it can be listed.
     is_listable: bool,
     list: Option<JoinHandle<Result<Listing, RegistryError>>>,
-    load: Option<JoinHandle<LoadOutcome>>,
+    load: Option<oneshot::Receiver<LoadOutcome>>,
 }
 
 impl Control {
@@ -187,14 +188,21 @@ impl Control {
             // Whoever wants nothing learned wants nothing that was.
             let learns = order.settings.drift.learn_rows > 0;
             let store = self.state.as_ref().filter(|_| learns).map(|(store, _)| store.clone());
-            self.load = Some(tokio::task::spawn_blocking(move || {
+            let load = move || {
                 let recall = |model| match &store {
                     Some(store) => learning::recall(model, store),
                     None => model,
                 };
                 let outcome = loader.load(&order).map(recall);
                 (order, outcome)
-            }));
+            };
+            match background::start("tidegate-loader", load) {
+                Ok(load) => self.load = Some(load),
+                Err(error) => {
+                    tracing::error!(cause = %error, "nothing is loaded");
+                    self.publisher.load_lost(now);
+                }
+            }
         }
         if self.listed_once && self.publisher.is_idle() && !self.publisher.catalog().snapshot().settled {
             self.publisher.first_pass_done(now);
@@ -253,8 +261,8 @@ impl Control {
     }
 }
 
-/// Waits for the task that runs; forever when none does. Nothing if it panicked.
-async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+/// Waits for what runs; forever when nothing does. Nothing if it panicked.
+async fn finished<T, E: Display>(task: &mut Option<impl Future<Output = Result<T, E>> + Unpin>) -> Option<T> {
     match task {
         Some(task) => task.await.inspect_err(|error| tracing::error!(cause = %error, "a blocking task failed")).ok(),
         None => std::future::pending().await,

@@ -1,8 +1,10 @@
-//! The tasks that follow models at their registries: one per model, so that a slow download delays no other.
+//! The tasks that follow models at their registries: one per model, so that a slow download delays no other, and all on
+//! one thread in the background, since downloads are hashed as they come.
 //!
 //! Invariant: a model is looked at by one task alone, one look after the other; whoever wakes it during a look causes one
 //! more.
 
+use super::{AppError, background};
 use crate::catalog::PresentModel;
 use crate::registry::follow::Follower;
 use rand::rngs::SmallRng;
@@ -10,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Findings that may wait for the control loop.
@@ -31,6 +34,33 @@ pub(super) struct Following {
     pub(super) wake: Arc<Notify>,
     /// Draws the pauses.
     pub(super) seed: u64,
+}
+
+/// Starts following; answers when to wait for its end, if there is something to follow.
+pub(super) fn start(
+    all: Vec<Following>,
+    found: mpsc::Sender<Found>,
+    stop: &CancellationToken,
+) -> Result<Option<impl Future<Output = ()> + Send + use<>>, AppError> {
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let stop = stop.clone();
+    let done = background::start_async("tidegate-followers", move || follow(all, found, stop))?;
+    Ok(Some(async { drop(done.await) }))
+}
+
+async fn follow(all: Vec<Following>, found: mpsc::Sender<Found>, stop: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    for following in all {
+        tasks.spawn(following.run(found.clone(), stop.clone()));
+    }
+    drop(found);
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(cause) = ended {
+            tracing::error!(%cause, "a bug ended the following of a model");
+        }
+    }
 }
 
 impl Following {

@@ -3,9 +3,9 @@
 //! ```text
 //!  control runtime:  acceptor · control loop (publisher) · judge loop · state keeper · admin server · alert sinks
 //!  worker threads:   one current-thread runtime each
-//!  retirer thread:   frees what is no longer served
+//!  at the lowest priority: executor threads (long calls) · loader thread (one version at a time)
+//!                          followers thread (models that come from a registry) · retirer thread (frees memory)
 //! ```
-//! Beside them on the control runtime, a task for each model that comes from a registry.
 //!
 //! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
 //! argument (settings, and where to read them again), so a test and the binary come in by the same door.
@@ -13,6 +13,7 @@
 //! Invariant: [`Running::stop`] first says "not ready", then stops accepting, then waits for what is in flight, at most
 //! for the drain time-out, and only then ends the rest.
 
+mod background;
 mod clock;
 mod control;
 mod executor;
@@ -130,7 +131,8 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
-    thread("tidegate-retirer", move || retire_until_closed(&to_retire))?;
+    // Ends with the publisher.
+    drop(background::start("tidegate-retirer", move || retire_until_closed(&to_retire))?);
     let publisher = Publisher::new(retired, config.repository.bake);
     let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
     let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();
@@ -156,7 +158,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
     tasks.extend(write.map(spawn));
-    tasks.extend(following.into_iter().map(|following| spawn(following.run(found.clone(), stop_rest.clone()))));
+    tasks.extend(following::start(following, found, &stop_rest)?.map(spawn));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
 }
 
@@ -294,8 +296,4 @@ fn judging(config: &Config, desk: &Arc<Desk>, identity: JudgeIdentity, kept: Opt
 #[expect(clippy::disallowed_methods, reason = "long-lived tasks start in app, and this is app")]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::task::spawn(task)
-}
-
-fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<(), AppError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(AppError::Thread)
 }
