@@ -8,6 +8,7 @@ use crate::support::repository::Repository;
 use crate::support::wait::until;
 use crate::support::webhooks::{Standing, deliver_github, deliver_mlflow, deliver_standard, unix_seconds};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqlitePool;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -296,5 +297,41 @@ async fn without_a_place_for_state_webhooks_are_taken_and_the_inbox_says_why_it_
     }
     let page = client.get_admin("/metrics").await.ok().text;
     assert!(page.contains("tidegate_dropped_total{queue=\"hook_inbox\"} 0"), "{page}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_delays_no_acknowledgement_and_what_cannot_be_kept_is_counted() {
+    let (registry, state) = (Registry::start().await, tempfile::tempdir().unwrap());
+    let gateway = gateway(&registry, state.path(), "").await;
+    let client = &gateway.client;
+    deliver_mlflow(client, "/hooks/mlflow", ("before", "fraud"), SECRET).await;
+    kept(client, 1).await;
+    let pool = SqlitePool::connect(&format!("sqlite://{}", state.path().join("tidegate.db").display())).await.unwrap();
+    let mut other = pool.acquire().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut *other).await.unwrap();
+    let mut sent = 0;
+    until("more wait than may", async || {
+        for _ in 0..50 {
+            sent += 1;
+            let taken = deliver_mlflow(client, "/hooks/mlflow", (&sent.to_string(), "fraud"), SECRET).await;
+            assert_eq!(told(&taken), (202, json!(false), json!(1)));
+        }
+        let page = client.get_admin("/metrics").await.ok().text;
+        let dropped = page.lines().find_map(|line| line.strip_prefix("tidegate_dropped_total{queue=\"hook_inbox\"} "));
+        (dropped.unwrap().parse::<u64>().unwrap() > 0).then_some(())
+    })
+    .await;
+    kept(client, 1).await;
+    sqlx::query("ROLLBACK").execute(&mut *other).await.unwrap();
+    drop(other);
+    pool.close().await;
+    until("deliveries are kept again", async || {
+        sent += 1;
+        deliver_mlflow(client, "/hooks/mlflow", (&sent.to_string(), "fraud"), SECRET).await;
+        let shown = client.get_admin("/api/v1/hooks?limit=1").await.ok().json();
+        (shown["deliveries"][0]["delivery_id"] != "before").then_some(())
+    })
+    .await;
     gateway.stop().await;
 }

@@ -32,6 +32,7 @@ impl Followers {
 
     /// Has everybody look at the registry now whom a delivery may concern; how many. `only` are the models that the sender
     /// is for, if it is not for all.
+    #[must_use]
     pub fn wake(&self, kind: HookKind, only: Option<&BTreeSet<String>>, hint: &Hint) -> usize {
         let is_about = |follower: &&Follower| match hint {
             Hint::Nothing => false,
