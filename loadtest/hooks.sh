@@ -117,7 +117,8 @@ start_gateway --config "$SCRATCH/tidegate.toml" --state "$SCRATCH/state" ${ENGIN
 say "deliveries alone, $RATE/s, ${SECONDS_PER_CASE} s"
 deliver alone 1
 say "the same beside $DATA_RATE predictions/s"
-load "\"address\":\"$HTTP\",\"path\":\"/v2/models/$MODEL/infer\",\"bodies\":\"$SCRATCH/rows.ndjson\",\"connections\":16,\"seconds\":$((SECONDS_PER_CASE + 2)),\"rate\":$DATA_RATE" \
+# Not through a subshell, so that the process that is ended is the load.
+on_cpus "${LOAD_CPUS:-}" "$LOAD" "{\"address\":\"$HTTP\",\"path\":\"/v2/models/$MODEL/infer\",\"bodies\":\"$SCRATCH/rows.ndjson\",\"connections\":16,\"seconds\":$((SECONDS_PER_CASE + 2)),\"rate\":$DATA_RATE}" \
   >"$SCRATCH/data.json" &
 DATA_PID=$!
 sleep 1
