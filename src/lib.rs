@@ -32,7 +32,7 @@
 //! | [`engine`] | load and run a model; tract and ONNX Runtime hidden here |
 //! | [`observe`] | per-worker shards and windows over them |
 //! | [`catalog`] | what is live, the one swap cell, the publisher |
-//! | [`store`] | what outlives the process: snapshots and alerts in SQLite |
+//! | [`store`] | what outlives the process: snapshots, alerts and webhooks in SQLite |
 //! | [`judge`] | looks four times a second at alarms, once at everything |
 //! | [`alert`] | rules, pending, firing, resolved, sinks |
 //! | [`registry`] | where versions come from; loading and warming them |

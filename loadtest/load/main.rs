@@ -13,7 +13,7 @@
 //! Prints one JSON object. One thread: it is to be given a processor of its own. An example of the package and not a binary,
 //! since examples are built with the package's settings and lints but are never installed with it.
 //!
-//! Invariant: a request counts only when its whole answer has come, with status 200 and with the right numbers.
+//! Invariant: a request counts only when its whole answer has come, with the right status and with the right numbers.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,11 @@ struct Settings {
     /// Further headers.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// For each body further headers, a JSON object a line: what is signed differs from request to request.
+    headers_of: Option<String>,
+    /// The status of an answer that counts.
+    #[serde(default = "default_status")]
+    status: u16,
     /// Statuses that are no failure: of requests that a server may refuse when it has too many.
     #[serde(default)]
     refusals: Vec<u16>,
@@ -68,6 +73,10 @@ struct Settings {
 
 fn default_tolerance() -> f64 {
     1e-4
+}
+
+fn default_status() -> u16 {
+    200
 }
 
 #[derive(Serialize)]
@@ -118,13 +127,26 @@ fn main() -> Outcome<()> {
 impl Case {
     fn new(settings: Settings) -> Outcome<Self> {
         let mut head = format!("POST {} HTTP/1.1\r\nhost: {}\r\n", settings.path, settings.address);
-        for (name, value) in &settings.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        let request = |body: &str| {
-            format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        let lines = |headers: &BTreeMap<String, String>| -> String {
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
         };
-        let requests: Vec<Vec<u8>> = std::fs::read_to_string(&settings.bodies)?.lines().map(request).collect();
+        head.push_str(&lines(&settings.headers));
+        let bodies = std::fs::read_to_string(&settings.bodies)?;
+        let own = match &settings.headers_of {
+            Some(path) => std::fs::read_to_string(path)?
+                .lines()
+                .map(|line| Ok(lines(&serde_json::from_str(line)?)))
+                .collect::<Outcome<_>>()?,
+            None => vec![String::new(); bodies.lines().count()],
+        };
+        let request = |(body, own): (&str, &String)| {
+            let length = body.len();
+            format!("{head}{own}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+        };
+        let requests: Vec<Vec<u8>> = bodies.lines().zip(&own).map(request).collect();
+        if own.len() != bodies.lines().count() {
+            return Err(format!("{} bodies and headers of {}", bodies.lines().count(), own.len()).into());
+        }
         let expected = match &settings.expected {
             Some(path) => std::fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?,
             None => Vec::new(),
@@ -237,7 +259,7 @@ async fn connection(case: &Case, state: &RefCell<State>, (started, end): (Instan
             due
         };
         socket.write_all(&case.requests[body]).await?;
-        let answer = read_answer(&mut socket, &mut buffer).await?;
+        let answer = read_answer(&mut socket, &mut buffer, case.settings.status).await?;
         let taken = began.elapsed();
         state.borrow_mut().note(case, body, answer, taken);
     }
@@ -282,11 +304,11 @@ impl State {
     }
 }
 
-/// The body of an answer of 200; else the status and the whole answer.
+/// The body of an answer that counts; else the status and the whole answer.
 type Answer = Result<Vec<u8>, (u16, String)>;
 
 /// Reads one answer.
-async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<Answer> {
+async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>, counts: u16) -> Outcome<Answer> {
     buffer.clear();
     let head = loop {
         more(socket, buffer).await?;
@@ -308,7 +330,7 @@ async fn read_answer(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Outcome<An
         (None, Some("chunked")) => read_chunks(socket, buffer, head).await?,
         _ => return Err("an answer without a length".into()),
     };
-    Ok(if status == 200 { Ok(body) } else { Err((status, format!("{text}{}", String::from_utf8_lossy(&body)))) })
+    Ok(if status == counts { Ok(body) } else { Err((status, format!("{text}{}", String::from_utf8_lossy(&body)))) })
 }
 
 async fn read_chunks(socket: &mut TcpStream, buffer: &mut Vec<u8>, mut at: usize) -> Outcome<Vec<u8>> {

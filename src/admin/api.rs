@@ -13,12 +13,14 @@
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
 //! | `GET /api/v1/sources` | models that come from a registry: when it last answered, downloads, lineage, what is wrong |
 //! | `POST /hooks/{source}` | webhooks of registries, see [`hooks`]; 202 once verified |
+//! | `GET /api/v1/hooks`, `/api/v1/hooks/{id}` | webhooks that were taken, the latest first, `?limit=`; one with its body |
+//! | `POST /api/v1/hooks/{id}/replay` | takes one again, as if it came now |
 //! | `GET /api/v1/alerts` | open alerts, then the latest resolved ones |
 //! | `POST /api/v1/reload` | reads the configuration again |
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, hooks, metrics_page, profile_view, report, split, views};
+use super::{AdminError, Command, Desk, drift_view, hooks, inbox, metrics_page, profile_view, report, split, views};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -46,7 +48,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
     if let ["hooks", source] = segments.as_slice() {
         return hooks::answer(desk, (source, &path), request).await;
     }
-    desk.access.check(request.headers())?;
+    desk.access.check(&method, request.headers())?;
     match segments.as_slice() {
         ["metrics"] => only(&method, &Method::GET, &path, "GET").map(|()| metrics(desk)),
         ["api", "v1", "models"] => {
@@ -83,6 +85,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
         }
+        ["api", "v1", "hooks", rest @ ..] => inbox::answer(desk, (rest, &path), &request).await,
         ["api", "v1", "alerts"] => only(&method, &Method::GET, &path, "GET").map(|()| alerts(desk)),
         ["api", "v1", "reload"] => {
             only(&method, &Method::POST, &path, "POST")?;

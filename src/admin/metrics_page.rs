@@ -34,6 +34,7 @@ pub(super) fn render(desk: &Desk) -> String {
     for entry in snapshot.models.values() {
         telemetry.counter_total(&names::SWAPS, &[("model", &entry.name)], SERVER_SOURCE, entry.swaps);
     }
+    hook_series(desk);
     for (model, age) in desk.sources.sync_ages(SystemTime::now()) {
         telemetry.gauge(&names::REGISTRY_SYNC_AGE, &[("model", &model)], count(age));
     }
@@ -68,8 +69,20 @@ fn server_series(desk: &Desk) {
     let dropped = desk.sinks().iter().map(|sink| sink.dropped()).sum();
     telemetry.counter_total(&names::DROPPED, &[("queue", "alert_webhook")], SERVER_SOURCE, dropped);
     telemetry.counter_total(&names::DROPPED, &[("queue", "state")], SERVER_SOURCE, desk.state.health.dropped());
+    let dropped = desk.state.health.dropped_deliveries();
+    telemetry.counter_total(&names::DROPPED, &[("queue", "hook_inbox")], SERVER_SOURCE, dropped);
     let is_persistent = desk.state.health.trouble().is_none();
     telemetry.gauge(&names::STATE_PERSISTENT, &[], f64::from(u8::from(is_persistent)));
+}
+
+/// Of every sender that is configured each outcome, also those that there were none of.
+fn hook_series(desk: &Desk) {
+    for (source, sender) in &desk.hooks.senders {
+        for ((outcome, reason), total) in sender.counts.totals() {
+            let labels = [("source", source.as_str()), ("outcome", outcome), ("reason", reason)];
+            desk.telemetry.counter_total(&names::HOOK_DELIVERIES, &labels, SERVER_SOURCE, total);
+        }
+    }
 }
 
 fn version_series(telemetry: &Telemetry, entry: &Entry, model: &Model) {

@@ -9,7 +9,9 @@ mod access;
 mod api;
 mod bin_series;
 mod drift_view;
+mod hook_counts;
 pub mod hooks;
+mod inbox;
 mod metrics_page;
 mod profile_view;
 mod report;
@@ -28,7 +30,7 @@ use crate::registry::board::SourceBoard;
 use crate::registry::hooks::HookError;
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
-use crate::store::StateHealth;
+use crate::store::{StateHealth, StoreError};
 use crate::telemetry::Telemetry;
 use hooks::Hooks;
 use std::path::PathBuf;
@@ -186,6 +188,14 @@ pub enum AdminError {
     /// No or a wrong token.
     #[error("this port needs the header \"authorization: Bearer <admin token>\"")]
     Unauthorized,
+    /// Somebody who may look wants to change something.
+    #[error(
+        "this token may look (GET) and change nothing; {method} is for who has the operator's token, server.admin_token"
+    )]
+    ViewerOnly {
+        /// The method that came.
+        method: String,
+    },
     /// A page from elsewhere, or a name that is not ours.
     #[error("{reason}")]
     Forbidden {
@@ -198,6 +208,35 @@ pub enum AdminError {
     /// A webhook was refused.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// The body of a webhook is too long.
+    #[error("the body of a webhook may have {most} bytes, and this one has more")]
+    LongBody {
+        /// How many it may have.
+        most: usize,
+    },
+    /// No delivery of that number is kept.
+    #[error("no delivery {id} is kept; GET /api/v1/hooks lists those that are")]
+    UnknownDelivery {
+        /// What was asked for.
+        id: String,
+    },
+    /// The sender of a delivery is not configured any more.
+    #[error("delivery {id} is of the sender \"{source_name}\", which is not configured now")]
+    SenderGone {
+        /// The delivery.
+        id: u64,
+        /// Its sender.
+        source_name: String,
+    },
+    /// Deliveries are not kept.
+    #[error("deliveries of webhooks are taken, but not kept, because state is not: {reason}")]
+    NoInbox {
+        /// Why not.
+        reason: String,
+    },
+    /// The inbox cannot be read.
+    #[error("deliveries of webhooks cannot be read now: {0}")]
+    Inbox(StoreError),
     /// The new configuration has problems; the old one stays.
     #[error("the configuration was not changed:\n{problems}")]
     BadConfig {
@@ -213,14 +252,19 @@ impl crate::error::Blamed for AdminError {
     fn fault(&self) -> crate::error::Fault {
         use crate::error::Fault;
         match self {
-            Self::UnknownPath { .. } | Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
+            Self::UnknownPath { .. }
+            | Self::UnknownModel { .. }
+            | Self::UnknownVersion { .. }
+            | Self::UnknownDelivery { .. } => Fault::NotFound,
             Self::WrongMethod { .. } => Fault::MethodNotAllowed,
             Self::BadBody { .. } | Self::BadQuery { .. } | Self::BadConfig { .. } => Fault::InvalidRequest,
             Self::Unauthorized => Fault::Unauthorized,
-            Self::Forbidden { .. } => Fault::Forbidden,
+            Self::Forbidden { .. } | Self::ViewerOnly { .. } => Fault::Forbidden,
+            Self::LongBody { .. } => Fault::TooLarge,
+            Self::SenderGone { .. } => Fault::Conflict,
             Self::Split(error) => error.fault(),
             Self::Hook(error) => error.fault(),
-            Self::Busy => Fault::Unavailable,
+            Self::Busy | Self::NoInbox { .. } | Self::Inbox(_) => Fault::Unavailable,
             Self::LiveProfile(_) => Fault::Internal,
         }
     }

@@ -4,17 +4,10 @@
 
 use super::AppError;
 use crate::config::{Config, MlflowSettings, Role, SourceSettings};
-use crate::registry::hooks::{HookKey, HookKind};
 use crate::registry::mlflow::{Credentials, MlflowAccess, MlflowClient, MlflowSource, ModelUri, RoleKind};
 use crate::registry::source::{Source, SourceError};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The name of MLflow in the path of its webhooks.
-const SENDER: &str = "mlflow";
-
-/// Who sends webhooks, by the name in their path.
-type Sender = (String, (HookKind, HookKey));
 
 /// The server.
 pub(super) struct Mlflow {
@@ -46,13 +39,6 @@ fn credentials(settings: &MlflowSettings) -> Option<Credentials> {
 }
 
 impl Mlflow {
-    /// Who sends its webhooks, by the name in their path, if they can be verified.
-    pub(super) fn sender(&self, config: &Config) -> Result<Option<Sender>, AppError> {
-        let secret = config.registry.mlflow.as_ref().and_then(|settings| settings.webhook_secret.as_ref());
-        let key = secret.map(|secret| HookKey::try_new(HookKind::Mlflow, secret.expose())).transpose()?;
-        Ok(key.map(|key| (SENDER.to_owned(), (HookKind::Mlflow, key))))
-    }
-
     /// The name under which a model is registered, if it is.
     pub(super) fn registered_name(&self, settings: &SourceSettings) -> Result<Option<String>, AppError> {
         Ok(match settings.uri.parse()? {

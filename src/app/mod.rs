@@ -18,6 +18,7 @@ mod clock;
 mod control;
 mod executor;
 mod following;
+mod hooks;
 mod judging;
 mod learning;
 mod mlflow;
@@ -30,7 +31,7 @@ use crate::admin::hooks::Hooks;
 use crate::admin::{Access, COMMAND_QUEUE, Command, Desk, StateView};
 use crate::alert::state::AlertBook;
 use crate::catalog::{Catalog, Publisher, Retired, retire_until_closed};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::engine::{Engines, Executor, RuntimeSearch};
 use crate::judge::{Board, Judge, JudgeIdentity};
 use crate::observe::ServerRecorder;
@@ -93,8 +94,13 @@ pub enum AppError {
     #[error("registry.mlflow: {0}")]
     Registry(#[from] SourceError),
     /// A webhook's secret cannot be used.
-    #[error("registry.mlflow.webhook_secret: {0}")]
-    Hook(#[from] HookError),
+    #[error("{setting}: {cause}")]
+    Hook {
+        /// The setting that holds it.
+        setting: String,
+        /// Why not.
+        cause: HookError,
+    },
     /// The client for alert webhooks could not be made.
     #[error("cannot make the client for alert webhooks: {0}")]
     Sink(#[from] reqwest::Error),
@@ -141,7 +147,8 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     executor::start(&executor)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
-    let State { health, alerts, replica, kept } = state::open(&config.state).await;
+    let State { health, alerts, replica, deliveries, kept } = state::open(&config.state).await;
+    let hooks = hooks::with_inbox(hooks, kept.as_ref(), deliveries);
     let replica = config.server.replica.clone().unwrap_or(replica);
     let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), (sources, hooks)));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
@@ -272,9 +279,13 @@ fn desk(
         hooks,
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
-        access: Access::new(config.server.admin_token.as_ref().map(|token| token.expose().to_owned())),
+        access: Access::new(token(&config.server.admin_token), token(&config.server.admin_viewer_token)),
         commands,
     }
+}
+
+fn token(secret: &Option<Secret>) -> Option<&str> {
+    secret.as_ref().map(Secret::expose)
 }
 
 fn identity(replica: String, started: Instant) -> JudgeIdentity {

@@ -1,6 +1,6 @@
 //! The models that come from registries, made ready to be followed.
 //!
-//! Invariant: without such a model nothing is opened, made or asked.
+//! Invariant: without such a model nothing is opened, made or asked; webhooks are acknowledged all the same.
 
 use super::AppError;
 use super::following::Following;
@@ -33,22 +33,20 @@ pub(super) fn cache_path(config: &Config) -> PathBuf {
 /// Opens the cache, and makes a follower of every model that has a source.
 pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
     let board = Arc::new(SourceBoard::default());
+    let mut hooks = Hooks { senders: super::hooks::senders(config)?, ..Hooks::default() };
     let sourced: Vec<(&String, &SourceSettings)> =
         config.models.iter().filter_map(|(name, settings)| Some((name, settings.source.as_ref()?))).collect();
     if sourced.is_empty() {
-        return Ok(Sources { board, following: Vec::new(), hooks: Hooks::default() });
+        return Ok(Sources { board, following: Vec::new(), hooks });
     }
     let settings = &config.registry.cache;
     let cache = Cache::open(cache_path(config), settings.max_bytes, settings.parallel).map_err(AppError::Cache)?;
     let opened = super::mlflow::open(config)?;
-    let mut hooks = Hooks { senders: opened.sender(config)?.into_iter().collect(), ..Hooks::default() };
     let following = sourced.into_iter().map(|(model, source)| {
         let interval = opened.interval;
         let from = opened.source(source)?;
         let wake = Arc::default();
-        if let Some(name) = opened.registered_name(source)? {
-            hooks.followers.entry(name).or_default().push(Arc::clone(&wake));
-        }
+        hooks.followers.add(model, opened.registered_name(source)?, Arc::clone(&wake));
         let follower = Follower::new(model, source, from, cache.clone(), Arc::clone(&board));
         // Replicas that start together do not ask together.
         Ok(Following { follower, interval, wake, seed: rand::random() })

@@ -6,6 +6,7 @@ use super::clock::unix;
 use super::replica;
 use crate::alert::state::AlertBook;
 use crate::config::StateSettings;
+use crate::registry::hooks::replay::REMEMBERED_SECONDS;
 use crate::store::{Keeper, StateHealth, Store, StoreError, keep};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) alerts: AlertBook,
     /// The name under which this process counts, unless the settings name another.
     pub(super) replica: String,
+    /// Source, id and time of webhooks that came so lately that a copy of one would be taken; the oldest first.
+    pub(super) deliveries: Vec<(String, String, Duration)>,
     /// None when nothing can be kept.
     pub(super) kept: Option<Kept>,
 }
@@ -39,23 +42,29 @@ pub(super) struct Kept {
 /// Opens the state that the settings name.
 pub(super) async fn open(settings: &StateSettings) -> State {
     let health = Arc::new(StateHealth::default());
-    let opened = tokio::time::timeout(PATIENCE, open_with_alerts(settings)).await;
+    let opened = tokio::time::timeout(PATIENCE, open_and_read(settings, &health)).await;
     let opened = opened.unwrap_or(Err(StoreError::Late(PATIENCE)));
     match opened {
-        Ok((store, alerts, replica)) => {
+        Ok(state) => {
             tracing::debug!(path = %settings.path.display(), "state is kept");
-            let (keeper, write) = keep(store.clone(), Arc::clone(&health));
-            State { health, alerts, replica, kept: Some(Kept { store, keeper, write: Box::pin(write) }) }
+            state
         }
         Err(error) => {
             health.note(&Err(error), Duration::ZERO);
-            State { health, alerts: AlertBook::default(), replica: replica::made_up().await, kept: None }
+            let (alerts, deliveries) = (AlertBook::default(), Vec::new());
+            State { health, alerts, replica: replica::made_up().await, deliveries, kept: None }
         }
     }
 }
 
-async fn open_with_alerts(settings: &StateSettings) -> Result<(Store, AlertBook, String), StoreError> {
-    let store = Store::open(&settings.path, unix(SystemTime::now())).await?;
+async fn open_and_read(settings: &StateSettings, health: &Arc<StateHealth>) -> Result<State, StoreError> {
+    let now = unix(SystemTime::now());
+    let store = Store::open(&settings.path, now).await?;
     let alerts = AlertBook::from_rows(&store.alerts().await?);
-    Ok((store, alerts, replica::name_in(&settings.path).await))
+    let lately = now.saturating_sub(Duration::from_secs(REMEMBERED_SECONDS + 1));
+    let deliveries = store.deliveries_since(lately).await?;
+    let replica = replica::name_in(&settings.path).await;
+    let (keeper, write) = keep(store.clone(), Arc::clone(health));
+    let kept = Kept { store, keeper, write: Box::pin(write) };
+    Ok(State { health: Arc::clone(health), alerts, replica, deliveries, kept: Some(kept) })
 }

@@ -178,7 +178,8 @@ struct MergeArgs {
 
 #[derive(Debug, Args)]
 struct ReportArgs {
-    /// Admin address of the gateway. If it has a token, that is read from TIDEGATE_ADMIN_TOKEN or --token-file.
+    /// Admin address of the gateway. If it has a token, that is read from --token-file, TIDEGATE_ADMIN_VIEWER_TOKEN or
+    /// TIDEGATE_ADMIN_TOKEN.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8002")]
     url: String,
     /// The model.

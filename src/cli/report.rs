@@ -10,8 +10,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where a token may be, if no file is named; the same variable that the gateway reads.
+/// Where a token may be, if no file is named; the same variables that the gateway reads.
 const TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
+/// Where the one of who only looks may be, which is enough for a report.
+const VIEWER_TOKEN_VARIABLE: &str = "TIDEGATE_ADMIN_VIEWER_TOKEN";
 
 /// A gateway that has not answered by then does not.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,7 +72,10 @@ fn report_url(args: &ReportArgs) -> Result<Url, String> {
 }
 
 fn token(file: Option<&Path>) -> Result<Option<String>, String> {
-    let Some(path) = file else { return Ok(std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty())) };
+    let in_variable = |name| std::env::var(name).ok().filter(|token| !token.is_empty());
+    let Some(path) = file else {
+        return Ok([VIEWER_TOKEN_VARIABLE, TOKEN_VARIABLE].into_iter().find_map(in_variable));
+    };
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     match text.trim() {
         "" => Err(format!("{} is empty; it should hold the admin token", path.display())),

@@ -15,7 +15,8 @@
 //! |---|---|---|---|
 //! | `server.http` | `"127.0.0.1:8000"` | IP and port | where predictions are served; port 0 takes a free one |
 //! | `server.admin` | `"127.0.0.1:8002"` | IP and port | metrics and admin API; beyond loopback a token is required |
-//! | `server.admin_token` | none | secret | what callers of the admin port present |
+//! | `server.admin_token` | none | secret | what callers of the admin port present who may change things: operators |
+//! | `server.admin_viewer_token` | none | secret, with `admin_token` and another | what callers of the admin port may present who only look (GET): viewers |
 //! | `server.workers` | one per core | 1 to 256 | threads that serve requests |
 //! | `server.max_connections` | 16384 | 1 to 1000000 | connections open at a time |
 //! | `server.max_body` | `"64MiB"` | 1KiB to 4GiB | largest request body |
@@ -34,6 +35,9 @@
 //! | `registry.mlflow.webhook_secret` | none | secret | what webhooks at `/hooks/mlflow` on the admin port are signed with; without it there is no such path |
 //! | `registry.mlflow.ca_file` | none | | certificates, PEM, that the server's must be signed by; without it those of the system |
 //! | `registry.mlflow.timeout` | `"30s"` | 1s to 1h | longest wait for an answer, or for the next bytes of a file |
+//! | `registry.hooks.<name>.kind` | required | `"mlflow"`, `"standard"`, `"github"`, `"wandb"`, `"huggingface"` | who else sends webhooks, to `/hooks/<name>` on the admin port; at most 16 |
+//! | `registry.hooks.<name>.secret` | required | secret | what they are signed with, as the sender shows it |
+//! | `registry.hooks.<name>.models` | those that a delivery names; all, if it names none | models with a `source` | the only models that it has looked at; of GitHub, W&B and Hugging Face, whose names are others, all of them each time |
 //! | `registry.cache.path` | `cache` below `state.path` | | where fetched files are kept |
 //! | `registry.cache.max_bytes` | `"20GiB"` | 1MiB to 1024TiB | what they may take; what was not used for longest goes first |
 //! | `registry.cache.parallel` | 4 | 1 to 64 | files that are fetched at a time |
@@ -95,18 +99,20 @@
 //! | `log.format` | `"text"` | `"text"`, `"json"` | form of a line |
 //! | `log.level` | `"info"` | `"error"` to `"trace"` | least severe level that is written |
 //!
-//! A model's name has 1 to 128 letters, digits, `.`, `_` and `-`.
+//! A model's or a sender's name has 1 to 128 letters, digits, `.`, `_` and `-`.
 //!
 //! Variables: keys of `server` are `TIDEGATE_` and the key (`TIDEGATE_HTTP`), likewise `poll_interval`, `bake`,
 //! `memory_budget`, `onnxruntime` and `snapshot_interval`; keys of `execution`, `drift`, `latency`, `errors` and `log` have the
 //! section's name before theirs (`TIDEGATE_DRIFT_WINDOW`; lists and tables have none); `repository.path` is
-//! `TIDEGATE_MODELS`, `state.path` is `TIDEGATE_STATE`. `TIDEGATE_ADMIN_TOKEN` holds the token itself. `TIDEGATE_CONFIG` and `TIDEGATE_LOG` (a log filter)
+//! `TIDEGATE_MODELS`, `state.path` is `TIDEGATE_STATE`. `TIDEGATE_ADMIN_TOKEN` and
+//! `TIDEGATE_ADMIN_VIEWER_TOKEN` hold the tokens themselves. `TIDEGATE_CONFIG` and `TIDEGATE_LOG` (a log filter)
 //! are read elsewhere. An empty variable counts as not set. What Kubernetes sets for a service called `tidegate` is
 //! passed over.
 //!
 //! Invariant: a [`Config`] that was loaded keeps every limit above, and no `Debug` text of it contains a secret.
 
 mod execution;
+mod hooks;
 mod judging;
 mod judging_settings;
 mod models;
@@ -126,6 +132,7 @@ mod tree;
 mod values;
 
 pub use execution::ExecutionSettings;
+pub use hooks::{HookKind, HookSettings, MLFLOW_HOOK};
 pub use judging_settings::{
     DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
 };

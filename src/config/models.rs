@@ -17,7 +17,7 @@ use super::settings::{EngineChoice, ModelSettings};
 use super::values::{flag, hundredths_of_a_percent, one_of};
 
 /// Longest name of a model, in bytes: half of what a file name may have, so that names derived from it fit as well.
-const MAX_MODEL_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
 /// 100 % in hundredths of a percent.
 const FULL_WEIGHT: u32 = 10_000;
@@ -31,7 +31,8 @@ pub(super) fn models(
     for_all: ForAll<'_>,
     has_mlflow: bool,
 ) -> BTreeMap<String, ModelSettings> {
-    reader.named_tables(check_name, |reader| model(reader, for_all, has_mlflow)).into_iter().collect()
+    let check = |name: &str| check_plain("a model's name", name);
+    reader.named_tables(check, |reader| model(reader, for_all, has_mlflow)).into_iter().collect()
 }
 
 fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> ModelSettings {
@@ -52,12 +53,11 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> 
 }
 
 /// Names become directories and parts of addresses, so they are held to letters that are plain in both.
-fn check_name(name: &str) -> Result<(), ProblemKind> {
+pub(super) fn check_plain(what: &str, name: &str) -> Result<(), ProblemKind> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let is_fine = (1..=MAX_MODEL_NAME).contains(&name.len())
-        && name.bytes().all(is_plain)
-        && name.bytes().any(|byte| byte != b'.');
-    let expected = format!("a model's name of 1 to {MAX_MODEL_NAME} letters, digits, \".\", \"_\" or \"-\"");
+    let is_fine =
+        (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_plain) && name.bytes().any(|byte| byte != b'.');
+    let expected = format!("{what} of 1 to {MAX_NAME} letters, digits, \".\", \"_\" or \"-\"");
     if is_fine { Ok(()) } else { Err(ProblemKind::Invalid { expected, found: format!("{name:?}") }) }
 }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::problem::ProblemKind;
 use super::reader::{Located, Reader};
+use super::secret::Secret;
 use super::secret_source::secret;
 use super::settings::{
     AlertSettings, Config, EngineSettings, LogFormat, LogLevel, LogSettings, RepositorySettings, ServerSettings,
     SinkKind, SinkSettings, StateSettings,
 };
 use super::values::{address, duration, one_of, path, replica, size, webhook_url, whole};
-use super::{execution, judging, models, registry};
+use super::{execution, hooks, judging, models, registry};
 
 /// Most receivers of alerts.
 const MAX_SINKS: usize = 16;
@@ -33,9 +34,10 @@ pub(super) fn config(reader: &mut Reader<'_, '_>) -> Config {
     let execution = reader.table("execution", |reader| execution::execution(reader, &Default::default()));
     let latency = reader.table("latency", |reader| judging::latency(reader, &Default::default()));
     let errors = reader.table("errors", |reader| judging::errors(reader, &Default::default()));
-    let registry = reader.table("registry", registry::registry);
+    let mut named = Vec::new();
+    let registry = reader.table("registry", |reader| registry::registry(reader, &mut named));
     let for_all = (&execution, &drift, &latency, &errors);
-    Config {
+    let config = Config {
         server: reader.table("server", server),
         repository: reader.table("repository", repository),
         engine: reader.table("engine", |reader| EngineSettings { onnxruntime: reader.value("onnxruntime", path) }),
@@ -48,7 +50,9 @@ pub(super) fn config(reader: &mut Reader<'_, '_>) -> Config {
         drift: drift.settings,
         latency,
         errors,
-    }
+    };
+    hooks::check_models(reader, named, &config.models);
+    config
 }
 
 fn server(reader: &mut Reader<'_, '_>) -> ServerSettings {
@@ -60,6 +64,7 @@ fn server(reader: &mut Reader<'_, '_>) -> ServerSettings {
     if is_given == [http.is_some(), admin.is_some()] {
         check_ports(reader, &http, &admin);
     }
+    let (admin_token, admin_viewer_token) = tokens(reader);
     let max_body = reader.value("max_body", size(1 << 10..=4 << 30)).and_then(|bytes| usize::try_from(bytes).ok());
     ServerSettings {
         http: http.map_or(default.http, |http| http.value),
@@ -70,7 +75,8 @@ fn server(reader: &mut Reader<'_, '_>) -> ServerSettings {
         body_timeout: reader.value("body_timeout", timeout(HOUR)).unwrap_or(default.body_timeout),
         idle_timeout: reader.value("idle_timeout", timeout(HOUR)).unwrap_or(default.idle_timeout),
         drain_timeout: reader.value("drain_timeout", duration(Duration::ZERO..=HOUR)).unwrap_or(default.drain_timeout),
-        admin_token: secret(reader, "admin_token"),
+        admin_token,
+        admin_viewer_token,
         replica: reader.value("replica", replica),
     }
 }
@@ -89,6 +95,21 @@ fn check_token(reader: &mut Reader<'_, '_>, admin: &Address) {
         );
         reader.problem(origin.clone(), "admin", ProblemKind::Conflict { reason });
     }
+}
+
+/// The tokens of who may change things and of who may only look. One alone, or one for both, would say nothing.
+fn tokens(reader: &mut Reader<'_, '_>) -> (Option<Secret>, Option<Secret>) {
+    let is_given = [reader.has("admin_token"), reader.has("admin_viewer_token")];
+    let (operator, viewer) = (secret(reader, "admin_token"), secret(reader, "admin_viewer_token"));
+    let reason = if is_given == [false, true] {
+        "admin_viewer_token is for who may look and not change anything, but admin_token, for who may, is not set"
+    } else if operator.is_some() && operator == viewer {
+        "admin_token and admin_viewer_token are the same, so whoever may look could change everything"
+    } else {
+        return (operator, viewer);
+    };
+    reader.own_problem(ProblemKind::Conflict { reason: reason.to_owned() });
+    (operator, viewer)
 }
 
 /// The two addresses may not be one.

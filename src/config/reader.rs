@@ -154,6 +154,11 @@ impl<'r, 's> Reader<'r, 's> {
         self.ledger.record(origin, join(&self.path, key), kind);
     }
 
+    /// The dotted path of a key of this section.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
     /// Writes down a problem of this section as a whole. One that was not given has no place and no problems.
     pub(super) fn own_problem(&mut self, kind: ProblemKind) {
         if let Some(origin) = self.origin() {

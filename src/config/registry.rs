@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::hooks::{self, HookSettings, NamedModels};
 use super::problem::ProblemKind;
 use super::reader::Reader;
 use super::secret::Secret;
@@ -25,6 +26,8 @@ pub struct RegistrySettings {
     pub cache: CacheSettings,
     /// `[registry.mlflow]`: the MLflow server. Default none.
     pub mlflow: Option<MlflowSettings>,
+    /// `[registry.hooks.<name>]`: who else sends webhooks, by the name in their path. Default none.
+    pub hooks: BTreeMap<String, HookSettings>,
 }
 
 /// Where what was fetched is kept.
@@ -88,8 +91,12 @@ impl Default for CacheSettings {
 }
 
 /// `[registry]`.
-pub(super) fn registry(reader: &mut Reader<'_, '_>) -> RegistrySettings {
-    RegistrySettings { cache: reader.table("cache", cache), mlflow: reader.table("mlflow", mlflow) }
+pub(super) fn registry(reader: &mut Reader<'_, '_>, named: &mut Vec<NamedModels>) -> RegistrySettings {
+    let (cache, mlflow) = (reader.table("cache", cache), reader.table("mlflow", mlflow));
+    let hooks = reader.table("hooks", |reader| hooks::hooks(reader, named));
+    let is_taken = mlflow.as_ref().is_some_and(|mlflow| mlflow.webhook_secret.is_some());
+    hooks::check_mlflow(reader, is_taken, &hooks);
+    RegistrySettings { cache, mlflow, hooks }
 }
 
 fn cache(reader: &mut Reader<'_, '_>) -> CacheSettings {

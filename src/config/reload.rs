@@ -22,6 +22,7 @@ const TAKEN_AT_START: &[(&str, Differs)] = &[
     ("server.idle_timeout", |old, new| old.server.idle_timeout != new.server.idle_timeout),
     ("server.drain_timeout", |old, new| old.server.drain_timeout != new.server.drain_timeout),
     ("server.admin_token", |old, new| old.server.admin_token != new.server.admin_token),
+    ("server.admin_viewer_token", |old, new| old.server.admin_viewer_token != new.server.admin_viewer_token),
     ("server.replica", |old, new| old.server.replica != new.server.replica),
     ("repository.path", |old, new| old.repository.path != new.repository.path),
     ("registry", |old, new| old.registry != new.registry),

@@ -64,8 +64,10 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// Time that requests in flight have to finish when the process stops. Default 30 s.
     pub drain_timeout: Duration,
-    /// What callers of the admin port must present; required when it listens on more than loopback. Default none.
+    /// What callers of the admin port must present who may change things; required when it listens on more than loopback. Default none.
     pub admin_token: Option<Secret>,
+    /// What callers of the admin port may present who only look. Default none.
+    pub admin_viewer_token: Option<Secret>,
     /// The name under which this replica counts. Default `None`: one that is made up once and kept with the state.
     pub replica: Option<String>,
 }
@@ -256,6 +258,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
             admin_token: None,
+            admin_viewer_token: None,
             replica: None,
         }
     }

@@ -26,6 +26,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ("TIDEGATE_HTTP", "server", "http"),
     ("TIDEGATE_ADMIN", "server", "admin"),
     ("TIDEGATE_ADMIN_TOKEN", "server", "admin_token"),
+    ("TIDEGATE_ADMIN_VIEWER_TOKEN", "server", "admin_viewer_token"),
     ("TIDEGATE_WORKERS", "server", "workers"),
     ("TIDEGATE_MAX_CONNECTIONS", "server", "max_connections"),
     ("TIDEGATE_MAX_BODY", "server", "max_body"),

@@ -15,6 +15,7 @@
 //! [Standard Webhooks 1.0.0]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 pub mod event;
+mod followers;
 mod header;
 mod key;
 pub mod replay;
@@ -23,28 +24,15 @@ mod signature;
 mod tests;
 pub mod verify;
 
+pub use crate::config::HookKind;
 pub use event::{Hint, models_of};
+pub use followers::Followers;
 pub use key::HookKey;
 pub use replay::ReplayGuard;
 pub use verify::{Delivery, verify};
 
 use crate::error::{Blamed, Fault};
 use header::{LONGEST_ID, LONGEST_VALUE};
-
-/// Who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HookKind {
-    /// MLflow since 3.3: id, time and body are signed with the secret as it is written.
-    Mlflow,
-    /// Standard Webhooks, `v1`: id, time and body are signed with the key that the secret is the base64 of.
-    StandardWebhooks,
-    /// GitHub: the body is signed; the id is not.
-    Github,
-    /// Weights & Biases: the body is signed; there is no id and no time.
-    WeightsAndBiases,
-    /// Hugging Face: the secret itself is sent; nothing is signed.
-    HuggingFace,
-}
 
 /// Why a delivery is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

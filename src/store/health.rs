@@ -15,6 +15,7 @@ const QUIET_FOR: Duration = Duration::from_secs(60);
 pub struct StateHealth {
     latest: Mutex<Health>,
     dropped: AtomicU64,
+    dropped_deliveries: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +35,16 @@ impl StateHealth {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many deliveries of webhooks were not kept because too many waited.
+    #[must_use]
+    pub fn dropped_deliveries(&self) -> u64 {
+        self.dropped_deliveries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_dropped_delivery(&self) {
+        self.dropped_deliveries.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn note_dropped(&self) {

@@ -37,6 +37,18 @@ const STEPS: &[&[&str]] = &[
         profile TEXT NOT NULL,
         PRIMARY KEY (model, version)
     ) STRICT"],
+    &["CREATE TABLE hook_deliveries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        source TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        delivery_id TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        models TEXT NOT NULL,
+        woken INTEGER NOT NULL,
+        body_bytes INTEGER NOT NULL,
+        replay_of INTEGER,
+        body BLOB NOT NULL
+    ) STRICT"],
 ];
 
 /// The schema of this release.

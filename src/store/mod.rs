@@ -14,6 +14,7 @@
 //! | `schema_version` | migration that was applied | its number and when |
 //! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
 //! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
+//! | `hook_deliveries` | webhook that was taken, the newest | its number, who sent it, id, when, models, body |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
@@ -25,6 +26,9 @@
 mod alerts;
 mod database;
 mod health;
+mod inbox;
+#[cfg(test)]
+mod inbox_tests;
 mod keeper;
 mod learned;
 mod migrations;
@@ -35,6 +39,7 @@ mod tests;
 pub use alerts::AlertRow;
 pub use database::Store;
 pub use health::StateHealth;
+pub use inbox::{DeliveryRow, KEPT_BODY, KEPT_BYTES, KEPT_DELIVERIES, KeptDelivery};
 pub use keeper::{Job, Keeper, keep};
 pub use learned::LearnedRow;
 pub use snapshots::{SnapshotKey, SnapshotRow};

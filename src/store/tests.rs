@@ -115,7 +115,8 @@ async fn a_database_of_a_newer_release_is_left_alone() {
     sqlx::query("INSERT INTO schema_version (version, applied_at) VALUES (99, 0)").execute(&store.pool).await.unwrap();
     store.close().await;
     let error = Store::open(directory.path(), NOW).await.unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 99, known: 2 }), "{error}");
+    let newest = migrations::newest();
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known } if known == newest), "{error}");
     assert!(names(directory.path()).iter().all(|name| !name.contains("corrupt")));
 }
 

@@ -71,6 +71,11 @@ pub const MODEL_INFO: Metric =
 /// How long the load took.
 pub const REGISTRY_SYNC_AGE: Metric =
     gauge("tidegate_registry_sync_age_seconds", "Time since the model's registry last said what is wanted of it.");
+/// Webhooks by sender and what became of them.
+pub const HOOK_DELIVERIES: Metric = counter(
+    "tidegate_hook_deliveries_total",
+    "Webhooks that came to a configured sender, by outcome: accepted, repeated, refused; of refused ones with the reason: header, signature, time, body, origin.",
+);
 /// Loading time.
 pub const MODEL_LOAD: Metric =
     gauge("tidegate_model_load_seconds", "Time to read, plan and warm the version, until it could serve.");
@@ -142,6 +147,7 @@ pub const ALL: &[Metric] = &[
     SPLIT_WEIGHT,
     MODEL_INFO,
     REGISTRY_SYNC_AGE,
+    HOOK_DELIVERIES,
     MODEL_LOAD,
     SWAPS,
     DRIFT_PSI,

@@ -14,9 +14,12 @@ fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
 }
 
-/// Settings from this text and the environment variable that the example names.
+/// Settings from this text and the environment variables that the example names.
 fn load(text: &str) -> Result<Config, String> {
-    let environment = Environment::from_iter([("TIDEGATE_ADMIN_TOKEN", "a-token-of-sixteen-characters-and-more")]);
+    let environment = Environment::from_iter([
+        ("TIDEGATE_ADMIN_TOKEN", "a-token-of-sixteen-characters-and-more"),
+        ("TIDEGATE_ADMIN_VIEWER_TOKEN", "another-token-of-sixteen-characters"),
+    ]);
     let sources = Sources {
         file: Some(SourceFile { name: "deploy/tidegate.toml", text }),
         environment: &environment,
@@ -44,7 +47,8 @@ fn promtool(arguments: &[&str], file: &str) -> std::io::Result<(bool, String)> {
 fn the_example_configuration_says_what_the_defaults_are() {
     let text = std::fs::read_to_string(deploy("tidegate.toml")).unwrap();
     let mut config = load(&text).unwrap();
-    assert!(config.server.admin_token.take().is_some(), "the variable is a setting by itself");
+    let tokens = [config.server.admin_token.take(), config.server.admin_viewer_token.take()];
+    assert!(tokens.iter().all(Option::is_some), "the variables are settings by themselves");
     assert_eq!(config, Config::default());
 }
 

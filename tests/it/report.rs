@@ -167,6 +167,7 @@ async fn a_gateway_with_a_token_gives_its_report_to_who_has_it() {
     let repository = Repository::of(&["churn/1"]);
     let mut start = command(&["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--models"]);
     start.arg(repository.path()).arg("--state").arg(state.path()).env("TIDEGATE_ADMIN_TOKEN", "open-sesame");
+    start.env("TIDEGATE_ADMIN_VIEWER_TOKEN", "peep-sesame");
     let gateway = crate::support::process::Process::start_command(start).await;
     let url = format!("http://{}", gateway.client.admin);
     let arguments = words(&["--url", &url, "--model", "churn", "--format", "json"]);
@@ -176,6 +177,8 @@ async fn a_gateway_with_a_token_gives_its_report_to_who_has_it() {
     assert!(!done && error.contains("--token-file") && !error.contains("closed-sesame"), "{error}");
     let (done, _, error) = command_report(arguments.clone(), Some("open-sesame")).await;
     assert!(done, "{error}");
+    let (done, _, error) = command_report(arguments.clone(), Some("peep-sesame")).await;
+    assert!(done, "who may look may have a report: {error}");
     let with_file = [arguments, words(&["--token-file", file.to_str().unwrap()])].concat();
     let (done, _, error) = command_report(with_file, None).await;
     assert!(done, "{error}");

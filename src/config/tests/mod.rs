@@ -1,5 +1,6 @@
 //! Where settings come from and which of them wins; the modules hold limits, problems, secrets and units.
 
+mod hooks;
 mod limits;
 mod problems;
 mod secrets;
@@ -49,10 +50,11 @@ impl<'a> Given<'a> {
     }
 }
 
-/// The one file that holds a secret.
+/// The files that hold secrets.
 fn secret_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/run/token") => Ok("from-the-file\n".to_owned()),
+        Some("/run/viewer") => Ok("only-to-look\n".to_owned()),
         Some("/run/empty") => Ok("\n".to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     }
@@ -78,6 +80,7 @@ const FULL: &str = r#"
 http = "0.0.0.0:9000"
 admin = "[::]:9002"
 admin_token = { file = "/run/token" }
+admin_viewer_token = { file = "/run/viewer" }
 workers = 4
 max_connections = 100
 max_body = "1MB"
@@ -173,10 +176,12 @@ fn every_setting_of_the_server_is_read() {
         idle_timeout: Duration::from_secs(3),
         drain_timeout: Duration::ZERO,
         admin_token: config.server.admin_token.clone(),
+        admin_viewer_token: config.server.admin_viewer_token.clone(),
         replica: Some("gateway-1".to_owned()),
     };
     assert_eq!(config.server, server);
     assert_eq!(config.server.admin_token.unwrap().expose(), "from-the-file");
+    assert_eq!(config.server.admin_viewer_token.unwrap().expose(), "only-to-look");
     assert_eq!(config.log, LogSettings { format: LogFormat::Json, level: LogLevel::Debug });
 }
 
@@ -344,6 +349,7 @@ fn a_reload_names_what_only_a_restart_changes() {
         "server.idle_timeout",
         "server.drain_timeout",
         "server.admin_token",
+        "server.admin_viewer_token",
         "server.replica",
         "repository.path",
         "engine.onnxruntime",

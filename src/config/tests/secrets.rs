@@ -50,6 +50,24 @@ fn a_token_that_cannot_be_had_is_a_problem_with_its_source() {
 }
 
 #[test]
+fn a_token_to_look_needs_another_one_to_change_things() {
+    let viewer = "admin_viewer_token = { env = \"LOOK\" }\n";
+    let (alone, both) = (format!("[server]\n{viewer}"), format!("{OPEN}{viewer}admin_token = {{ env = \"CHANGE\" }}"));
+    let problems = Given::file(&alone).variables(&[("LOOK", "a")]).problems();
+    assert!(problems.len() == 1 && problems[0].contains("but admin_token, for who may, is not set"), "{problems:?}");
+    let config = Given::file(&both).variables(&[("LOOK", "a"), ("CHANGE", "b")]).load().unwrap();
+    let tokens = [config.server.admin_token, config.server.admin_viewer_token];
+    assert_eq!(tokens.map(|token| token.unwrap().expose().to_owned()), ["b", "a"]);
+    let problems = Given::file(&both).variables(&[("LOOK", "hunter2"), ("CHANGE", "hunter2")]).problems();
+    assert!(problems.len() == 1 && problems[0].contains("whoever may look could change everything"), "{problems:?}");
+    assert!(!problems[0].contains("hunter2"));
+    let open = Given::file(&format!("{OPEN}{viewer}")).variables(&[("LOOK", "a")]).problems();
+    assert!(open.iter().any(|problem| problem.contains("can be reached from other machines")), "{open:?}");
+    let own = [("TIDEGATE_ADMIN_TOKEN", "b"), ("TIDEGATE_ADMIN_VIEWER_TOKEN", "a")];
+    assert_eq!(Given::default().variables(&own).load().unwrap().server.admin_viewer_token.unwrap().expose(), "a");
+}
+
+#[test]
 fn a_secret_that_stands_in_the_file_is_refused_without_being_repeated() {
     let problems =
         Given::file("[server]\nadmin_token = \"hunter2\"\n[[alerts.sinks]]\ntype = \"webhook\"\nurl = \"hunter2\"")

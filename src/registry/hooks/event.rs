@@ -29,6 +29,28 @@ pub enum Hint {
     Nothing,
 }
 
+impl Hint {
+    /// The names; none if it cannot be told which models it is about.
+    #[must_use]
+    pub fn names(&self) -> Option<&[String]> {
+        match self {
+            Self::Models(names) => Some(names),
+            Self::Nothing => Some(&[]),
+            Self::Any => None,
+        }
+    }
+
+    /// The hint that has these [`names`](Self::names).
+    #[must_use]
+    pub fn of_names(names: Option<Vec<String>>) -> Self {
+        match names {
+            None => Self::Any,
+            Some(names) if names.is_empty() => Self::Nothing,
+            Some(names) => Self::Models(names),
+        }
+    }
+}
+
 /// The models that a delivery of the sender `kind` is about. `body` is at most [`LONGEST_BODY`] long.
 ///
 /// - MLflow: `data.name` of models, versions, their tags and aliases; prompts and budgets are nothing.

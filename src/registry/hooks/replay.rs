@@ -11,6 +11,9 @@
 //! without ids that says the same twice within the age (an alias moved there, back and there) is heard once; polling finds
 //! the rest.
 //!
+//! After a restart what the inbox still has of that age is remembered, so the newest deliveries, and not the few that were
+//! not yet written when a process was killed: again a look at the registry for each.
+//!
 //! Invariant: at most [`MOST_DELIVERIES`] are remembered, in the order in which they were taken, and only taken ones get in.
 
 use super::verify::{SKEW_AHEAD_SECONDS, SKEW_BACK_SECONDS};

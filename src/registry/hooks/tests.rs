@@ -10,6 +10,7 @@ mod flood;
 mod meaning;
 mod memory;
 mod refused;
+mod waking;
 
 use super::key::HookKey;
 use super::signature::sign;

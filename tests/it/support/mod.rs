@@ -14,3 +14,4 @@ pub(crate) mod repository;
 pub(crate) mod sink;
 pub(crate) mod table;
 pub(crate) mod wait;
+pub(crate) mod webhooks;
