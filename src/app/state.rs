@@ -6,7 +6,7 @@ use super::clock::unix;
 use super::replica;
 use crate::alert::state::AlertBook;
 use crate::config::StateSettings;
-use crate::store::{Keeper, StateHealth, Store, StoreError, keep};
+use crate::store::{Keeper, QuarantineRow, StateHealth, Store, StoreError, keep};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) health: Arc<StateHealth>,
     /// Alerts as they were when the last process ended.
     pub(super) alerts: AlertBook,
+    /// Bytes that were refused until then.
+    pub(super) quarantine: Vec<QuarantineRow>,
     /// The name under which this process counts, unless the settings name another.
     pub(super) replica: String,
     /// None when nothing can be kept.
@@ -39,23 +41,26 @@ pub(super) struct Kept {
 /// Opens the state that the settings name.
 pub(super) async fn open(settings: &StateSettings) -> State {
     let health = Arc::new(StateHealth::default());
-    let opened = tokio::time::timeout(PATIENCE, open_with_alerts(settings)).await;
+    let opened = tokio::time::timeout(PATIENCE, read(settings)).await;
     let opened = opened.unwrap_or(Err(StoreError::Late(PATIENCE)));
     match opened {
-        Ok((store, alerts, replica)) => {
+        Ok((store, alerts, quarantine)) => {
             tracing::debug!(path = %settings.path.display(), "state is kept");
             let (keeper, write) = keep(store.clone(), Arc::clone(&health));
-            State { health, alerts, replica, kept: Some(Kept { store, keeper, write: Box::pin(write) }) }
+            let replica = replica::name_in(&settings.path).await;
+            State { health, alerts, quarantine, replica, kept: Some(Kept { store, keeper, write: Box::pin(write) }) }
         }
         Err(error) => {
             health.note(&Err(error), Duration::ZERO);
-            State { health, alerts: AlertBook::default(), replica: replica::made_up().await, kept: None }
+            let (alerts, replica) = (AlertBook::default(), replica::made_up().await);
+            State { health, alerts, quarantine: Vec::new(), replica, kept: None }
         }
     }
 }
 
-async fn open_with_alerts(settings: &StateSettings) -> Result<(Store, AlertBook, String), StoreError> {
+async fn read(settings: &StateSettings) -> Result<(Store, AlertBook, Vec<QuarantineRow>), StoreError> {
     let store = Store::open(&settings.path, unix(SystemTime::now())).await?;
     let alerts = AlertBook::from_rows(&store.alerts().await?);
-    Ok((store, alerts, replica::name_in(&settings.path).await))
+    let quarantine = store.quarantine().await?;
+    Ok((store, alerts, quarantine))
 }

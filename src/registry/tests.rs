@@ -37,6 +37,7 @@ impl Repository {
             workers: 1,
             executor: Arc::default(),
             memory_budget: u64::MAX,
+            quarantine: Arc::default(),
         };
         let (sender, retired) = sync_channel(10_000);
         let publisher = Publisher::new(sender, Duration::ZERO);
@@ -180,7 +181,7 @@ fn a_graph_that_is_not_the_registered_one_is_refused_and_one_without_a_readable_
         fs::write(repository.root.path().join("m/1").join(MLMODEL_FILE), &text).unwrap();
         match (repository.settled().versions[&1].clone(), refusal) {
             (VersionStatus::Loaded { .. }, None) => {}
-            (VersionStatus::Failed { reason }, Some(said)) => assert!(reason.contains(said), "{reason}"),
+            (VersionStatus::Failed { reason, .. }, Some(said)) => assert!(reason.contains(said), "{reason}"),
             (found, _) => panic!("{text}: {found:?}"),
         }
     }

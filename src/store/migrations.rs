@@ -37,6 +37,15 @@ const STEPS: &[&[&str]] = &[
         profile TEXT NOT NULL,
         PRIMARY KEY (model, version)
     ) STRICT"],
+    &["CREATE TABLE quarantine (
+        model TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (model, digest)
+    ) STRICT"],
 ];
 
 /// The schema of this release.

@@ -14,6 +14,7 @@
 //! | `schema_version` | migration that was applied | its number and when |
 //! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
 //! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
+//! | `quarantine` | model and digest of files | files that were refused: by which engine, of which version, why, when |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
@@ -28,6 +29,7 @@ mod health;
 mod keeper;
 mod learned;
 mod migrations;
+mod quarantine;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ pub use database::Store;
 pub use health::StateHealth;
 pub use keeper::{Job, Keeper, keep};
 pub use learned::LearnedRow;
+pub use quarantine::QuarantineRow;
 pub use snapshots::{SnapshotKey, SnapshotRow};
 
 use std::path::PathBuf;

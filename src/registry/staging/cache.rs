@@ -6,13 +6,13 @@
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
 use super::StageError;
+use super::contents::hash;
 use super::manifest::{Digest, Manifest};
 use crate::catalog::Roles;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -23,8 +23,6 @@ const DIRECTORIES: [&str; 5] = ["blobs", "partial", "versions", "view", "roles"]
 const UNFINISHED: &str = ".new";
 /// The largest manifest that is read: 10,000 files of 1,200 bytes each.
 const MANIFEST_LIMIT: u64 = 16 << 20;
-/// Bytes that are hashed at a time.
-const PIECE: usize = 1 << 20;
 
 /// The files of fetched versions.
 #[derive(Clone, Debug)]
@@ -327,16 +325,6 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => fs::copy(from, to).map(drop),
         linked => linked,
-    }
-}
-
-fn hash(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Digest::finished(hasher)),
-            count => hasher.update(&piece[..count]),
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 //! Invariant: a version with a manifest is whole, and its files have the digests that the manifest says.
 
 mod cache;
+mod contents;
 mod download;
 mod manifest;
 mod progress;
@@ -21,6 +22,7 @@ mod progress;
 mod tests;
 
 pub use cache::Cache;
+pub use contents::digest_of;
 pub use manifest::{Digest, Manifest, StoredFile};
 pub use progress::{Progress, ProgressView};
 
