@@ -81,8 +81,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
         ["api", "v1", "models", name, "versions", version, "retry"] => {
-            only(&method, &Method::POST, &path, "POST")?;
-            retry(desk, (name, version)).await
+            retry(desk, (name, version), (&method, &path)).await
         }
         ["api", "v1", "sources"] => {
             only(&method, &Method::GET, &path, "GET")?;
@@ -131,7 +130,8 @@ fn metrics(desk: &Desk) -> Answer {
 }
 
 /// Accepted and not done: whether the version loads this time is seen where its state is shown.
-async fn retry(desk: &Desk, (name, text): (&str, &str)) -> Result<Answer, AdminError> {
+async fn retry(desk: &Desk, (name, text): (&str, &str), (method, path): (&Method, &str)) -> Result<Answer, AdminError> {
+    only(method, &Method::POST, path, "POST")?;
     let reason = || format!("version \"{}\" is not a whole number", text.chars().take(20).collect::<String>());
     let version = text.parse().ok().filter(|version: &u64| version.to_string() == text);
     let version = version.ok_or_else(|| AdminError::BadQuery { reason: reason() })?;

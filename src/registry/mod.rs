@@ -28,7 +28,7 @@ mod tests;
 mod trial;
 pub mod triton;
 
-pub use trial::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES};
+pub use trial::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES, hold_golden};
 
 use crate::engine::EngineError;
 use std::path::PathBuf;

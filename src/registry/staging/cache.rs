@@ -9,6 +9,7 @@ use super::StageError;
 use super::contents::hash;
 use super::manifest::{Digest, Manifest};
 use crate::catalog::Roles;
+use crate::registry::source::Lineage;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,10 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Directories of the cache.
-const DIRECTORIES: [&str; 5] = ["blobs", "partial", "versions", "view", "roles"];
+const DIRECTORIES: [&str; 6] = ["blobs", "partial", "versions", "view", "roles", "lineage"];
 /// Of names that something has before it is whole.
 const UNFINISHED: &str = ".new";
-/// The largest manifest that is read: 10,000 files of 1,200 bytes each.
+/// The largest manifest, or note, that is read: 10,000 files of 1,200 bytes each.
 const MANIFEST_LIMIT: u64 = 16 << 20;
 
 /// The files of fetched versions.
@@ -164,6 +165,20 @@ impl Cache {
         write_json(&self.roles_path(model), roles)
     }
 
+    /// Where the versions of a model came from when that was last noted, as far as it was.
+    #[must_use]
+    pub fn lineage(&self, model: &str) -> BTreeMap<u64, Lineage> {
+        read_json(&self.lineage_path(model)).unwrap_or_default()
+    }
+
+    /// Notes where the versions of a model come from.
+    ///
+    /// # Errors
+    /// [`StageError::Disk`] when it cannot be written.
+    pub fn save_lineage(&self, model: &str, lineage: &BTreeMap<u64, Lineage>) -> Result<(), StageError> {
+        write_json(&self.lineage_path(model), lineage)
+    }
+
     /// The file of a download that is under way.
     pub(super) fn partial(&self, key: &Digest) -> PathBuf {
         self.root.join("partial").join(key.as_str())
@@ -288,6 +303,10 @@ impl Cache {
         self.root.join("versions").join(model).join(format!("{version}.json"))
     }
 
+    fn lineage_path(&self, model: &str) -> PathBuf {
+        self.root.join("lineage").join(format!("{model}.json"))
+    }
+
     fn roles_path(&self, model: &str) -> PathBuf {
         self.root.join("roles").join(format!("{model}.json"))
     }
@@ -334,14 +353,18 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Writes a file that is whole at any moment, or not there.
+/// Writes a file that is whole at any moment, or not there. What nobody would read, because it is too long, is not written.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
     let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
     let write = || {
+        let text = serde_json::to_vec(value)?;
+        if text.len() as u64 > MANIFEST_LIMIT {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
+        file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)?;
         sync_directory(folder)

@@ -17,7 +17,7 @@
 //! Invariant: a version whose golden answers held gave every one of them, on the engine that will serve it.
 
 use super::compare::{ExpectedOutput, Tolerance, compare};
-use crate::engine::Instance;
+use crate::engine::{EngineError, Instance, LoadedGraph};
 use crate::protocol::oip;
 use crate::registry::beside::{self, BesideError};
 use crate::tensor::{Signature, Tensor};
@@ -131,6 +131,17 @@ impl GoldenError {
     pub fn is_of_the_bytes(&self) -> bool {
         !matches!(self, Self::Beside(BesideError::Unreadable(_)) | Self::Late { .. })
     }
+}
+
+/// Holds a model to the golden answers in a directory; how many cases there are, 0 without the file.
+///
+/// # Errors
+/// [`GoldenError`] for the first case that does not hold, and for an instance that cannot be had.
+pub fn hold_golden(directory: &Path, graph: &LoadedGraph) -> Result<usize, GoldenError> {
+    let Some(golden) = Golden::read(directory)? else { return Ok(0) };
+    let failed = |error: EngineError| GoldenError::Failed { case: 1, reason: error.to_string() };
+    golden.hold(graph.instance().map_err(failed)?.as_mut(), graph.signature())?;
+    Ok(golden.cases.len())
 }
 
 impl Golden {

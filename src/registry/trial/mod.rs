@@ -20,7 +20,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use golden::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES};
+pub use golden::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES, hold_golden};
 
 use super::RegistryError;
 use crate::engine::{EngineError, Instance, LoadedGraph, synthesize_inputs};
