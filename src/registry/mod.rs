@@ -80,7 +80,7 @@ pub enum RegistryError {
         /// What the rows are of.
         rows: &'static str,
         /// What the engine says.
-        cause: EngineError,
+        cause: Box<EngineError>,
     },
     /// It does not give the answers that were shipped with it.
     #[error(transparent)]
@@ -95,7 +95,8 @@ impl RegistryError {
     #[must_use]
     pub fn is_of_the_bytes(&self) -> bool {
         match self {
-            Self::Engine(cause) | Self::WarmUp { cause, .. } => cause.is_of_the_model(),
+            Self::Engine(cause) => cause.is_of_the_model(),
+            Self::WarmUp { cause, .. } => cause.is_of_the_model(),
             Self::Golden(cause) => cause.is_of_the_bytes(),
             Self::NotAsRegistered(_) => true,
             Self::Unreadable { .. } | Self::OverMemoryBudget { .. } | Self::BadConfig(_) | Self::Changed => false,

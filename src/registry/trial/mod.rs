@@ -123,7 +123,7 @@ impl Trial {
                 if matches!(self.rows, Rows::Zeros) && has_free_inner_dimension(graph.signature()) {
                     break;
                 }
-                return Err(RegistryError::WarmUp { rows: self.of(), cause: error });
+                return Err(RegistryError::WarmUp { rows: self.of(), cause: Box::new(error) });
             }
         }
         Ok(instance)
