@@ -71,6 +71,7 @@ fn load(name: &str) -> Arc<Model> {
         workers: 1,
         executor: Arc::default(),
         memory_budget: u64::MAX,
+        quarantine: Arc::default(),
     };
     let settings = Arc::new(settings);
     let order = LoadOrder {

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/models`, `/api/v1/models/{m}` | models, versions, splits |
 //! | `PUT /api/v1/models/{m}/split` | `{"weights":{"1":90,"2":10}}`, percent in 0.01 steps; answers when it is live |
 //! | `DELETE /api/v1/models/{m}/split` | the highest version serves again |
+//! | `POST /api/v1/models/{m}/versions/{v}/retry` | a version that was refused is loaded again, if it is wanted; 202 |
 //! | `GET /api/v1/models/{m}/drift` | distances, 95 % intervals and verdicts of every version; `?segment=…` leaves out the other segments |
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
@@ -81,6 +82,9 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             report::answer(desk, name, &request).await
         }
         ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
+        ["api", "v1", "models", name, "versions", version, "retry"] => {
+            retry(desk, (name, version), (&method, &path)).await
+        }
         ["api", "v1", "sources"] => {
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
@@ -126,6 +130,20 @@ fn metrics(desk: &Desk) -> Answer {
     let mut answer = respond::json(StatusCode::OK, metrics_page::render(desk));
     answer.headers_mut().insert(CONTENT_TYPE, METRICS_TYPE);
     answer
+}
+
+/// Accepted and not done: whether the version loads this time is seen where its state is shown.
+async fn retry(desk: &Desk, (name, text): (&str, &str), (method, path): (&Method, &str)) -> Result<Answer, AdminError> {
+    only(method, &Method::POST, path, "POST")?;
+    let reason = || format!("version \"{}\" is not a whole number", text.chars().take(20).collect::<String>());
+    let version = text.parse().ok().filter(|version: &u64| version.to_string() == text);
+    let version = version.ok_or_else(|| AdminError::BadQuery { reason: reason() })?;
+    let (reply, outcome) = oneshot::channel();
+    let command = Command::Retry { model: name.to_owned(), version, reply };
+    desk.commands.try_send(command).map_err(|_full| AdminError::Busy)?;
+    outcome.await.map_err(|_gone| AdminError::Busy)??;
+    let body = serde_json::json!({ "model": name, "version": text, "retrying": true });
+    Ok(respond::json(StatusCode::ACCEPTED, body.to_string()))
 }
 
 async fn reload(desk: &Desk) -> Result<Answer, AdminError> {

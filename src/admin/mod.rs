@@ -23,7 +23,7 @@ pub use access::Access;
 
 use crate::alert::state::AlertBook;
 use crate::alert::webhook::WebhookSender;
-use crate::catalog::{FreezeOrder, SplitError, SplitReply};
+use crate::catalog::{FreezeOrder, RetryError, SplitError, SplitReply};
 use crate::judge::Board;
 use crate::observe::live::LiveProfileError;
 use crate::registry::board::SourceBoard;
@@ -60,6 +60,15 @@ pub enum Command {
     },
     /// Freeze a learned reference.
     Freeze(Box<FreezeOrder>),
+    /// Let a version that was refused be loaded again.
+    Retry {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u64,
+        /// Whether there was anything to try again.
+        reply: oneshot::Sender<Result<(), RetryError>>,
+    },
     /// Read the configuration again.
     Reload {
         /// What was applied, or every problem found.
@@ -121,6 +130,7 @@ impl std::fmt::Debug for Command {
             Self::SetSplit { .. } => "SetSplit",
             Self::ClearSplit { .. } => "ClearSplit",
             Self::Freeze(_) => "Freeze",
+            Self::Retry { .. } => "Retry",
             Self::Reload { .. } => "Reload",
         };
         formatter.debug_struct(name).finish_non_exhaustive()
@@ -205,6 +215,9 @@ pub enum AdminError {
     /// The split was refused.
     #[error(transparent)]
     Split(#[from] SplitError),
+    /// There is nothing to try again.
+    #[error(transparent)]
+    Retry(#[from] RetryError),
     /// A webhook was refused.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -263,6 +276,7 @@ impl crate::error::Blamed for AdminError {
             Self::LongBody { .. } => Fault::TooLarge,
             Self::SenderGone { .. } => Fault::Conflict,
             Self::Split(error) => error.fault(),
+            Self::Retry(error) => error.fault(),
             Self::Hook(error) => error.fault(),
             Self::Busy | Self::NoInbox { .. } | Self::Inbox(_) => Fault::Unavailable,
             Self::LiveProfile(_) => Fault::Internal,

@@ -5,7 +5,7 @@
 //! Invariant: what is not known is null, never left out or made up.
 
 use super::StateView;
-use crate::catalog::{Entry, Model, Placement, Snapshot, VersionStatus};
+use crate::catalog::{Entry, Model, Placement, Quarantined, Snapshot, VersionStatus};
 use crate::observe::{AnswerTotals, Phase};
 use crate::registry::board::SourceView;
 use crate::sketch::log_linear::nanoseconds;
@@ -25,7 +25,7 @@ pub(super) fn models(snapshot: &Snapshot, state: &StateView) -> Value {
 pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
     let followed = if entry.settings.source.is_some() { "registry" } else { "highest version" };
     let versions: Vec<Value> =
-        entry.versions.iter().map(|(version, status)| version_view(entry, *version, status)).collect();
+        entry.versions.iter().map(|(version, status)| version_view(entry, (*version, status), source)).collect();
     let mut view = json!({
         "name": entry.name,
         "ready": entry.serving.is_some(),
@@ -48,7 +48,7 @@ pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
     view
 }
 
-fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
+fn version_view(entry: &Entry, (version, status): (u64, &VersionStatus), source: Option<&SourceView>) -> Value {
     let (state, reason) = match status {
         VersionStatus::OnDisk => ("on_disk", None),
         VersionStatus::Missing => {
@@ -57,7 +57,11 @@ fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
         VersionStatus::Settling => ("settling", Some("its files are still changing".to_owned())),
         VersionStatus::Loading => ("loading", None),
         VersionStatus::Loaded { note } => ("loaded", note.clone()),
-        VersionStatus::Failed { reason } => ("failed", Some(reason.clone())),
+        VersionStatus::Failed { reason, .. } => ("failed", Some(reason.clone())),
+    };
+    let quarantined = match status {
+        VersionStatus::Failed { quarantined, .. } => quarantined.as_ref(),
+        _ => None,
     };
     let arm = entry.arm_of(version);
     let weight = arm.map_or(0.0, |arm| f64::from(arm.weight.hundredths()) / 100.0);
@@ -67,11 +71,19 @@ fn version_view(entry: &Entry, version: u64, status: &VersionStatus) -> Value {
         "reason": reason,
         "weight": weight,
         "arm": arm.map(|arm| arm.role.as_str()),
+        "quarantine": quarantined.map(quarantine),
+        "lineage": source.and_then(|source| source.lineage.get(&version)),
     });
     if let (Some(model), Some(view)) = (entry.loaded.get(&version), view.as_object_mut()) {
         view.extend(loaded_view(model));
     }
     view
+}
+
+/// Bytes that are not loaded again before another engine, or a retry.
+fn quarantine(held: &Quarantined) -> Value {
+    let since = humantime::format_rfc3339_seconds(held.since).to_string();
+    json!({ "digest": held.digest, "since": since, "engine": held.engine })
 }
 
 fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
@@ -85,6 +97,7 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         "memory_bytes": model.facts.memory,
         "load_seconds": model.facts.load_time.as_secs_f64(),
         "loaded_at": humantime::format_rfc3339_millis(model.facts.loaded_at).to_string(),
+        "warnings": model.facts.warnings,
         "phases": phases(&model.counted().answers),
     });
     match view {

@@ -9,11 +9,13 @@ use super::following::Found;
 use super::{AppError, ConfigSource, background, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
-use crate::catalog::{FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher};
+use crate::catalog::{
+    FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher, Quarantined, RetryError,
+};
 use crate::config::{AlertSettings, Config, ModelSettings};
 use crate::registry::RegistryError;
 use crate::registry::load::Loader;
-use crate::registry::{directory, memory};
+use crate::registry::{directory, memory, quarantine};
 use crate::store::{Job, Keeper, Store};
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
@@ -114,6 +116,9 @@ impl Control {
                         self.publisher.clear_split(&model, reply, self.started.elapsed());
                     }
                     Some(Command::Freeze(order)) => self.freeze(*order),
+                    Some(Command::Retry { model, version, reply }) => {
+                        let _ = reply.send(self.retry(&model, version));
+                    }
                     None => return,
                 },
                 () = stop.cancelled() => return,
@@ -212,7 +217,11 @@ impl Control {
     fn load_finished(&mut self, outcome: Option<LoadOutcome>) {
         self.load = None;
         match outcome {
-            Some((order, outcome)) => self.publisher.load_finished(&order, outcome, self.started.elapsed()),
+            Some((order, outcome)) => {
+                let refused = outcome.as_ref().err().and_then(|failure| quarantine::row(&order, failure));
+                refused.into_iter().for_each(|row| self.keep(Job::Quarantine(row)));
+                self.publisher.load_finished(&order, outcome, self.started.elapsed());
+            }
             None => self.publisher.load_lost(self.started.elapsed()),
         }
     }
@@ -230,10 +239,23 @@ impl Control {
             rows = model.profile.as_ref().map_or(0, |profile| profile.rows),
             "the reference is learned from traffic and frozen"
         );
-        if let Some((_, keeper)) = &self.state
-            && let Some(row) = learning::row(&model, SystemTime::now())
-        {
-            keeper.hand_in(Job::Learned(row));
+        learning::row(&model, SystemTime::now()).into_iter().for_each(|row| self.keep(Job::Learned(row)));
+    }
+
+    /// Lets a version that was refused be loaded again.
+    fn retry(&mut self, model: &str, version: u64) -> Result<(), RetryError> {
+        if let Some(Quarantined { digest, .. }) = self.publisher.retry(model, version, self.started.elapsed())? {
+            self.loader.quarantine.release(model, &digest);
+            self.keep(Job::Release { model: model.to_owned(), digest });
+        }
+        tracing::info!(model, version, "a version that was refused is to be tried again");
+        Ok(())
+    }
+
+    /// Hands something in that is to outlive the process, if anything can.
+    fn keep(&self, job: Job) {
+        if let Some((_, keeper)) = &self.state {
+            keeper.hand_in(job);
         }
     }
 

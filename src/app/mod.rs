@@ -39,6 +39,7 @@ use crate::registry::board::SourceBoard;
 use crate::registry::hooks::HookError;
 use crate::registry::load::Loader;
 use crate::registry::memory;
+use crate::registry::quarantine::Quarantine;
 use crate::registry::source::SourceError;
 use crate::registry::staging::{Cache, StageError};
 use crate::serve::acceptor::WorkerHandle;
@@ -132,7 +133,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
-    let loader = loader(&config).await;
+    let mut loader = loader(&config).await;
     let Sources { board: sources, following, hooks } = sources::open(&config)?;
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
@@ -147,8 +148,9 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     executor::start(&executor)?;
 
     let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
-    let State { health, alerts, replica, deliveries, kept } = state::open(&config.state).await;
+    let State { health, alerts, quarantine, replica, deliveries, kept } = state::open(&config.state).await;
     let hooks = hooks::with_inbox(hooks, kept.as_ref(), deliveries);
+    loader.quarantine = Arc::new(Quarantine::from_rows(quarantine));
     let replica = config.server.replica.clone().unwrap_or(replica);
     let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), (sources, hooks)));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
@@ -250,6 +252,7 @@ async fn loader(config: &Config) -> Loader {
         workers: config.server.worker_count(cores),
         executor: Arc::default(),
         memory_budget: config.repository.memory_budget.unwrap_or_else(memory::default_budget),
+        quarantine: Arc::default(),
     }
 }
 

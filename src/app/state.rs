@@ -7,7 +7,7 @@ use super::replica;
 use crate::alert::state::AlertBook;
 use crate::config::StateSettings;
 use crate::registry::hooks::replay::REMEMBERED_SECONDS;
-use crate::store::{Keeper, StateHealth, Store, StoreError, keep};
+use crate::store::{Keeper, QuarantineRow, StateHealth, Store, StoreError, keep};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) health: Arc<StateHealth>,
     /// Alerts as they were when the last process ended.
     pub(super) alerts: AlertBook,
+    /// Bytes that were refused until then.
+    pub(super) quarantine: Vec<QuarantineRow>,
     /// The name under which this process counts, unless the settings name another.
     pub(super) replica: String,
     /// Source, id and time of webhooks that came so lately that a copy of one would be taken; the oldest first.
@@ -52,7 +54,8 @@ pub(super) async fn open(settings: &StateSettings) -> State {
         Err(error) => {
             health.note(&Err(error), Duration::ZERO);
             let (alerts, deliveries) = (AlertBook::default(), Vec::new());
-            State { health, alerts, replica: replica::made_up().await, deliveries, kept: None }
+            let (quarantine, replica) = (Vec::new(), replica::made_up().await);
+            State { health, alerts, quarantine, replica, deliveries, kept: None }
         }
     }
 }
@@ -61,10 +64,11 @@ async fn open_and_read(settings: &StateSettings, health: &Arc<StateHealth>) -> R
     let now = unix(SystemTime::now());
     let store = Store::open(&settings.path, now).await?;
     let alerts = AlertBook::from_rows(&store.alerts().await?);
+    let quarantine = store.quarantine().await?;
     let lately = now.saturating_sub(Duration::from_secs(REMEMBERED_SECONDS + 1));
     let deliveries = store.deliveries_since(lately).await?;
     let replica = replica::name_in(&settings.path).await;
     let (keeper, write) = keep(store.clone(), Arc::clone(health));
     let kept = Kept { store, keeper, write: Box::pin(write) };
-    Ok(State { health: Arc::clone(health), alerts, replica, deliveries, kept: Some(kept) })
+    Ok(State { health: Arc::clone(health), alerts, quarantine, replica, deliveries, kept: Some(kept) })
 }

@@ -27,4 +27,6 @@ pub use retire::{Retired, retire_until_closed};
 pub use runtime::{Place, Placement, Waits};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
 pub use state::{Listing, Present, PresentConfig, PresentModel, Roles};
-pub use wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
+pub use wishes::{
+    FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
+};

@@ -68,6 +68,8 @@ pub struct LoadFacts {
     pub load_time: Duration,
     /// When it was ready.
     pub loaded_at: SystemTime,
+    /// What is odd about its answers, for people.
+    pub warnings: Vec<String>,
 }
 
 /// What a model is built from.

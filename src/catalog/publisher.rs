@@ -9,7 +9,9 @@
 
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
 use super::state::{Failure, Listing, Loaded, ModelState, Weights};
-use super::wishes::{FreezeError, FreezeOrder, LoadFailure, LoadOrder, SplitError, SplitReply, SplitView};
+use super::wishes::{
+    FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
+};
 use super::{Model, Retired, VersionStatus};
 use crate::config::ModelSettings;
 use crate::route::Split;
@@ -144,10 +146,11 @@ impl Publisher {
                     self.retire(Retired::Model(old.model));
                 }
             }
-            Err(LoadFailure { reason, until_memory_is_freed }) => {
+            Err(LoadFailure { reason, until_memory_is_freed, quarantined }) => {
                 tracing::error!(model = order.model, version = order.version, reason, "version could not be loaded");
                 let fingerprint = order.fingerprint;
-                state.failed.insert(order.version, Failure { fingerprint, reason, until_memory_is_freed });
+                let failure = Failure { fingerprint, reason, until_memory_is_freed, quarantined };
+                state.failed.insert(order.version, failure);
             }
         }
         self.advance_asked(&order.model, now);
@@ -159,10 +162,27 @@ impl Publisher {
         for state in self.models.values_mut() {
             if let Some((version, fingerprint)) = state.loading.take() {
                 let reason = "a bug ended the load; the server's log has the cause".to_owned();
-                state.failed.insert(version, Failure { fingerprint, reason, until_memory_is_freed: false });
+                let failure = Failure { fingerprint, reason, until_memory_is_freed: false, quarantined: None };
+                state.failed.insert(version, failure);
             }
         }
         self.republish(now);
+    }
+
+    /// Forgets that a version was refused: it is loaded again, if it is wanted. Answers which bytes were held for it.
+    ///
+    /// # Errors
+    /// [`RetryError`] when there is no such model, or nothing to forget.
+    pub fn retry(&mut self, name: &str, version: u64, now: Duration) -> Result<Option<Quarantined>, RetryError> {
+        let unknown = || RetryError::UnknownModel { name: name.to_owned() };
+        let state = self.models.get_mut(name).ok_or_else(unknown)?;
+        let Some(failure) = state.failed.remove(&version) else {
+            let refused: Vec<String> = state.failed.keys().map(u64::to_string).collect();
+            let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(", ") };
+            return Err(RetryError::NotRefused { name: name.to_owned(), version, refused });
+        };
+        self.republish(now);
+        Ok(failure.quarantined)
     }
 
     /// Gives a loaded version the reference that was learned from its traffic: a new value of it is published in place of
@@ -253,7 +273,7 @@ impl Publisher {
         let Some(asked) = state.asked.clone() else { return };
         let statuses = state.statuses();
         let refusal = asked.iter().find_map(|&(version, _)| match statuses.get(&version) {
-            Some(VersionStatus::Failed { reason }) => {
+            Some(VersionStatus::Failed { reason, .. }) => {
                 Some(SplitError::LoadFailed { name: name.to_owned(), version, reason: reason.clone() })
             }
             None | Some(VersionStatus::Missing) => Some(unknown_version(name, version, state)),

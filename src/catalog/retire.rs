@@ -4,6 +4,8 @@
 //! therefore not die on a request thread. The publisher hands over what it takes out of service, and this thread waits
 //! until it holds the only reference before it lets go.
 //!
+//! How much less memory the process has then is the allocators' business, see `registry/memory.rs`.
+//!
 //! Invariant: a model handed over is dropped here and nowhere else.
 
 use super::{Model, Snapshot};

@@ -5,7 +5,7 @@
 //!
 //! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
 
-use super::{Model, TritonConfig};
+use super::{Model, Quarantined, TritonConfig};
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::route::{Arm, ArmRole, Split};
@@ -84,6 +84,8 @@ pub enum VersionStatus {
     Failed {
         /// The reason, for people.
         reason: String,
+        /// Which bytes are held for it, if any are.
+        quarantined: Option<Quarantined>,
     },
 }
 
@@ -290,7 +292,7 @@ impl Entry {
             .versions
             .iter()
             .map(|(version, status)| match status {
-                VersionStatus::Failed { reason } => format!("version {version}: {reason}"),
+                VersionStatus::Failed { reason, .. } => format!("version {version}: {reason}"),
                 VersionStatus::Loading | VersionStatus::Settling => format!("version {version} is being loaded"),
                 VersionStatus::Missing => {
                     format!("version {version}, named by the split or by config.pbtxt, is not in the repository")

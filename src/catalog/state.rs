@@ -16,7 +16,7 @@
 //!
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
-use super::{Model, TritonConfig, VersionStatus};
+use super::{Model, Quarantined, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,6 +106,7 @@ pub(super) struct Failure {
     pub(super) fingerprint: u64,
     pub(super) reason: String,
     pub(super) until_memory_is_freed: bool,
+    pub(super) quarantined: Option<Quarantined>,
 }
 
 impl Default for PresentConfig {
@@ -145,7 +146,13 @@ impl ModelState {
         self.present = found.map(|model| model.versions.clone()).unwrap_or_default();
         self.roles = found.map_or(self.roles.take(), |model| model.roles.clone());
         match found.map(|model| &model.config.says) {
-            Some(Ok(config)) => (self.config, self.config_error) = (Arc::clone(config), None),
+            Some(Ok(config)) => {
+                if self.config != *config {
+                    // What did not go well with the one before may with this one.
+                    self.failed.clear();
+                }
+                (self.config, self.config_error) = (Arc::clone(config), None);
+            }
             Some(Err(reason)) => self.config_error = Some(reason.clone()),
             None => {}
         }
@@ -198,10 +205,10 @@ impl ModelState {
         for (&version, present) in &self.present {
             let status = match self.failed.get(&version) {
                 Some(failure) if failure.fingerprint == present.fingerprint => {
-                    VersionStatus::Failed { reason: failure.reason.clone() }
+                    VersionStatus::Failed { reason: failure.reason.clone(), quarantined: failure.quarantined.clone() }
                 }
                 _ if self.config_error.is_some() => {
-                    VersionStatus::Failed { reason: self.config_error.clone().unwrap_or_default() }
+                    VersionStatus::Failed { reason: self.config_error.clone().unwrap_or_default(), quarantined: None }
                 }
                 _ if !present.settled => VersionStatus::Settling,
                 _ => VersionStatus::OnDisk,

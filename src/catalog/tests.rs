@@ -49,7 +49,8 @@ fn model_of(path: &str, version: u64, fingerprint: u64) -> Arc<Model> {
 fn model_on(path: &str, (version, fingerprint): (u64, u64), workers: usize) -> Arc<Model> {
     let graph = graph(path);
     let recorder = Recorder::new(graph.signature(), None, 512, workers);
-    let facts = LoadFacts { fingerprint, memory: 10, load_time: Duration::ZERO, loaded_at: SystemTime::UNIX_EPOCH };
+    let (load_time, loaded_at) = (Duration::ZERO, SystemTime::UNIX_EPOCH);
+    let facts = LoadFacts { fingerprint, memory: 10, load_time, loaded_at, warnings: Vec::new() };
     let instances = (0..workers).map(|_| graph.instance().unwrap()).collect();
     let profile = Err("none".to_owned());
     Arc::new(Model::new(ModelParts {
@@ -98,7 +99,7 @@ impl Stage {
         let mut loaded = Vec::new();
         while let Some(order) = self.publisher.next_load(self.now) {
             loaded.push(order.version);
-            let failure = LoadFailure { reason: "corrupt".into(), until_memory_is_freed: false };
+            let failure = LoadFailure { reason: "corrupt".into(), until_memory_is_freed: false, quarantined: None };
             let outcome = if corrupt.contains(&order.version) {
                 Err(failure)
             } else {
@@ -182,7 +183,7 @@ fn a_corrupt_version_never_replaces_a_good_one_and_is_tried_again_when_its_files
     stage.disk(&[(1, 11), (2, 12)]);
     assert_eq!(stage.load(&[2]), [2, 1], "the next highest serves instead");
     assert_eq!(stage.live(), [(1, 10_000)]);
-    assert_eq!(stage.entry().versions[&2], VersionStatus::Failed { reason: "corrupt".into() });
+    assert_eq!(stage.entry().versions[&2], VersionStatus::Failed { reason: "corrupt".into(), quarantined: None });
     stage.later(Duration::from_secs(1));
     assert!(stage.load(&[]).is_empty(), "the same bytes are not tried twice");
     stage.disk(&[(1, 11), (2, 99)]);
@@ -319,7 +320,7 @@ fn a_load_that_was_refused_for_lack_of_memory_is_tried_again_once_something_is_u
     stage.disk(&[(1, 11), (2, 12), (3, 13)]);
     let order = stage.publisher.next_load(stage.now).unwrap();
     assert_eq!((order.version, order.memory_in_use), (3, 20));
-    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true };
+    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true, quarantined: None };
     stage.publisher.load_finished(&order, Err(failure), stage.now);
     assert!(stage.load(&[]).is_empty());
     stage.later(BAKE);
@@ -439,7 +440,7 @@ fn a_larger_budget_gives_a_refused_version_another_try() {
     let mut stage = Stage::new();
     stage.disk(&[(1, 11)]);
     let order = stage.publisher.next_load(stage.now).unwrap();
-    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true };
+    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true, quarantined: None };
     stage.publisher.load_finished(&order, Err(failure), stage.now);
     assert!(stage.load(&[]).is_empty());
     stage.publisher.configure(settings, BAKE, stage.now);

@@ -8,6 +8,7 @@ use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::profile::{Profile, ProfileError};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A version to load.
 #[derive(Debug, Clone)]
@@ -33,6 +34,49 @@ pub struct LoadFailure {
     pub reason: String,
     /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
     pub until_memory_is_freed: bool,
+    /// Which bytes are held for it, if it is they that are to blame.
+    pub quarantined: Option<Quarantined>,
+}
+
+/// Bytes that are not loaded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// SHA-256 of the version's files and their names.
+    pub digest: String,
+    /// What refused them: another engine may try.
+    pub engine: String,
+    /// When they were refused first.
+    pub since: SystemTime,
+}
+
+/// Why there is nothing to try again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RetryError {
+    /// No model of that name.
+    #[error("unknown model \"{name}\"")]
+    UnknownModel {
+        /// The name that came.
+        name: String,
+    },
+    /// The version was not refused.
+    #[error("version {version} of model \"{name}\" was not refused; refused are: {refused}")]
+    NotRefused {
+        /// The model.
+        name: String,
+        /// The version that came.
+        version: u64,
+        /// Those that were.
+        refused: String,
+    },
+}
+
+impl Blamed for RetryError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownModel { .. } => Fault::NotFound,
+            Self::NotRefused { .. } => Fault::Conflict,
+        }
+    }
 }
 
 /// A reference that was learned from a version's traffic, to be frozen.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
+//! | `tidegate golden` | write the answers that a version must give, from requests |
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
@@ -17,6 +18,7 @@
 mod demo;
 pub mod draws;
 mod explain;
+mod golden;
 mod merge;
 mod profile;
 mod report;
@@ -46,6 +48,8 @@ enum Command {
     Serve(ServeArgs),
     /// Write VERSION_DIR/profile.json, the reference that live traffic is compared with.
     Profile(ProfileArgs),
+    /// Write VERSION_DIR/golden.json: answers of the model as it is, without which no version that has the file serves.
+    Golden(GoldenArgs),
     /// Fetch a model's drift report from a running gateway: one page with pictures, or JSON.
     Report(ReportArgs),
     /// Say how something is decided.
@@ -132,6 +136,25 @@ struct ProfileArgs {
     /// Print the JSON Schema of profile.json instead.
     #[arg(long, conflicts_with_all = ["model", "data"])]
     schema: bool,
+}
+
+#[derive(Debug, Args)]
+struct GoldenArgs {
+    /// The version's directory, which holds model.onnx.
+    #[arg(long, value_name = "VERSION_DIR")]
+    model: PathBuf,
+    /// A request, as it is posted to /v2/models/<model>/infer, or a list of them, as JSON.
+    #[arg(long, value_name = "FILE")]
+    rows: PathBuf,
+    /// How far a number may be from the answer [default: 1e-6 for floats, and whole numbers exact].
+    #[arg(long, value_name = "NUMBER")]
+    absolute: Option<f64>,
+    /// The same, as a part of the answer [default: 1e-5 for floats].
+    #[arg(long, value_name = "NUMBER")]
+    relative: Option<f64>,
+    /// Shared library of ONNX Runtime [default: looked for].
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -230,6 +253,7 @@ pub fn run() -> ExitCode {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
+        Some(Command::Golden(args)) => golden::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),

@@ -17,8 +17,8 @@ pub struct ExecutionSettings {
     pub inline_limit: Duration,
     /// Longer calls of a version at a time. Default `None`: one per core.
     pub instances: Option<usize>,
-    /// Threads of such a call. Default 1.
-    pub threads: usize,
+    /// Threads of such a call. Default `None`: one, unless the version's MLmodel says more.
+    pub threads: Option<usize>,
     /// Requests of a version that may wait for such a call. Default 256.
     pub queue: usize,
     /// Rows up to which waiting requests are put together into one call; 1 for none. Default `None`: 64 if the version
@@ -36,7 +36,7 @@ impl Default for ExecutionSettings {
         Self {
             inline_limit: Duration::from_micros(500),
             instances: None,
-            threads: 1,
+            threads: None,
             queue: 256,
             max_batch: None,
             batch_delay: None,
@@ -50,7 +50,7 @@ pub(super) fn execution(reader: &mut Reader<'_, '_>, default: &ExecutionSettings
     ExecutionSettings {
         inline_limit: reader.value("inline_limit", duration(Duration::ZERO..=HOUR)).unwrap_or(default.inline_limit),
         instances: reader.value("instances", whole(1..=64)).or(default.instances),
-        threads: reader.value("threads", whole(1..=256)).unwrap_or(default.threads),
+        threads: reader.value("threads", whole(1..=256)).or(default.threads),
         queue: reader.value("queue", whole(1..=65_536)).unwrap_or(default.queue),
         max_batch: reader.value("max_batch", whole(1..=65_536)).or(default.max_batch),
         batch_delay: reader.value("batch_delay", duration(Duration::ZERO..=DELAY_LIMIT)).or(default.batch_delay),

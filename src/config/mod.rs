@@ -74,7 +74,7 @@
 //! | `errors.allowed_rate` | 0.01 | 0.00001 to 0.5 | share of answers that may be failures of the server (5xx), and of requests that may not fit the version |
 //! | `execution.inline_limit` | `"500us"` | 0s to 1h | calls expected to take no longer run on the worker that read the request; from the next load of a version on, like all of `[execution]` |
 //! | `execution.instances` | one per core | 1 to 64 | longer calls of a version at a time |
-//! | `execution.threads` | 1 | 1 to 256 | threads of such a call |
+//! | `execution.threads` | as its MLmodel says, within the machine's cores, else 1 | 1 to 256 | threads of such a call |
 //! | `execution.queue` | 256 | 1 to 65536 | requests of a version that may wait for such a call |
 //! | `execution.max_batch` | 64 where it pays, else 1 | 1 to 65536 | rows up to which waiting requests are put together into one call |
 //! | `execution.batch_delay` | `"0s"` | 0s to 1m | how long such a call that could take more rows waits for them, only while requests come together, and never past half of what their time leaves |

@@ -135,6 +135,24 @@ pub enum EngineError {
     },
 }
 
+/// What engines say when memory is short, which is nothing that a model could be blamed for.
+const SHORT_OF_MEMORY: [&str; 2] = ["bad_alloc", "Failed to allocate memory"];
+
+impl EngineError {
+    /// Whether the same model would be refused again by the same engine: not what the disk or the machine did.
+    #[must_use]
+    pub fn is_of_the_model(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Replaced { .. } | Self::RuntimeMissing { .. } => false,
+            Self::LoadFailed { reason, .. } | Self::RunFailed { reason, .. } | Self::OperatorFailed { reason, .. } => {
+                !SHORT_OF_MEMORY.iter().any(|text| reason.contains(text))
+            }
+            Self::NoEngine { onnx_runtime, tract } => onnx_runtime.is_of_the_model() && tract.is_of_the_model(),
+            _ => true,
+        }
+    }
+}
+
 impl Blamed for EngineError {
     fn fault(&self) -> Fault {
         match self {

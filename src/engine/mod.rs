@@ -31,6 +31,9 @@ pub use executor::{Executor, Lane, LaneSettings, Refused, Reply, ServiceTime};
 pub use onnxruntime::{CandidateOutcome, CandidateReport, CandidateSource, RuntimeInfo, RuntimeSearch, RuntimeVersion};
 pub use warm::{synthesize_inputs, warm};
 
+#[cfg(test)]
+pub(crate) use onnx::samples;
+
 pub use crate::config::EngineChoice;
 
 use crate::tensor::{Signature, Tensor};
@@ -44,6 +47,25 @@ pub struct LoadOptions {
     /// Threads that one run of an instance may use. One is right while there are as many workers as cores; a large model
     /// behind a few instances may get more. tract always uses one.
     pub threads: NonZeroUsize,
+    /// Operators that one run may work on at a time, each with that many threads; one for one after the other. tract always
+    /// runs them one after the other.
+    pub parallel: NonZeroUsize,
+    /// How far ONNX Runtime rewrites the graph. tract has no such levels.
+    pub optimization: Optimization,
+}
+
+/// How far ONNX Runtime rewrites a graph before it runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimization {
+    /// Not at all.
+    Off,
+    /// Without what only some processors have: redundant nodes, constants.
+    Basic,
+    /// With operators fused.
+    Extended,
+    /// With the layout of memory as well.
+    #[default]
+    All,
 }
 
 /// A model, loaded and ready to be run by any number of instances. Cheap to clone and to share.
@@ -80,7 +102,8 @@ enum Engine {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { threads: NonZeroUsize::MIN }
+        let (threads, parallel) = (NonZeroUsize::MIN, NonZeroUsize::MIN);
+        Self { threads, parallel, optimization: Optimization::default() }
     }
 }
 

@@ -90,6 +90,8 @@ impl Follower {
             }
         }
         self.take_over(&wanted);
+        self.state.versions = self.cache.lineage(&self.model);
+        self.board.say(&self.model, self.state.clone());
         (self.roles != Roles::default()).then(|| {
             tracing::info!(model = self.model, source = self.uri, "serving from the cache until the registry answers");
             self.present()
@@ -132,12 +134,15 @@ impl Follower {
 
     async fn follow(&mut self, offer: Offer) -> Vec<String> {
         let Offer { versions, roles: wanted } = offer;
+        let (mut problems, mut lacking) = (Vec::new(), BTreeSet::new());
         if versions != self.state.versions {
             // Whoever moves an alias, or writes on a version, wants it tried again.
             self.refused.clear();
+            if let Err(error) = self.cache.save_lineage(&self.model, &versions) {
+                problems.push(error.to_string());
+            }
         }
         self.state.versions = versions;
-        let (mut problems, mut lacking) = (Vec::new(), BTreeSet::new());
         for version in wanted.named() {
             if let Some(reason) = self.lacks_tags(version) {
                 problems.push(reason);

@@ -192,6 +192,22 @@ async fn a_start_without_the_registry_serves_what_the_cache_has() {
 }
 
 #[tokio::test]
+async fn where_versions_come_from_is_known_after_a_start_without_the_registry() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    case.change(|shelf| drop(shelf.tags.insert("data".into(), "v3".into())));
+    case.look().await;
+    let lineage = |case: &Case| case.board.view("churn", SystemTime::now()).unwrap().lineage;
+    let known = lineage(&case);
+    assert_eq!((known.len(), known[&2].tags["data"].as_str()), (2, "v3"));
+    case.change(|shelf| shelf.is_down = true);
+    case.board = Arc::default();
+    case.restart();
+    assert_eq!(lineage(&case), known);
+    case.look().await;
+    assert_eq!(lineage(&case), known);
+}
+
+#[tokio::test]
 async fn a_cached_version_that_was_changed_is_fetched_anew() {
     let mut case = Case::new(&[1, 2], 1, &[2]);
     let usual = case.look().await;

@@ -7,14 +7,21 @@
 //! Invariant: what comes back has answered on every instance, and its files did not change while they were read.
 
 use super::directory::fingerprint;
-use super::mlflow::MlModel;
-use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, memory, place};
-use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts};
-use crate::engine::{Engines, Executor};
+use super::mlflow::{MlModel, SessionOptions};
+use super::place::{self, Plan};
+use super::quarantine::{self, Quarantine};
+use super::session::sessions;
+use super::staging::digest_of;
+use super::trial::Trial;
+use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, memory};
+use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts, Quarantined};
+use crate::config::EngineChoice;
+use crate::engine::{Engines, Executor, LoadedGraph};
 use crate::observe::Recorder;
 use crate::profile::Profile;
 use crate::tensor::Signature;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -40,18 +47,28 @@ pub struct Loader {
     pub executor: Arc<Executor>,
     /// What all loaded versions together may be reckoned to hold, bytes.
     pub memory_budget: u64,
+    /// Bytes that were refused before.
+    pub quarantine: Arc<Quarantine>,
 }
 
 impl Loader {
-    /// Loads what `order` names; blocks for as long as it takes.
+    /// Loads what `order` names; blocks for as long as it takes. Bytes that were refused before are not loaded again.
     ///
     /// # Errors
     /// Why the version cannot serve, for people.
     pub fn load(&self, order: &LoadOrder) -> Result<Arc<Model>, LoadFailure> {
-        self.try_load(order).map(Arc::new).map_err(|error| LoadFailure {
-            until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
-            // Clients read the reason too, and where the repository lies is none of their business.
-            reason: error.to_string().replace(&format!("{}/", self.directory(order).display()), ""),
+        let (directory, engine) = (self.directory(order), self.engine_for(order));
+        if let Some(failure) = self.recall(&directory, order, &engine) {
+            return Err(failure);
+        }
+        self.try_load(&directory, order).map(Arc::new).map_err(|error| {
+            let failure = LoadFailure {
+                until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
+                // Clients read the reason too, and where the repository lies is none of their business.
+                reason: error.to_string().replace(&format!("{}/", directory.display()), ""),
+                quarantined: None,
+            };
+            if error.is_of_the_bytes() { self.quarantine(&directory, order, (failure, engine)) } else { failure }
         })
     }
 
@@ -60,27 +77,72 @@ impl Loader {
         root.join(&order.model).join(order.version.to_string())
     }
 
-    fn try_load(&self, order: &LoadOrder) -> Result<Model, RegistryError> {
+    /// What loads a version here, as far as the outcome depends on it.
+    fn engine_for(&self, order: &LoadOrder) -> String {
+        let choice = match order.settings.engine {
+            EngineChoice::Auto => "auto",
+            EngineChoice::Tract => "tract",
+            EngineChoice::OnnxRuntime => "onnxruntime",
+        };
+        let runtime = self.engines.onnx_runtime().filter(|_| order.settings.engine != EngineChoice::Tract);
+        let runtime = runtime.map_or("none".to_owned(), |info| info.version.to_string());
+        let rows = order.config.max_batch_size.map_or("any".to_owned(), |limit| limit.to_string());
+        format!("tidegate {}, engine {choice}, ONNX Runtime {runtime}, rows {rows}", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Why these bytes were refused before, if they were.
+    fn recall(&self, directory: &Path, order: &LoadOrder, engine: &str) -> Option<LoadFailure> {
+        if !self.quarantine.concerns(&order.model) {
+            return None;
+        }
+        let digest = digest_of(directory).ok()?;
+        let failure = quarantine::failure(self.quarantine.find(&order.model, &digest, engine)?);
+        let (model, version) = (&order.model, order.version);
+        tracing::warn!(model, version, %digest, "these bytes were refused before and are not loaded again");
+        Some(failure)
+    }
+
+    /// Holds the bytes that were refused, if they are still those that were loaded.
+    fn quarantine(&self, directory: &Path, order: &LoadOrder, (failure, engine): (LoadFailure, String)) -> LoadFailure {
+        let digest = match digest_of(directory) {
+            Ok(digest) if is_unchanged(directory, order) => digest,
+            _ => return failure,
+        };
+        let since = quarantine::to_the_second(SystemTime::now());
+        let digest = digest.as_str().to_owned();
+        let failure = LoadFailure { quarantined: Some(Quarantined { digest, engine, since }), ..failure };
+        quarantine::row(order, &failure).into_iter().for_each(|row| self.quarantine.hold(row));
+        failure
+    }
+
+    fn try_load(&self, directory: &Path, order: &LoadOrder) -> Result<Model, RegistryError> {
         let started = Instant::now();
-        let directory = self.directory(order);
-        let memory = self.check_memory(&directory, order)?;
+        let memory = self.check_memory(directory, order)?;
+        let described = read_mlmodel(directory);
+        let options = session_options(described.as_ref());
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let sessions = sessions(&options, &order.settings.execution, cores);
         let path = directory.join(MODEL_FILE);
         let load = |options| self.engines.load(&path, order.settings.engine, &options);
-        let placed = place::place(&load, order, (self.workers, &self.executor))?;
-        let graph = placed.graph;
-        check_mlmodel(&directory, graph.signature())?;
-        let profile = read_profile(&directory, graph.signature());
+        let graph = load(sessions.on_workers)?;
+        warn_of_unused_options(order, &graph, &options);
+        if let Some(registered) = described.as_ref().and_then(|described| described.signature.as_ref()) {
+            registered.check(graph.signature()).map_err(RegistryError::NotAsRegistered)?;
+        }
+        let profile = read_profile(directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
         }
-        let max_features = order.settings.drift.max_features;
-        let mut recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), max_features, self.workers);
-        divide(order, profile.as_ref().ok(), &mut recorder);
-        warn_of_unknown_critical(order, &recorder);
-        warn_of_unused_profile(order, profile.as_ref().ok(), &recorder);
-        match fingerprint(&directory) {
-            Ok(Some((now, _))) if now == order.fingerprint => {}
-            _ => return Err(RegistryError::Changed),
+        let trial = Trial::read(directory, graph.signature(), profile.as_ref().ok(), order.config.max_batch_size)?;
+        let plan = Plan { graph, load: &load, sessions, trial: &trial };
+        let placed = place::place(plan, order, (self.workers, &self.executor))?;
+        let graph = placed.graph;
+        for warning in &placed.warnings {
+            tracing::warn!(model = order.model, version = order.version, warning, "a version answers oddly");
+        }
+        let recorder = self.recorder(order, &graph, profile.as_ref().ok());
+        if !is_unchanged(directory, order) {
+            return Err(RegistryError::Changed);
         }
         let load_time = started.elapsed();
         tracing::info!(
@@ -90,10 +152,21 @@ impl Loader {
             milliseconds = load_time.as_millis(),
             "version loaded and warm"
         );
-        let facts = LoadFacts { fingerprint: order.fingerprint, memory, load_time, loaded_at: SystemTime::now() };
+        let (fingerprint, loaded_at, warnings) = (order.fingerprint, SystemTime::now(), placed.warnings);
+        let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warnings };
         let (name, version) = (order.model.clone(), order.version);
         let (instances, placement) = (placed.instances, Some(placed.placement));
         Ok(Model::new(ModelParts { name, version, graph, instances, placement, recorder, profile, facts }))
+    }
+
+    /// What records a version's traffic.
+    fn recorder(&self, order: &LoadOrder, graph: &LoadedGraph, profile: Option<&Profile>) -> Recorder {
+        let max_features = order.settings.drift.max_features;
+        let mut recorder = Recorder::new(graph.signature(), profile, max_features, self.workers);
+        divide(order, profile, &mut recorder);
+        warn_of_unknown_critical(order, &recorder);
+        warn_of_unused_profile(order, profile, &recorder);
+        recorder
     }
 
     fn check_memory(&self, directory: &Path, order: &LoadOrder) -> Result<u64, RegistryError> {
@@ -111,40 +184,46 @@ impl Loader {
 /// # Errors
 /// Why there is none, for people.
 pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, String> {
-    let path = directory.join(PROFILE_FILE);
-    let file = fs::metadata(&path).map_err(|_absent| format!("there is no {PROFILE_FILE} beside the model"))?;
-    if !file.is_file() {
-        return Err(format!("{PROFILE_FILE} is no file"));
-    }
-    let size = file.len();
-    if size > PROFILE_LIMIT {
-        return Err(format!("{PROFILE_FILE} has {size} bytes, over the limit of {PROFILE_LIMIT}"));
-    }
-    let text = fs::read(&path).map_err(|error| format!("cannot read {PROFILE_FILE}: {error}"))?;
+    let text = beside::read(directory, PROFILE_FILE, PROFILE_LIMIT);
+    let text = text.map_err(|error| format!("{PROFILE_FILE}: {error}"))?;
+    let text = text.ok_or_else(|| format!("there is no {PROFILE_FILE} beside the model"))?;
     let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
     profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
     Ok(profile)
 }
 
-/// Compares the graph with what MLflow wrote beside it, if it did. A description that cannot be read is not held against the
-/// graph: other tools write MLmodel files too, and the graph says itself what it takes.
-fn check_mlmodel(directory: &Path, signature: &Signature) -> Result<(), RegistryError> {
-    let path = directory.join(MLMODEL_FILE);
-    let Ok(size) = fs::metadata(&path).map(|file| file.len()) else { return Ok(()) };
-    let read = if size > MLMODEL_LIMIT {
-        Err(format!("it has {size} bytes, over the limit of {MLMODEL_LIMIT}"))
-    } else {
-        let text = fs::read(&path).map_err(|cause| RegistryError::Unreadable { path: path.clone(), cause })?;
-        MlModel::parse(&text).map_err(|error| error.to_string())
-    };
-    match read.map(|model| model.signature) {
-        Ok(Some(registered)) => registered.check(signature).map_err(RegistryError::NotAsRegistered),
-        Ok(None) => Ok(()),
-        Err(reason) => {
-            tracing::warn!(path = %path.display(), reason, "an MLmodel file cannot be read; the graph is not compared with it");
-            Ok(())
-        }
+/// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph: other
+/// tools write MLmodel files too, and the graph says itself what it takes.
+fn read_mlmodel(directory: &Path) -> Option<MlModel> {
+    let text = beside::read(directory, MLMODEL_FILE, MLMODEL_LIMIT).map_err(|error| error.to_string());
+    let read =
+        text.and_then(|text| text.map(|text| MlModel::parse(&text).map_err(|error| error.to_string())).transpose());
+    read.unwrap_or_else(|reason| {
+        let path = directory.join(MLMODEL_FILE);
+        tracing::warn!(path = %path.display(), reason, "an MLmodel file cannot be read; the graph is not compared with it");
+        None
+    })
+}
+
+/// What it says of how sessions are made.
+fn session_options(described: Option<&MlModel>) -> SessionOptions {
+    let onnx = described.and_then(|described| described.onnx.as_ref());
+    onnx.map(|onnx| onnx.session_options.clone()).unwrap_or_default()
+}
+
+fn warn_of_unused_options(order: &LoadOrder, graph: &LoadedGraph, options: &SessionOptions) {
+    if *options != SessionOptions::default() && graph.engine_name() == "tract" {
+        let (model, version) = (&order.model, order.version);
+        tracing::info!(
+            model,
+            version,
+            "the embedded engine has no session options; those of the MLmodel have no effect"
+        );
     }
+}
+
+fn is_unchanged(directory: &Path, order: &LoadOrder) -> bool {
+    matches!(fingerprint(directory), Ok(Some((now, _))) if now == order.fingerprint)
 }
 
 /// Divides rows into segments, if they are asked for and can be.

@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here changes what is live; it reports to whoever does.
 
+pub mod beside;
 pub mod board;
 mod config_file;
 pub mod directory;
@@ -18,11 +19,16 @@ pub mod memory;
 pub mod mlflow;
 pub mod pbtxt;
 mod place;
+pub mod quarantine;
+mod session;
 pub mod source;
 pub mod staging;
 #[cfg(test)]
 mod tests;
+mod trial;
 pub mod triton;
+
+pub use trial::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES, hold_golden};
 
 use crate::engine::EngineError;
 use std::path::PathBuf;
@@ -68,7 +74,32 @@ pub enum RegistryError {
     /// The graph is another than the one that was registered.
     #[error("{0}")]
     NotAsRegistered(String),
+    /// It fails on rows like those it would get.
+    #[error("it fails on {rows}: {cause}")]
+    WarmUp {
+        /// What the rows are of.
+        rows: &'static str,
+        /// What the engine says.
+        cause: Box<EngineError>,
+    },
+    /// It does not give the answers that were shipped with it.
+    #[error(transparent)]
+    Golden(#[from] GoldenError),
     /// The files changed while they were read.
     #[error("its files changed while they were being loaded")]
     Changed,
+}
+
+impl RegistryError {
+    /// Whether the same bytes would be refused again by the same engine: not what the disk, the memory or the clock did.
+    #[must_use]
+    pub fn is_of_the_bytes(&self) -> bool {
+        match self {
+            Self::Engine(cause) => cause.is_of_the_model(),
+            Self::WarmUp { cause, .. } => cause.is_of_the_model(),
+            Self::Golden(cause) => cause.is_of_the_bytes(),
+            Self::NotAsRegistered(_) => true,
+            Self::Unreadable { .. } | Self::OverMemoryBudget { .. } | Self::BadConfig(_) | Self::Changed => false,
+        }
+    }
 }

@@ -9,22 +9,17 @@
 //!
 //! Invariant: every instance that is handed out has answered.
 
+use super::RegistryError;
+use super::session::Sessions;
+use super::trial::{PATIENCE, Trial, has_free_inner_dimension};
 use crate::catalog::{LoadOrder, Placement, TritonConfig};
 use crate::config::ExecutionSettings;
-use crate::engine::{
-    EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph, synthesize_inputs, warm,
-};
+use crate::engine::{EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph};
 use crate::tensor::{Signature, Tensor};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
-/// than the model lets a request have.
-const WARM_ROWS: [usize; 3] = [1, 64, 1];
-/// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would keep
-/// it from serving for nothing, since it runs in its lane anyway.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// Rows of the longer measured call.
 const MEASURED_ROWS: usize = 8;
 /// Calls of each measurement, of which the shortest counts: what is longer was disturbed.
@@ -44,6 +39,18 @@ pub(super) struct Placed {
     /// One per worker; none if no call is made there.
     pub(super) instances: Vec<Box<dyn Instance>>,
     pub(super) placement: Placement,
+    /// What is odd about it, for people.
+    pub(super) warnings: Vec<String>,
+}
+
+/// How a version is loaded, and what it must show.
+pub(super) struct Plan<'a> {
+    /// The graph as it is for calls on workers.
+    pub(super) graph: LoadedGraph,
+    /// Loads it again.
+    pub(super) load: &'a dyn Fn(LoadOptions) -> Result<LoadedGraph, EngineError>,
+    pub(super) sessions: Sessions,
+    pub(super) trial: &'a Trial,
 }
 
 /// What calls cost.
@@ -57,31 +64,33 @@ struct Cost {
     row: f64,
 }
 
-/// Loads a version and decides where it runs.
+/// Opens a version's instances, tries them, and decides where they run.
 ///
 /// # Errors
-/// What the engine says.
+/// What the engine says, and what the version does not show.
 pub(super) fn place(
-    load: &dyn Fn(LoadOptions) -> Result<LoadedGraph, EngineError>,
+    plan: Plan<'_>,
     order: &LoadOrder,
     (workers, executor): (usize, &Arc<Executor>),
-) -> Result<Placed, EngineError> {
+) -> Result<Placed, RegistryError> {
     let settings = &order.settings.execution;
-    let mut graph = load(LoadOptions::default())?;
-    let mut first = Some(open_warm(&graph, order.config.max_batch_size)?);
-    let cost =
-        first.as_mut().and_then(|instance| measure(instance.as_mut(), graph.signature(), order.config.max_batch_size));
+    let Plan { mut graph, load, sessions, trial } = plan;
+    let (mut instance, mut warnings) = open_proven(trial, &graph)?;
+    let cost = measure(instance.as_mut(), graph.signature(), (trial, order.config.max_batch_size));
+    let mut first = Some(instance);
     // Where nothing could be made up that the model takes, nobody knows how long it takes.
     let from_values = cost.map_or(0, |cost| cost.values_within(settings.inline_limit));
     let mut instances = Vec::new();
     if from_values > 0 {
         instances.extend(first.take());
         for _ in 1..workers {
-            instances.push(open_warm(&graph, order.config.max_batch_size)?);
+            instances.push(trial.open(&graph)?);
         }
-    } else if let Some(threads) = NonZeroUsize::new(settings.threads).filter(|threads| threads.get() > 1) {
-        graph = load(LoadOptions { threads })?;
-        first = Some(open_warm(&graph, order.config.max_batch_size)?);
+    } else if sessions.in_lane != sessions.on_workers {
+        graph = load(sessions.in_lane)?;
+        // Threads add in another order, so what one session showed another must show again.
+        let (instance, found) = open_proven(trial, &graph)?;
+        (first, warnings) = (Some(instance), found);
     }
     let lane = Lane::new(executor, graph.clone(), lane_settings(settings, &order.config, cost), first);
     let in_turn_from = cost.map_or(0, |cost| cost.values_within(BRIEF));
@@ -93,7 +102,14 @@ pub(super) fn place(
         away_from_values = from_values,
         "calls are made on workers up to that many values"
     );
-    Ok(Placed { graph, instances, placement })
+    Ok(Placed { graph, instances, placement, warnings })
+}
+
+/// An instance that has answered, and what is odd about its answers.
+fn open_proven(trial: &Trial, graph: &LoadedGraph) -> Result<(Box<dyn Instance>, Vec<String>), RegistryError> {
+    let mut instance = trial.open(graph)?;
+    let warnings = trial.prove(instance.as_mut(), graph.signature())?;
+    Ok((instance, warnings))
 }
 
 /// The lane's settings: ours, else what the directory says, else what was measured.
@@ -136,14 +152,19 @@ impl Cost {
 }
 
 /// What calls cost; nothing if it cannot be told from inputs that were made up.
-fn measure(instance: &mut dyn Instance, signature: &Signature, limit: Option<NonZeroU32>) -> Option<Cost> {
+fn measure(
+    instance: &mut dyn Instance,
+    signature: &Signature,
+    (trial, limit): (&Trial, Option<NonZeroU32>),
+) -> Option<Cost> {
     let rows = MEASURED_ROWS.min(rows_of(limit));
-    let (one, values) = shortest(instance, signature, 1)?;
+    let mut shortest = |rows| shortest(instance, trial.inputs(signature, rows).ok()?);
+    let (one, values) = shortest(1)?;
     if one > PATIENCE {
         let per_value = one.as_secs_f64() / values.max(1) as f64;
         return Some(Cost { one, values, per_value, row: f64::INFINITY });
     }
-    let (several, more_values) = shortest(instance, signature, rows)?;
+    let (several, more_values) = shortest(rows)?;
     let seconds = (several.as_secs_f64() - one.as_secs_f64()).max(0.0);
     let row = several.as_secs_f64() / rows as f64 / one.as_secs_f64().max(f64::MIN_POSITIVE);
     let per_value = seconds / more_values.saturating_sub(values).max(1) as f64;
@@ -151,9 +172,8 @@ fn measure(instance: &mut dyn Instance, signature: &Signature, limit: Option<Non
     Some(Cost { one, values, per_value, row: if can_batch { row } else { f64::INFINITY } })
 }
 
-/// The shortest of some calls of so many rows, and the values of their inputs.
-fn shortest(instance: &mut dyn Instance, signature: &Signature, rows: usize) -> Option<(Duration, usize)> {
-    let inputs = synthesize_inputs(signature, rows).ok()?;
+/// The shortest of some calls on these inputs, and the values of them.
+fn shortest(instance: &mut dyn Instance, inputs: Vec<Tensor>) -> Option<(Duration, usize)> {
     let mut outputs = Vec::new();
     let mut shortest = Duration::MAX;
     for _ in 0..MEASURED_CALLS {
@@ -173,29 +193,6 @@ fn shortest(instance: &mut dyn Instance, signature: &Signature, rows: usize) -> 
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-fn open_warm(graph: &LoadedGraph, limit: Option<NonZeroU32>) -> Result<Box<dyn Instance>, EngineError> {
-    let mut instance = graph.instance()?;
-    let started = Instant::now();
-    for rows in WARM_ROWS {
-        if started.elapsed() > PATIENCE {
-            break;
-        }
-        if let Err(error) = warm(instance.as_mut(), graph.signature(), rows.min(rows_of(limit))) {
-            // A free inner dimension may not take the size that was made up for it: that says nothing about the sizes
-            // that clients will send.
-            if has_free_inner_dimension(graph.signature()) {
-                break;
-            }
-            return Err(error);
-        }
-    }
-    Ok(instance)
-}
-
-fn has_free_inner_dimension(signature: &Signature) -> bool {
-    signature.inputs.iter().any(|spec| spec.row_width().is_none())
 }
 
 #[cfg(test)]

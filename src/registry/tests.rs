@@ -37,6 +37,7 @@ impl Repository {
             workers: 1,
             executor: Arc::default(),
             memory_budget: u64::MAX,
+            quarantine: Arc::default(),
         };
         let (sender, retired) = sync_channel(10_000);
         let publisher = Publisher::new(sender, Duration::ZERO);
@@ -180,8 +181,98 @@ fn a_graph_that_is_not_the_registered_one_is_refused_and_one_without_a_readable_
         fs::write(repository.root.path().join("m/1").join(MLMODEL_FILE), &text).unwrap();
         match (repository.settled().versions[&1].clone(), refusal) {
             (VersionStatus::Loaded { .. }, None) => {}
-            (VersionStatus::Failed { reason }, Some(said)) => assert!(reason.contains(said), "{reason}"),
+            (VersionStatus::Failed { reason, .. }, Some(said)) => assert!(reason.contains(said), "{reason}"),
             (found, _) => panic!("{text}: {found:?}"),
         }
     }
+}
+
+/// Golden answers that the models here do not give.
+const FALSE_GOLDEN: &str = r#"{"format":1,"cases":[{"request":{"inputs":[{"name":"features","shape":[1,10],
+    "datatype":"FP32","data":[38.94,1,40.22,29.11,0,0,6.3,1,1,3]}]},"response":{"outputs":[{"name":"label","shape":[1],
+    "datatype":"INT64","data":[7]}]}}]}"#;
+
+impl Repository {
+    fn write(&self, version: u64, file: &str, text: &str) {
+        fs::write(self.root.path().join(format!("m/{version}")).join(file), text).unwrap();
+    }
+
+    fn refusal(&mut self, version: u64) -> (String, Option<crate::catalog::Quarantined>) {
+        match self.settled().versions[&version].clone() {
+            VersionStatus::Failed { reason, quarantined } => (reason, quarantined),
+            found => panic!("version {version} is not refused: {found:?}"),
+        }
+    }
+
+    /// As a new process would, with what the one before kept.
+    fn restart(&mut self, kept: Vec<crate::store::QuarantineRow>) {
+        let (sender, retired) = sync_channel(10_000);
+        (self.publisher, self._retired) = (Publisher::new(sender, Duration::ZERO), retired);
+        self.loader.quarantine = Arc::new(quarantine::Quarantine::from_rows(kept));
+        self.listing = Listing::new();
+    }
+}
+
+#[test]
+fn a_version_with_false_golden_answers_is_refused_and_leaves_the_stable_one() {
+    let mut repository = Repository::with_versions(&[1, 2]);
+    repository.write(2, GOLDEN_FILE, FALSE_GOLDEN);
+    let (reason, held) = repository.refusal(2);
+    assert_eq!(reason, "golden.json, case 1: output \"label\", value 0: expected 7, found 0, tolerance none");
+    let directory = repository.root.path().join("m/2");
+    assert_eq!(held.unwrap().digest, staging::digest_of(&directory).unwrap().as_str());
+    assert_eq!(repository.entry().stable().unwrap().version, 1);
+}
+
+#[test]
+fn refused_bytes_are_not_loaded_again_by_another_process_until_they_differ_or_somebody_wants_it() {
+    let mut repository = Repository::with_versions(&[1, 2]);
+    repository.write(2, GOLDEN_FILE, FALSE_GOLDEN);
+    let (reason, held) = repository.refusal(2);
+    let held = held.unwrap();
+    let row = |engine: &str| crate::store::QuarantineRow {
+        model: "m".into(),
+        digest: held.digest.clone(),
+        engine: engine.into(),
+        version: 2,
+        reason: reason.clone(),
+        // Long ago: whoever loads them again is refused today.
+        at: Duration::from_secs(1),
+    };
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    repository.restart(vec![row(&held.engine)]);
+    // The same bytes, copied anew.
+    repository.write(2, GOLDEN_FILE, FALSE_GOLDEN);
+    let (again, recalled) = repository.refusal(2);
+    assert_eq!((&again, recalled.unwrap().since), (&reason, long_ago));
+    let released = repository.publisher.retry("m", 2, Duration::ZERO).unwrap().unwrap();
+    repository.loader.quarantine.release("m", &released.digest);
+    assert!(repository.refusal(2).1.unwrap().since > long_ago, "it was loaded again");
+    repository.restart(vec![row("another engine")]);
+    assert!(repository.refusal(2).1.unwrap().since > long_ago, "another engine tries it");
+    repository.restart(vec![row(&held.engine)]);
+    repository.write(2, GOLDEN_FILE, &FALSE_GOLDEN.replace("[7]", "[0]"));
+    assert_eq!(loaded(&repository.settled()), [2], "other bytes");
+}
+
+#[test]
+fn what_is_not_the_fault_of_the_bytes_is_not_held() {
+    let mut repository = Repository::with_versions(&[1]);
+    repository.loader.memory_budget = 1;
+    let (reason, held) = repository.refusal(1);
+    assert!(reason.contains("memory_budget") && held.is_none(), "{reason}");
+    let error = repository.publisher.retry("m", 2, Duration::ZERO).unwrap_err();
+    assert_eq!(error.to_string(), "version 2 of model \"m\" was not refused; refused are: 1");
+    let error = repository.publisher.retry("n", 1, Duration::ZERO).unwrap_err();
+    assert_eq!(error.to_string(), "unknown model \"n\"");
+}
+
+#[test]
+fn a_broken_graph_is_held_whatever_version_has_it() {
+    let mut repository = Repository::with_versions(&[1, 2, 3]);
+    repository.write(2, MODEL_FILE, "no graph");
+    repository.write(3, MODEL_FILE, "no graph");
+    let held = repository.refusal(3).1.unwrap();
+    assert_eq!(repository.refusal(2).1.unwrap(), held);
+    assert_eq!(repository.entry().stable().unwrap().version, 1);
 }

@@ -11,7 +11,7 @@
 //!
 //! Invariant: what one stream does wrong costs the others of its connection nothing.
 
-use super::budget::Budget;
+use super::budget::{Budget, Share};
 use super::call::CallError;
 use super::paths::{self, PredictCall, Target};
 use super::respond::{self, Answer};
@@ -20,7 +20,7 @@ use super::spread::{Handed, InHand, Peers, Received};
 use super::timing::Stopwatch;
 use super::waiting::{Phase, Wait};
 use super::worker::Worker;
-use super::{body, inspect, predict};
+use super::{Limits, body, inspect, predict};
 use crate::observe::Phase as Timed;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
@@ -142,6 +142,15 @@ async fn answer(connection: &Connection, request: Request<Incoming>, in_hand: In
     let answer = match paths::parse(request.method(), uri.path()) {
         Ok(Target::Predict(call)) => predict(connection, &call, request, in_hand).await,
         Ok(Target::Inspect(question)) => inspect::answer(&connection.worker.gate, &question),
+        Ok(Target::Index) => {
+            let (head, body) = request.into_parts();
+            let limits = inspect::index_limits(&connection.worker.gate.limits);
+            let share = connection.bodies.share();
+            match receive((connection, &share), (&head.headers, body), &limits).await {
+                Ok(body) => inspect::index(&connection.worker.gate, &body.bytes),
+                Err(error) => respond::refusal(&error),
+            }
+        }
         Err(error) => respond::refusal(&error),
     };
     if is_head { head_of(answer) } else { answer }
@@ -158,17 +167,9 @@ async fn predict(
     let mut watch = Stopwatch::start(Instant::now());
     let _in_flight = worker.gate.recorder.enter(worker.index);
     let (head, body) = request.into_parts();
+    // Until it is answered: what is in hand counts.
     let share = connection.bodies.share();
-    let body = {
-        let wait = worker.waiting.enter();
-        let mut reading = pin!(body::read(&head.headers, share.counting(body), &worker.gate.limits, &wait));
-        poll_fn(|context| {
-            wait.register(context);
-            reading.as_mut().poll(context)
-        })
-        .await
-    };
-    let body = match body {
+    let body = match receive((connection, &share), (&head.headers, body), &worker.gate.limits).await {
         Ok(body) => body,
         Err(error) => return predict::refuse(worker, call, &head.headers, &error),
     };
@@ -186,6 +187,21 @@ async fn predict(
     let answer = place.take(Received { uri: head.uri, headers: head.headers, body: body.bytes, watch }).await;
     // Only a bug ends a request that somebody waits for.
     answer.unwrap_or_else(|_closed| predict::refuse(worker, call, &HeaderMap::new(), &CallError::GivenUp))
+}
+
+/// Reads a body, within what its connection may hold.
+async fn receive(
+    (connection, share): (&Connection, &Share),
+    (headers, body): (&HeaderMap, Incoming),
+    limits: &Limits,
+) -> Result<body::Body, body::BodyError> {
+    let wait = connection.worker.waiting.enter();
+    let mut reading = pin!(body::read(headers, share.counting(body), limits, &wait));
+    poll_fn(|context| {
+        wait.register(context);
+        reading.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Answers a call that another worker received. Ends early when nobody waits for the answer any more.
@@ -261,7 +277,7 @@ impl Farewell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, Limits, spread};
+    use super::super::{Gate, spread};
     use super::*;
     use crate::catalog::Publisher;
     use crate::observe::ServerRecorder;

@@ -1,17 +1,20 @@
-//! Questions about the server and its models: liveness, readiness, metadata.
+//! Questions about the server and its models: liveness, readiness, metadata, what is in the repository.
 //!
 //! Answered from the snapshot on the worker that got the question. Health answers carry a body although the protocol's
 //! text wants none: KServe's client reads it, and it harms nobody.
 //!
 //! Invariant: nothing here changes anything.
 
-use super::Gate;
 use super::paths::Question;
 use super::respond::{self, Answer};
-use crate::catalog::{CatalogError, Entry, Model};
-use crate::protocol::oip;
+use super::{Gate, Limits};
+use crate::catalog::{CatalogError, Entry, Model, Snapshot, VersionStatus};
+use crate::protocol::oip::{self, IndexEntry, IndexState};
 use hyper::StatusCode;
 use std::sync::Arc;
+
+/// The longest body of a request for the index.
+const INDEX_BODY: usize = 4 << 10;
 
 /// Answers a question.
 pub(super) fn answer(gate: &Gate, question: &Question<'_>) -> Answer {
@@ -33,6 +36,43 @@ pub(super) fn answer(gate: &Gate, question: &Question<'_>) -> Answer {
             let ready = choose(entry, version.as_deref()).is_ok();
             Ok(respond::json(ready_status(ready), oip::encode_model_ready(name, ready)))
         })),
+    }
+}
+
+/// What holds for the body of a request for the index.
+pub(super) fn index_limits(limits: &Limits) -> Limits {
+    Limits { max_body: limits.max_body.min(INDEX_BODY), ..*limits }
+}
+
+/// Answers a request for the index: every version that is known, or only those that can be asked, and why the others cannot.
+pub(super) fn index(gate: &Gate, body: &[u8]) -> Answer {
+    match oip::decode_index_request(body) {
+        Ok(only_ready) => respond::json(StatusCode::OK, encode_index(&gate.catalog.snapshot(), only_ready)),
+        Err(reason) => respond::error_body(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+fn encode_index(snapshot: &Snapshot, only_ready: bool) -> Vec<u8> {
+    let entries = snapshot.names().into_iter().filter_map(|name| snapshot.models.get(name));
+    let versions =
+        entries.flat_map(|entry| entry.versions.iter().map(|(version, status)| (&entry.name, version, status)));
+    let numbered: Vec<_> =
+        versions.map(|(name, version, status)| (name, version.to_string(), stands(status))).collect();
+    let rows =
+        numbered.iter().map(|(name, version, (state, reason))| IndexEntry { name, version, state: *state, reason });
+    let rows: Vec<IndexEntry<'_>> = rows.filter(|row| !only_ready || row.state == IndexState::Ready).collect();
+    oip::encode_repository_index(&rows)
+}
+
+/// How a version stands, in the words of the extension, and why.
+fn stands(status: &VersionStatus) -> (IndexState, String) {
+    match status {
+        VersionStatus::Loaded { note } => (IndexState::Ready, note.clone().unwrap_or_default()),
+        VersionStatus::Loading => (IndexState::Loading, String::new()),
+        VersionStatus::Settling => (IndexState::Loading, "its files are still changing".to_owned()),
+        VersionStatus::OnDisk => (IndexState::Unavailable, "it is not asked for".to_owned()),
+        VersionStatus::Missing => (IndexState::Unavailable, "it is not in the repository".to_owned()),
+        VersionStatus::Failed { reason, .. } => (IndexState::Unavailable, reason.clone()),
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) enum Question<'a> {
 pub(super) enum Target<'a> {
     /// Predictions.
     Predict(PredictCall<'a>),
+    /// `POST /v2/repository/index`.
+    Index,
     /// Anything else.
     Inspect(Question<'a>),
 }
@@ -98,13 +100,13 @@ const QUOTED_PATH: usize = 200;
 pub(super) fn parse<'a>(method: &Method, path: &'a str) -> Result<Target<'a>, PathError> {
     let target = find(path).ok_or_else(|| PathError::Unknown { path: quoted(path) })?;
     let allowed = match target {
-        Target::Predict(_) => method == Method::POST,
+        Target::Predict(_) | Target::Index => method == Method::POST,
         Target::Inspect(_) => method == Method::GET || method == Method::HEAD,
     };
     if allowed {
         return Ok(target);
     }
-    let expected = if matches!(target, Target::Predict(_)) { "POST" } else { "GET" };
+    let expected = if matches!(target, Target::Inspect(_)) { "GET" } else { "POST" };
     Err(PathError::WrongMethod { path: quoted(path), expected, found: quoted(method.as_str()) })
 }
 
@@ -126,6 +128,7 @@ fn find(path: &str) -> Option<Target<'_>> {
                 "" => Question::ServerMetadata,
                 "/health/live" => Question::Live,
                 "/health/ready" => Question::Ready,
+                "/repository/index" => return Some(Target::Index),
                 _ => return None,
             };
             Some(Target::Inspect(question))
@@ -228,6 +231,8 @@ mod tests {
         assert_eq!(error.to_string(), "/v2/models/m/infer takes POST, not GET");
         assert_eq!(error.fault(), Fault::MethodNotAllowed);
         assert_eq!(post("/v2/health/live").unwrap_err().fault(), Fault::MethodNotAllowed);
+        assert_eq!(get("/v2/repository/index").unwrap_err().fault(), Fault::MethodNotAllowed);
+        assert_eq!(post("/v2/repository/index"), Ok(Target::Index));
     }
 
     #[test]

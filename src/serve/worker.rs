@@ -12,7 +12,7 @@ use super::socket::{Socket, Spoken};
 use super::spread::{Exchange, Peers};
 use super::turns::Turns;
 use super::waiting::{Phase, Wait, Waiting};
-use super::{Gate, connection, http2, inspect, paths, predict, respond};
+use super::{Gate, body, connection, http2, inspect, paths, predict, respond};
 use crate::tensor::Tensor;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -154,6 +154,13 @@ async fn answer(worker: &Worker, request: Request<Incoming>, wait: &Wait) -> Res
     match paths::parse(request.method(), uri.path()) {
         Ok(paths::Target::Predict(call)) => predict::predict(worker, &call, request, wait).await,
         Ok(paths::Target::Inspect(question)) => inspect::answer(&worker.gate, &question),
+        Ok(paths::Target::Index) => {
+            let (head, body) = request.into_parts();
+            match body::read(&head.headers, body, &inspect::index_limits(&worker.gate.limits), wait).await {
+                Ok(body) => inspect::index(&worker.gate, &body.bytes),
+                Err(error) => respond::refusal(&error),
+            }
+        }
         Err(error) => respond::refusal(&error),
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a write that fails or hangs costs that write and a log line, nothing else.
 
-use super::{AlertRow, DeliveryRow, LearnedRow, SnapshotRow, StateHealth, Store, StoreError};
+use super::{AlertRow, DeliveryRow, LearnedRow, QuarantineRow, SnapshotRow, StateHealth, Store, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -32,6 +32,15 @@ pub enum Job {
     Alerts(Vec<AlertRow>),
     /// A reference that was learned.
     Learned(LearnedRow),
+    /// Bytes that were refused.
+    Quarantine(QuarantineRow),
+    /// Bytes that are to be tried again.
+    Release {
+        /// The model.
+        model: String,
+        /// Their digest.
+        digest: String,
+    },
 }
 
 /// The near end of the queue.
@@ -102,5 +111,7 @@ async fn do_job(store: &Store, job: &Job) -> Result<(), StoreError> {
         Job::Snapshots(rows) => store.save_snapshots(rows).await,
         Job::Alerts(rows) => store.save_alerts(rows).await,
         Job::Learned(row) => store.save_learned(row).await,
+        Job::Quarantine(row) => store.save_quarantine(row).await,
+        Job::Release { model, digest } => store.delete_quarantine(model, digest).await,
     }
 }

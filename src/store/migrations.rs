@@ -49,6 +49,15 @@ const STEPS: &[&[&str]] = &[
         replay_of INTEGER,
         body BLOB NOT NULL
     ) STRICT"],
+    &["CREATE TABLE quarantine (
+        model TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (model, digest)
+    ) STRICT"],
 ];
 
 /// The schema of this release.

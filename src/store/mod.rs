@@ -15,6 +15,7 @@
 //! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
 //! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
 //! | `hook_deliveries` | webhook that was taken, the newest | its number, who sent it, id, when, models, body |
+//! | `quarantine` | model and digest of files | files that were refused: by which engine, of which version, why, when |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
@@ -32,6 +33,7 @@ mod inbox_tests;
 mod keeper;
 mod learned;
 mod migrations;
+mod quarantine;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ pub use health::StateHealth;
 pub use inbox::{DeliveryRow, KEPT_BODY, KEPT_BYTES, KEPT_DELIVERIES, KeptDelivery};
 pub use keeper::{Job, Keeper, keep};
 pub use learned::LearnedRow;
+pub use quarantine::QuarantineRow;
 pub use snapshots::{SnapshotKey, SnapshotRow};
 
 use std::path::PathBuf;

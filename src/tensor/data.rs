@@ -77,6 +77,17 @@ macro_rules! datatypes {
                     Self::Bytes(_) => DataType::Bytes,
                 }
             }
+
+            /// The first `count` values, again from the first where there are not enough; none if there are none.
+            fn cycled(&self, count: usize) -> Self {
+                match self {
+                    $( Self::$variant(values) => Self::$variant(values.iter().copied().cycle().take(count).collect()), )*
+                    Self::Bytes(values) => {
+                        let places = (0..values.len()).cycle().take(count);
+                        Self::Bytes(places.filter_map(|place| values.get(place)).collect())
+                    }
+                }
+            }
         }
     };
 }
@@ -236,6 +247,19 @@ impl Tensor {
         } else {
             Err(TensorError::CountMismatch { shape, expected, found })
         }
+    }
+
+    /// A tensor of `rows` rows: this one's from the first on, and again from the first where there are not enough. Rows are
+    /// the outermost dimension.
+    ///
+    /// # Errors
+    /// [`TensorError::CountMismatch`] for a tensor without rows, [`TensorError::TooManyElements`] when the rows are more
+    /// than can be addressed.
+    pub fn with_rows(&self, rows: usize) -> Result<Self, TensorError> {
+        let mut shape = Shape::default();
+        shape.try_push(rows)?;
+        self.shape.dimensions().iter().skip(1).try_for_each(|&size| shape.try_push(size))?;
+        Self::try_new(shape, self.data.cycled(shape.element_count()?))
     }
 
     /// The dimensions.

@@ -31,4 +31,5 @@ mod state;
 mod support;
 mod swap;
 mod tidy;
+mod verify;
 mod webhooks;

@@ -145,7 +145,7 @@ fn a_broken_configuration_keeps_a_new_model_from_loading_and_says_why() {
     stage.disk(&[(1, 11)]);
     assert!(stage.load(&[]).is_empty());
     let reason = "config.pbtxt, line 3: broken".to_owned();
-    assert_eq!(stage.entry().versions[&1], VersionStatus::Failed { reason: reason.clone() });
+    assert_eq!(stage.entry().versions[&1], VersionStatus::Failed { reason: reason.clone(), quarantined: None });
     assert_eq!(stage.entry().config_error, Some(reason));
     let error = stage.entry().pick(0).unwrap_err();
     assert_eq!(error.to_string(), "model \"m\" is not ready: config.pbtxt, line 3: broken");

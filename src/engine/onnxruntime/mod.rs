@@ -25,7 +25,7 @@ pub use library::RuntimeVersion;
 pub use search::{CandidateSource, RuntimeSearch};
 
 use super::onnx::OnnxFile;
-use super::{Engine, EngineError, Instance, LoadOptions, Plan, guard};
+use super::{Engine, EngineError, Instance, LoadOptions, Optimization, Plan, guard};
 use crate::tensor::{Tensor, TensorSpec};
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
@@ -145,11 +145,17 @@ fn open_session(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> Res
 }
 
 fn commit(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> ort::Result<Session> {
+    let level = match options.optimization {
+        Optimization::Off => GraphOptimizationLevel::Disable,
+        Optimization::Basic => GraphOptimizationLevel::Level1,
+        Optimization::Extended => GraphOptimizationLevel::Level2,
+        Optimization::All => GraphOptimizationLevel::All,
+    };
     let mut builder = Session::builder(&runtime.environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_optimization_level(level)?
         .with_intra_threads(options.threads.get())?
-        .with_inter_threads(1)?
-        .with_parallel_execution(false)?
+        .with_inter_threads(options.parallel.get())?
+        .with_parallel_execution(options.parallel.get() > 1)?
         // Idle threads that spin take the cores that the other workers need.
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?

@@ -11,6 +11,29 @@ fn a_loaded_graph_is_shared_between_threads() {
 }
 
 #[test]
+fn a_model_answers_the_same_however_its_sessions_are_made() {
+    use std::num::NonZeroUsize;
+    let (engines, choices) = engines();
+    for choice in choices {
+        for optimization in [Optimization::Off, Optimization::Basic, Optimization::Extended, Optimization::All] {
+            for (threads, parallel) in [(1, 1), (2, 1), (2, 3)] {
+                let [threads, parallel] = [threads, parallel].map(|count| NonZeroUsize::new(count).unwrap());
+                let folder = Folder::new();
+                let path = folder.write("model.onnx", &affine().bytes());
+                let options = LoadOptions { threads, parallel, optimization };
+                let graph = engines.load(&path, choice, &options).unwrap();
+                let inputs = synthesize_inputs(graph.signature(), 3).unwrap();
+                let (mut outputs, mut usual) = (Vec::new(), Vec::new());
+                graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
+                let plain = engines.load(&path, choice, &LoadOptions::default()).unwrap();
+                plain.instance().unwrap().run(&inputs, &mut usual).unwrap();
+                assert_eq!(outputs, usual, "{choice:?} {options:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn weights_in_another_file_are_found() {
     let weights: Vec<u8> = [1.0_f32, 10.0, 100.0].iter().flat_map(|weight| weight.to_le_bytes()).collect();
     let model = Model::new()

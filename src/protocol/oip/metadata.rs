@@ -75,6 +75,56 @@ pub fn encode_model_metadata(
     })
 }
 
+/// A version in a repository's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct IndexEntry<'a> {
+    /// The model's name.
+    pub name: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// Whether it can be asked.
+    pub state: IndexState,
+    /// Why it is in that state; empty if there is nothing to say.
+    pub reason: &'a str,
+}
+
+/// The states of Triton's model repository extension that occur here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IndexState {
+    /// It can be asked.
+    Ready,
+    /// It is on its way.
+    Loading,
+    /// It cannot.
+    Unavailable,
+}
+
+/// The body of `POST /v2/repository/index`: a list, as Triton's clients read it.
+#[must_use]
+pub fn encode_repository_index(entries: &[IndexEntry<'_>]) -> Vec<u8> {
+    to_json(&entries)
+}
+
+/// Whether a request for the index wants only what is ready. Clients send no body, or an object; keys other than `ready`
+/// are passed over.
+///
+/// # Errors
+/// What was expected and what came, for people.
+pub fn decode_index_request(body: &[u8]) -> Result<bool, String> {
+    #[derive(serde::Deserialize)]
+    struct IndexRequest {
+        #[serde(default)]
+        ready: Option<bool>,
+    }
+    if body.trim_ascii().is_empty() {
+        return Ok(false);
+    }
+    serde_json::from_slice(body)
+        .map(|request: IndexRequest| request.ready.unwrap_or(false))
+        .map_err(|error| format!("expected no body, or {{\"ready\":true}}: {error}"))
+}
+
 /// The body of `GET /v2/models` and `GET /v1/models`.
 #[must_use]
 pub fn encode_model_list(names: &[impl AsRef<str>]) -> Vec<u8> {
@@ -108,4 +158,36 @@ fn describe(specs: &[TensorSpec]) -> Vec<TensorMetadata<'_>> {
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("structs of strings, numbers and lists always have a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_the_index_may_say_that_it_wants_what_is_ready() {
+        for (body, ready) in [
+            ("", false),
+            (" \n", false),
+            ("{}", false),
+            ("{\"ready\":null}", false),
+            ("{\"ready\":true,\"x\":1}", true),
+        ] {
+            assert_eq!(decode_index_request(body.as_bytes()), Ok(ready), "{body}");
+        }
+        for body in ["{", "7", "{\"ready\":1}"] {
+            assert!(decode_index_request(body.as_bytes()).unwrap_err().starts_with("expected no body, or"), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_index_is_a_list_with_every_member() {
+        let entry = IndexEntry { name: "m", version: "3", state: IndexState::Unavailable, reason: "corrupt" };
+        let ready = IndexEntry { state: IndexState::Ready, reason: "", ..entry };
+        let text = String::from_utf8(encode_repository_index(&[entry, ready])).unwrap();
+        assert_eq!(
+            text,
+            r#"[{"name":"m","version":"3","state":"UNAVAILABLE","reason":"corrupt"},{"name":"m","version":"3","state":"READY","reason":""}]"#
+        );
+    }
 }

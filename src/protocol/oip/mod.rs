@@ -19,5 +19,6 @@ mod tests;
 pub use decode::{InferRequest, decode_infer};
 pub use encode::encode_infer;
 pub use metadata::{
-    encode_live, encode_model_list, encode_model_metadata, encode_model_ready, encode_ready, encode_server_metadata,
+    IndexEntry, IndexState, decode_index_request, encode_live, encode_model_list, encode_model_metadata,
+    encode_model_ready, encode_ready, encode_repository_index, encode_server_metadata,
 };

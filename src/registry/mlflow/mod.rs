@@ -23,7 +23,7 @@ mod tests;
 pub mod uri;
 
 pub use client::{Credentials, MlflowAccess, MlflowClient};
-pub use mlmodel::MlModel;
+pub use mlmodel::{MlModel, SessionOptions};
 pub use signature::MlSignature;
 pub use source::{MlflowSource, RoleKind, default_roles};
 pub use uri::ModelUri;

@@ -6,25 +6,24 @@
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
 use super::StageError;
+use super::contents::hash;
 use super::manifest::{Digest, Manifest};
 use crate::catalog::Roles;
+use crate::registry::source::Lineage;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Directories of the cache.
-const DIRECTORIES: [&str; 5] = ["blobs", "partial", "versions", "view", "roles"];
+const DIRECTORIES: [&str; 6] = ["blobs", "partial", "versions", "view", "roles", "lineage"];
 /// Of names that something has before it is whole.
 const UNFINISHED: &str = ".new";
-/// The largest manifest that is read: 10,000 files of 1,200 bytes each.
+/// The largest manifest, or note, that is read: 10,000 files of 1,200 bytes each.
 const MANIFEST_LIMIT: u64 = 16 << 20;
-/// Bytes that are hashed at a time.
-const PIECE: usize = 1 << 20;
 
 /// The files of fetched versions.
 #[derive(Clone, Debug)]
@@ -166,6 +165,20 @@ impl Cache {
         write_json(&self.roles_path(model), roles)
     }
 
+    /// Where the versions of a model came from when that was last noted, as far as it was.
+    #[must_use]
+    pub fn lineage(&self, model: &str) -> BTreeMap<u64, Lineage> {
+        read_json(&self.lineage_path(model)).unwrap_or_default()
+    }
+
+    /// Notes where the versions of a model come from.
+    ///
+    /// # Errors
+    /// [`StageError::Disk`] when it cannot be written.
+    pub fn save_lineage(&self, model: &str, lineage: &BTreeMap<u64, Lineage>) -> Result<(), StageError> {
+        write_json(&self.lineage_path(model), lineage)
+    }
+
     /// The file of a download that is under way.
     pub(super) fn partial(&self, key: &Digest) -> PathBuf {
         self.root.join("partial").join(key.as_str())
@@ -290,6 +303,10 @@ impl Cache {
         self.root.join("versions").join(model).join(format!("{version}.json"))
     }
 
+    fn lineage_path(&self, model: &str) -> PathBuf {
+        self.root.join("lineage").join(format!("{model}.json"))
+    }
+
     fn roles_path(&self, model: &str) -> PathBuf {
         self.root.join("roles").join(format!("{model}.json"))
     }
@@ -330,30 +347,24 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn hash(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Digest::finished(hasher)),
-            count => hasher.update(&piece[..count]),
-        }
-    }
-}
-
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let file = fs::metadata(path).ok().filter(|file| file.len() <= MANIFEST_LIMIT)?;
     let text = file.is_file().then(|| fs::read(path).ok())??;
     serde_json::from_slice(&text).ok()
 }
 
-/// Writes a file that is whole at any moment, or not there.
+/// Writes a file that is whole at any moment, or not there. What nobody would read, because it is too long, is not written.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
     let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
     let write = || {
+        let text = serde_json::to_vec(value)?;
+        if text.len() as u64 > MANIFEST_LIMIT {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
+        file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)?;
         sync_directory(folder)

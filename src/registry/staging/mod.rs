@@ -6,6 +6,7 @@
 //!  <cache>/versions/<model>/<version>.json    what a version is made of: its manifest, written last
 //!  <cache>/view/<model>/<version>/…           the same as links to blobs, in the repository's layout
 //!  <cache>/roles/<model>.json                 what was last wanted, for a start without the registry
+//!  <cache>/lineage/<model>.json               where the versions with a role come from, likewise
 //! ```
 //! Everything comes into being under another name and is renamed when it is whole and on disk, so that at whatever point
 //! the process ends there is either all of it or a rest that the next start goes on with or removes. What is opened is
@@ -14,6 +15,7 @@
 //! Invariant: a version with a manifest is whole, and its files have the digests that the manifest says.
 
 mod cache;
+mod contents;
 mod download;
 mod manifest;
 mod progress;
@@ -21,6 +23,7 @@ mod progress;
 mod tests;
 
 pub use cache::Cache;
+pub use contents::digest_of;
 pub use manifest::{Digest, Manifest, StoredFile};
 pub use progress::{Progress, ProgressView};
 

@@ -1,0 +1,105 @@
+//! What a directory holds, as one digest.
+//!
+//! The digest of a version's files is made as a manifest's is, so that a version has the same one wherever it lies: in the
+//! cache, where it was hashed while it was fetched, or in a directory that somebody copied it into. Hidden files do not
+//! count, as they do not in a directory's fingerprint: file systems put their own there.
+//!
+//! Invariant: the same names and bytes give the same digest, whatever the times of the files.
+
+use super::manifest::{Digest, Manifest, StoredFile};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes that are hashed at a time.
+const PIECE: usize = 1 << 20;
+/// The most files of a directory that has a digest.
+const MOST_FILES: usize = 10_000;
+/// How deep they may lie; links may lead in circles.
+const DEEPEST: usize = 16;
+
+/// The digest of all files below a directory. Reads them whole, which blocks.
+///
+/// # Errors
+/// What the system says, and [`io::ErrorKind::FileTooLarge`] for more files, or deeper ones, than have a digest.
+pub fn digest_of(directory: &Path) -> io::Result<Digest> {
+    let mut files = Vec::new();
+    collect(directory, "", &mut files)?;
+    Ok(Manifest::new(0, files).digest)
+}
+
+fn collect(directory: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> io::Result<()> {
+    if prefix.matches('/').count() > DEEPEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    for item in fs::read_dir(directory)? {
+        let item = item?;
+        let name = item.file_name().into_string().map_err(|_name| io::Error::from(io::ErrorKind::InvalidFilename))?;
+        if name.starts_with('.') {
+            continue;
+        }
+        let (path, found) = (item.path(), fs::metadata(item.path())?);
+        if found.is_dir() {
+            collect(&path, &format!("{prefix}{name}/"), files)?;
+        } else if found.is_file() {
+            files.push(StoredFile { path: format!("{prefix}{name}"), sha256: hash(&path)?, size: found.len() });
+        }
+        if files.len() > MOST_FILES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+    Ok(())
+}
+
+/// The digest of a file.
+pub(super) fn hash(path: &Path) -> io::Result<Digest> {
+    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(Digest::finished(hasher)),
+            count => hasher.update(&piece[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_bytes_alone_make_the_digest() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let write = |root: &tempfile::TempDir, name: &str, text: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(&one, "b/weights.bin", "w");
+        write(&one, "model.onnx", "graph");
+        write(&other, "model.onnx", "graph");
+        assert_ne!(digest_of(one.path()).unwrap(), digest_of(other.path()).unwrap());
+        write(&other, "b/weights.bin", "w");
+        write(&other, ".nfs0001", "left over");
+        let digest = digest_of(one.path()).unwrap();
+        assert_eq!(digest, digest_of(other.path()).unwrap());
+        write(&other, "model.onnx", "groph");
+        assert_ne!(digest, digest_of(other.path()).unwrap());
+        let file = |path: &str, text: &str| StoredFile {
+            path: path.into(),
+            sha256: Digest::of(text.as_bytes()),
+            size: text.len() as u64,
+        };
+        let fetched = Manifest::new(7, vec![file("model.onnx", "graph"), file("b/weights.bin", "w")]);
+        assert_eq!(digest, fetched.digest, "a fetched version has the same one");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_end() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("again")).unwrap();
+        assert!(digest_of(root.path()).is_err());
+    }
+}
