@@ -14,6 +14,7 @@ mod deploy;
 mod drift;
 mod evidently;
 mod execution;
+mod faults;
 mod http2;
 mod learn;
 mod lifecycle;

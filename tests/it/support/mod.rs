@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod mlflow;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod registry;
 pub(crate) mod repository;
 pub(crate) mod sink;
 pub(crate) mod table;
