@@ -20,6 +20,7 @@ mod following;
 mod judging;
 mod learning;
 mod mlflow;
+mod objects;
 mod replica;
 mod sources;
 mod state;
@@ -91,6 +92,9 @@ pub enum AppError {
     /// A registry cannot be asked as it is configured.
     #[error("registry.mlflow: {0}")]
     Registry(#[from] SourceError),
+    /// An object store cannot be asked as it is configured.
+    #[error("registry.objects: {0}")]
+    Objects(SourceError),
     /// A webhook's secret cannot be used.
     #[error("registry.mlflow.webhook_secret: {0}")]
     Hook(#[from] HookError),

@@ -8,6 +8,7 @@ use crate::admin::hooks::Hooks;
 use crate::config::{Config, SourceSettings};
 use crate::registry::board::SourceBoard;
 use crate::registry::follow::Follower;
+use crate::registry::objects::Stores;
 use crate::registry::staging::Cache;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,15 +41,22 @@ pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
     }
     let settings = &config.registry.cache;
     let cache = Cache::open(cache_path(config), settings.max_bytes, settings.parallel).map_err(AppError::Cache)?;
-    let opened = super::mlflow::open(config)?;
-    let mut hooks = Hooks { senders: opened.sender(config)?.into_iter().collect(), ..Hooks::default() };
+    let stores = Arc::new(Stores::new(config.registry.objects.clone()));
+    let is_of_mlflow = sourced.iter().any(|(_, source)| source.is_of_mlflow());
+    let mlflow = is_of_mlflow.then(|| super::mlflow::open(config)).transpose()?;
+    let sender = mlflow.as_ref().map(|mlflow| mlflow.sender(config)).transpose()?.flatten();
+    let mut hooks = Hooks { senders: sender.into_iter().collect(), ..Hooks::default() };
     let following = sourced.into_iter().map(|(model, source)| {
-        let interval = opened.interval;
-        let from = opened.source(source)?;
         let wake = Arc::default();
-        if let Some(name) = opened.registered_name(source)? {
-            hooks.followers.entry(name).or_default().push(Arc::clone(&wake));
-        }
+        let (from, interval) = match mlflow.as_ref().filter(|_| source.is_of_mlflow()) {
+            Some(mlflow) => {
+                if let Some(name) = mlflow.registered_name(source)? {
+                    hooks.followers.entry(name).or_default().push(Arc::clone(&wake));
+                }
+                (mlflow.source(source, &stores)?, mlflow.interval)
+            }
+            None => (super::objects::source(source, &stores)?, config.registry.objects.poll_interval),
+        };
         let follower = Follower::new(model, source, from, cache.clone(), Arc::clone(&board));
         // Replicas that start together do not ask together.
         Ok(Following { follower, interval, wake, seed: rand::random() })

@@ -110,6 +110,7 @@ mod execution;
 mod judging;
 mod judging_settings;
 mod models;
+mod objects;
 mod problem;
 mod read;
 mod reader;
@@ -129,6 +130,7 @@ pub use execution::ExecutionSettings;
 pub use judging_settings::{
     DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
 };
+pub use objects::{AzureSettings, GcsSettings, ObjectSettings, S3Settings};
 pub use problem::{ConfigProblems, Origin, Problem, ProblemKind};
 pub use registry::{CacheSettings, MlflowSettings, RegistrySettings, Role, SourceSettings};
 pub use secret::{Secret, WebhookUrl};

@@ -6,12 +6,13 @@
 //!
 //! A directory that is renamed into place is whole at once; one that is copied is not, and a graph cut off in the middle
 //! may even load. So a version counts as settled when its files are older than [`QUIET`] or unchanged since the last
-//! listing. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
+//! listing. A version with a [`manifest`] is settled as soon as all that it names is there, as long as it says, and not
+//! before; whether it is what it names is for the loader to find. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
 //! settled.
 //!
 //! Invariant: a listing never fails because of one model, and what cannot be looked at stands as it was.
 
-use super::{MODEL_FILE, RegistryError, config_file};
+use super::{MODEL_FILE, RegistryError, config_file, manifest};
 use crate::catalog::{Listing, Present, PresentModel};
 use std::collections::BTreeMap;
 use std::fs;
@@ -110,8 +111,10 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
         match fingerprint(&model.join(number.to_string())) {
             Ok(None) => None,
             Ok(Some((fingerprint, newest))) => {
-                let settled = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
+                let is_quiet = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
                     || before.is_some_and(|before| before.fingerprint == fingerprint);
+                let was_settled = before.is_some_and(|before| before.fingerprint == fingerprint && before.settled);
+                let settled = was_settled || is_whole(&model.join(number.to_string())).unwrap_or(is_quiet);
                 Some((number, Present { fingerprint, settled }))
             }
             Err(error) => {
@@ -121,6 +124,17 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
         }
     };
     numbers.into_iter().rev().take(VERSIONS_LIMIT).filter_map(of_number).collect()
+}
+
+/// Whether all that a version's manifest names is there; nothing where no manifest can be read.
+fn is_whole(directory: &Path) -> Option<bool> {
+    let manifest = manifest::read(directory).ok()??.ok()?;
+    let size_of = |path: &str| fs::metadata(directory.join(path)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+    let lacking = manifest.lacking(size_of);
+    if let Some(reason) = &lacking {
+        tracing::debug!(path = %directory.display(), reason, "a version is not whole yet");
+    }
+    Some(lacking.is_none())
 }
 
 /// The numbers that name directories, in order. `01` and `+1` would be a second name for version 1 and are none.

@@ -52,18 +52,18 @@ impl Source for Registry {
         let lineage = Lineage { tags: shelf.tags.clone(), ..Lineage::default() };
         let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect() };
         let versions = roles.named().map(|version| (version, lineage.clone())).collect();
-        let answer = if shelf.is_down { Err(down()) } else { Ok(Offer { versions, roles }) };
+        let answer = if shelf.is_down { Err(down()) } else { Ok(Offer { versions, roles, ..Offer::default() }) };
         Box::pin(async move { answer })
     }
 
     fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>> {
         let mut shelf = self.0.lock().unwrap();
         shelf.fetched += 1;
-        let file = |graph: &Vec<u8>| RemoteFile { path: MODEL_FILE.into(), size: Some(graph.len() as u64) };
+        let file = |graph: &Vec<u8>| RemoteFile { path: MODEL_FILE.into(), size: Some(graph.len() as u64), ..RemoteFile::default() };
         let answer = match shelf.graphs.get(&version).map(file) {
             _ if shelf.is_down => Err(down()),
             Some(file) => Ok(vec![file]),
-            None => Ok(vec![RemoteFile { path: "model.pkl".into(), size: Some(3) }]),
+            None => Ok(vec![RemoteFile { path: "model.pkl".into(), size: Some(3), ..RemoteFile::default() }]),
         };
         Box::pin(async move { answer })
     }

@@ -8,7 +8,7 @@
 
 use super::directory::fingerprint;
 use super::mlflow::MlModel;
-use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, memory, place};
+use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, manifest, memory, place};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts};
 use crate::engine::{Engines, Executor};
 use crate::observe::Recorder;
@@ -64,6 +64,10 @@ impl Loader {
         let started = Instant::now();
         let directory = self.directory(order);
         let memory = self.check_memory(&directory, order)?;
+        if order.settings.source.is_none() {
+            // What was fetched was compared with what its source said of it then.
+            check_manifest(&directory)?;
+        }
         let path = directory.join(MODEL_FILE);
         let load = |options| self.engines.load(&path, order.settings.engine, &options);
         let placed = place::place(&load, order, (self.workers, &self.executor))?;
@@ -124,6 +128,13 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
     profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
     Ok(profile)
+}
+
+/// Compares the files with their manifest, if they have one, which reads all of them.
+fn check_manifest(directory: &Path) -> Result<(), RegistryError> {
+    let unreadable = |cause| RegistryError::Unreadable { path: directory.to_owned(), cause };
+    let Some(manifest) = manifest::read(directory).map_err(unreadable)? else { return Ok(()) };
+    Ok(manifest?.prove(directory).map_err(unreadable)??)
 }
 
 /// Compares the graph with what MLflow wrote beside it, if it did. A description that cannot be read is not held against the

@@ -14,10 +14,13 @@ pub mod follow;
 mod follow_tests;
 pub mod hooks;
 pub mod load;
+pub mod manifest;
 pub mod memory;
 pub mod mlflow;
+pub mod objects;
 pub mod pbtxt;
 mod place;
+pub mod roles;
 pub mod source;
 pub mod staging;
 #[cfg(test)]
@@ -31,6 +34,8 @@ use std::path::PathBuf;
 pub const MODEL_FILE: &str = "model.onnx";
 /// The file that holds a version's reference profile.
 pub const PROFILE_FILE: &str = "profile.json";
+/// The file that says which files a version is made of, see [`manifest`].
+pub const MANIFEST_FILE: &str = "manifest.json";
 /// The file in which MLflow says what a version takes and gives, and where it comes from.
 pub const MLMODEL_FILE: &str = "MLmodel";
 /// The file that holds what is said of a model as a whole, in Triton's words.
@@ -68,6 +73,12 @@ pub enum RegistryError {
     /// The graph is another than the one that was registered.
     #[error("{0}")]
     NotAsRegistered(String),
+    /// The manifest cannot be used.
+    #[error("{0}")]
+    BadManifest(#[from] manifest::BadManifest),
+    /// A file is not the one that the manifest names.
+    #[error("{0}")]
+    WrongDigest(#[from] manifest::WrongDigest),
     /// The files changed while they were read.
     #[error("its files changed while they were being loaded")]
     Changed,

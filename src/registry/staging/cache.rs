@@ -5,14 +5,13 @@
 //!
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
-use super::StageError;
-use super::manifest::{Digest, Manifest};
+use super::{Digest, Manifest, StageError};
 use crate::catalog::Roles;
+use crate::registry::manifest::LARGEST_MANIFEST;
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -21,10 +20,6 @@ use std::time::SystemTime;
 const DIRECTORIES: [&str; 5] = ["blobs", "partial", "versions", "view", "roles"];
 /// Of names that something has before it is whole.
 const UNFINISHED: &str = ".new";
-/// The largest manifest that is read: 10,000 files of 1,200 bytes each.
-const MANIFEST_LIMIT: u64 = 16 << 20;
-/// Bytes that are hashed at a time.
-const PIECE: usize = 1 << 20;
 
 /// The files of fetched versions.
 #[derive(Clone, Debug)]
@@ -129,7 +124,7 @@ impl Cache {
         let directory = self.directory(model, manifest.version);
         for file in &manifest.files {
             let path = directory.join(&file.path);
-            let found = hash(&path).map_err(|cause| StageError::Disk { path, cause })?;
+            let found = Digest::of_file(&path).map_err(|cause| StageError::Disk { path, cause })?;
             if found != file.sha256 {
                 return Err(StageError::Changed { path: file.path.clone(), expected: file.sha256.clone(), found });
             }
@@ -330,18 +325,8 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn hash(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Digest::finished(hasher)),
-            count => hasher.update(&piece[..count]),
-        }
-    }
-}
-
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let file = fs::metadata(path).ok().filter(|file| file.len() <= MANIFEST_LIMIT)?;
+    let file = fs::metadata(path).ok().filter(|file| file.len() <= LARGEST_MANIFEST)?;
     let text = file.is_file().then(|| fs::read(path).ok())??;
     serde_json::from_slice(&text).ok()
 }

@@ -20,6 +20,8 @@ struct Shelf {
     ranges: bool,
     /// What is said of a file's size in place of the truth.
     said: Option<u64>,
+    /// What else is said of every file.
+    tags: RemoteFile,
     pieces: AtomicUsize,
 }
 
@@ -39,6 +41,7 @@ impl Source for Shelf {
         let file = |(path, bytes): (&String, &Vec<u8>)| RemoteFile {
             path: path.clone(),
             size: Some(self.said.unwrap_or(bytes.len() as u64)),
+            ..self.tags.clone()
         };
         let files = self.files.iter().map(file).collect();
         Box::pin(async { Ok(files) })
