@@ -38,10 +38,9 @@ pub(super) fn meaning(error: &StoreError, asked: &Asked, what: &str) -> SourceEr
         (StoreError::Precondition { .. } | StoreError::NotModified { .. }, _) | (_, Some(412)) => {
             SourceError::NotWhole { what, reason: "it was overwritten since it was listed".to_owned() }
         }
-        (StoreError::NotFound { .. }, _) if said.is_of_the_store() => {
-            SourceError::Absent { what: place, message: said.text() }
-        }
-        (StoreError::NotFound { .. }, _) => SourceError::Absent { what, message: said.text() },
+        // Of a list the library says so by the status alone.
+        (_, Some(404)) if said.is_of_the_store() => SourceError::Absent { what: place, message: said.text() },
+        (StoreError::NotFound { .. }, _) | (_, Some(404)) => SourceError::Absent { what, message: said.text() },
         (_, Some(status @ (401 | 403))) => refused(asked, status, &said),
         (_, Some(status @ 400)) if said.is_of_credentials() => refused(asked, status, &said),
         (_, Some(status @ (408 | 429 | 500..=599))) => {
@@ -210,6 +209,7 @@ mod tests {
         let error = StoreError::Generic { store: "S3", source: Box::new(error) };
         let error = meaning(&error, &asked(), "the versions");
         assert!(matches!(&error, SourceError::Unreachable { cause, .. } if cause == "connection refused"), "{error}");
+        assert!(matches!(of("404 Not Found"), SourceError::Absent { what, .. } if what == "the versions"));
         let gone = StoreError::NotFound { path: "x".into(), source: Box::new(generic(&format!(
             "{ANSWERED}404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"
         ))) };

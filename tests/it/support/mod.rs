@@ -11,6 +11,7 @@ pub(crate) mod mlflow;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod repository;
+pub(crate) mod s3;
 pub(crate) mod sink;
 pub(crate) mod table;
 pub(crate) mod wait;

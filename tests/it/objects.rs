@@ -1,0 +1,208 @@
+//! Models come from a real S3 server.
+
+use crate::support::gateway::{Gateway, settings};
+use crate::support::repository::{Repository, shipped};
+use crate::support::s3::{BUCKET, KEY, S3Server};
+use crate::support::wait::until;
+use futures_util::{StreamExt, stream};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tidegate::config::Config;
+use tidegate::registry::objects::{ObjectAddress, ObjectSource, Stores};
+use tidegate::registry::roles::default_roles;
+use tidegate::registry::source::{RemoteFile, Source, SourceError};
+
+/// The settings of a gateway whose model comes from the server.
+fn config(server: &S3Server, key: &str, model: &str) -> Config {
+    settings(&format!("{}[models.{model}]\nsource = \"s3://{BUCKET}/{model}\"\n", server.settings(key)))
+}
+
+/// A gateway that serves one model of the server, and another of its own, so that it is ready.
+async fn gateway(server: &S3Server, key: &str, model: &str) -> Gateway {
+    let from = config(server, key, model);
+    Gateway::start(Repository::of(&["breast-cancer/2"]), move |config| {
+        (config.registry, config.models) = (from.registry, from.models);
+    })
+    .await
+}
+
+/// The model below a prefix, as a gateway asks for it.
+fn source(server: &S3Server, prefix: &str) -> ObjectSource {
+    let config = config(server, KEY, "any");
+    let address: ObjectAddress = format!("s3://{BUCKET}/{prefix}").parse().unwrap();
+    let store = Stores::new(config.registry.objects).open(&address.store).unwrap();
+    // Far from now, so that nothing waits to be quiet.
+    let clock = Arc::new(|| SystemTime::now() + std::time::Duration::from_secs(3_600));
+    ObjectSource::new(store, address.prefix, default_roles(), clock)
+}
+
+async fn problems(gateway: &Gateway, model: &str) -> String {
+    let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
+    sources["sources"][model]["problems"].to_string()
+}
+
+async fn until_told(gateway: &Gateway, model: &str, said: &[&str]) -> String {
+    until(&format!("{said:?} is told"), async || {
+        let problems = problems(gateway, model).await;
+        said.iter().all(|said| problems.contains(said)).then_some(problems)
+    })
+    .await
+}
+
+async fn downloaded(source: &ObjectSource, version: u64, file: &RemoteFile, start: u64) -> (u64, Vec<u8>) {
+    let mut bytes = source.open(version, file, start).await.unwrap();
+    let (position, mut found) = (bytes.position(), Vec::new());
+    while let Some(piece) = bytes.next().await.unwrap() {
+        found.extend_from_slice(&piece);
+    }
+    (position, found)
+}
+
+#[tokio::test]
+async fn a_version_that_appears_is_served_and_a_moved_alias_too() {
+    let server = S3Server::start().await;
+    // Without a manifest: it is served once nothing changes any more.
+    for name in ["model.onnx", "profile.json"] {
+        server.put(&format!("churn/1/{name}"), fs::read(shipped().join("churn/1").join(name)).unwrap()).await;
+    }
+    let gateway = gateway(&server, KEY, "churn").await;
+    gateway.client.wait_until_serving("churn", "1").await;
+    server.put_version(&shipped().join("churn/2"), "churn/2", |_, bytes| bytes).await;
+    gateway.client.wait_until_serving("churn", "2").await;
+    server.put("churn/aliases.json", "{\"champion\": 1, \"challenger\": 2}").await;
+    gateway.client.wait_until_serving("churn", "1").await;
+    until("the challenger is warm", async || {
+        let version = gateway.client.version("churn", "2").await;
+        (version["state"] == "loaded" && version["weight"] == 0.0).then_some(())
+    })
+    .await;
+    server.put("churn/aliases.json", "{\"champion\": 2}").await;
+    gateway.client.wait_until_serving("churn", "2").await;
+    let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
+    let lineage = &sources["sources"]["churn"]["lineage"]["2"];
+    assert_eq!((&lineage["source"], &lineage["aliases"][0]), (&"s3://models/churn/2".into(), &"champion".into()));
+    assert_eq!(problems(&gateway, "churn").await, "[]");
+    gateway.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_as_its_manifest_says_is_refused_and_the_stable_version_serves_on() {
+    let server = S3Server::start().await;
+    let churn = shipped().join("churn/1");
+    server.put_version(&churn, "churn/1", |_, bytes| bytes).await;
+    let gateway = gateway(&server, KEY, "churn").await;
+    gateway.client.wait_until_serving("churn", "1").await;
+    let flipped = |path: &str, mut bytes: Vec<u8>| {
+        bytes[100] ^= u8::from(path == "model.onnx");
+        bytes
+    };
+    server.put_version(&churn, "churn/2", flipped).await;
+    until_told(&gateway, "churn", &["version 2: model.onnx is not the file", "its SHA-256 is", "expected"]).await;
+    let truncated = |path: &str, mut bytes: Vec<u8>| {
+        bytes.truncate(if path == "model.onnx" { 100 } else { bytes.len() });
+        bytes
+    };
+    server.put_version(&churn, "churn/3", truncated).await;
+    until_told(&gateway, "churn", &["s3://models/churn/3", "model.onnx has 100 bytes, manifest.json says"]).await;
+    server.put("churn/4/model.onnx", fs::read(churn.join("model.onnx")).unwrap()).await;
+    server.put("churn/4/manifest.json", "{\"format\": 7, \"files\": []}").await;
+    until_told(&gateway, "churn", &["s3://models/churn/4", "expected format 1, found 7"]).await;
+    gateway.client.wait_until_serving("churn", "1").await;
+    // Whoever repairs one need not say so.
+    server.put_version(&churn, "churn/3", |_, bytes| bytes).await;
+    gateway.client.wait_until_serving("churn", "3").await;
+    gateway.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_written_over_is_served_when_it_is_whole_again() {
+    let server = S3Server::start().await;
+    server.put_version(&shipped().join("churn/1"), "churn/7", |_, bytes| bytes).await;
+    let gateway = gateway(&server, KEY, "churn").await;
+    gateway.client.wait_until_serving("churn", "7").await;
+    let digest = async || gateway.client.get_admin("/api/v1/sources").await.ok().json()["sources"]["churn"].clone();
+    let before = digest().await["lineage"]["7"]["identity"].clone();
+    assert!(before.is_string());
+    server.put_version(&shipped().join("churn/2"), "churn/7", |_, bytes| bytes).await;
+    let taken = |text: &str| text.matches("tidegate_swaps_total{").count();
+    until("the files are others", async || {
+        let now = digest().await;
+        let is_new = now["lineage"]["7"]["identity"] != before && now["problems"] == serde_json::json!([]);
+        is_new.then_some(())
+    })
+    .await;
+    let page = gateway.client.get_admin("/metrics").await.ok().text;
+    assert!(taken(&page) > 0, "{page}");
+    let view = gateway.repository.path();
+    assert!(view.exists());
+    gateway.client.wait_until_serving("churn", "7").await;
+    gateway.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_a_wrong_bucket_and_no_server_are_told_apart() {
+    let server = S3Server::start().await;
+    let wrong = "incorrect-horse-battery";
+    let gateway = gateway(&server, wrong, "churn").await;
+    let told = until_told(&gateway, "churn", &["SignatureDoesNotMatch", "registry.s3.secret_access_key"]).await;
+    assert!(!told.contains(wrong) && !told.contains(KEY), "{told}");
+    gateway.stop().await;
+    let ask = async |address: &str, settings: Config| {
+        let address: ObjectAddress = address.parse().unwrap();
+        let store = Stores::new(settings.registry.objects).open(&address.store).unwrap();
+        let source = ObjectSource::new(store, address.prefix, BTreeMap::new(), Arc::new(SystemTime::now));
+        source.offer().await.unwrap_err()
+    };
+    let error = ask("s3://nobody/churn", config(&server, KEY, "any")).await;
+    assert!(matches!(&error, SourceError::Absent { what, .. } if what.starts_with("s3://nobody")), "{error}");
+    let error = ask(&format!("s3://{BUCKET}/nothing"), config(&server, KEY, "any")).await;
+    assert!(matches!(&error, SourceError::Absent { what, .. } if what == "s3://models/nothing"), "{error}");
+    let settings = config(&server, KEY, "any");
+    server.stop().await;
+    let error = ask(&format!("s3://{BUCKET}/churn"), settings).await;
+    assert!(matches!(&error, SourceError::Unreachable { cause, .. } if cause.contains("refused")), "{error}");
+}
+
+#[tokio::test]
+async fn lists_of_more_than_one_page_are_whole() {
+    const MANY: usize = 1_100;
+    let server = S3Server::start().await;
+    let paths = (1..=MANY).flat_map(|number| [format!("wide/{number}/model.onnx"), format!("deep/1/{number:04}.data")]);
+    let puts = paths.chain(["deep/1/model.onnx".to_owned()]).map(|path| {
+        let server = &server;
+        async move { server.put(&path, "x").await }
+    });
+    stream::iter(puts).buffer_unordered(16).collect::<Vec<()>>().await;
+    let wide = source(&server, "wide").offer().await.unwrap();
+    assert_eq!(wide.roles.stable, Some(MANY as u64));
+    let deep = source(&server, "deep");
+    assert_eq!(deep.offer().await.unwrap().roles.stable, Some(1));
+    let files = deep.files(1).await.unwrap();
+    assert_eq!((files.len(), files[0].path.as_str()), (MANY + 1, "0001.data"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_are_those_that_were_listed_from_any_place_on() {
+    let server = S3Server::start().await;
+    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    server.put("m/1/model.onnx", bytes.clone()).await;
+    let source = source(&server, "m");
+    source.offer().await.unwrap();
+    let files = source.files(1).await.unwrap();
+    let file = &files[0];
+    for start in [0, 1, 150_000] {
+        assert_eq!(downloaded(&source, 1, file, start).await, (start, bytes[start as usize..].to_vec()));
+    }
+    let mut other = bytes.clone();
+    other[0] ^= 1;
+    server.put("m/1/model.onnx", other).await;
+    let error = source.open(1, file, 1).await.err().unwrap();
+    assert!(matches!(&error, SourceError::NotWhole { reason, .. } if reason.contains("overwritten")), "{error}");
+    server.stop().await;
+}
