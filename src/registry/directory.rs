@@ -129,7 +129,8 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
 /// Whether all that a version's manifest names is there; nothing where no manifest can be read.
 fn is_whole(directory: &Path) -> Option<bool> {
     let manifest = manifest::read(directory).ok()??.ok()?;
-    let size_of = |path: &str| fs::metadata(directory.join(path)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+    let size_of =
+        |path: &str| fs::metadata(directory.join(path)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
     let lacking = manifest.lacking(size_of);
     if let Some(reason) = &lacking {
         tracing::debug!(path = %directory.display(), reason, "a version is not whole yet");
@@ -209,6 +210,31 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", root.path().join("m/1/.nfs0001")).unwrap();
         let third = list(root.path(), &second, SystemTime::now()).unwrap();
         assert_eq!(third["m"].versions[&1].fingerprint, second["m"].versions[&1].fingerprint);
+    }
+
+    #[test]
+    fn a_version_with_a_manifest_is_settled_when_all_of_it_is_there_and_not_before() {
+        let root = repository();
+        add_version(root.path(), "m", "1", b"graph");
+        let version = root.path().join("m/1");
+        fs::write(version.join("weights.data"), [7; 10]).unwrap();
+        let whole = manifest::FileManifest::of_directory(&version).unwrap();
+        fs::write(version.join("weights.data"), [7; 9]).unwrap();
+        fs::write(version.join("manifest.json"), serde_json::to_vec(&whole).unwrap()).unwrap();
+        let later = SystemTime::now() + QUIET * 100;
+        let short = list(root.path(), &Listing::new(), later).unwrap();
+        assert!(!short["m"].versions[&1].settled);
+        assert!(!list(root.path(), &short, later).unwrap()["m"].versions[&1].settled, "however often it is looked at");
+        fs::write(version.join("weights.data"), [6; 10]).unwrap();
+        let now = list(root.path(), &short, SystemTime::now()).unwrap();
+        assert!(now["m"].versions[&1].settled, "nothing has to be quiet");
+        fs::write(version.join("manifest.json"), "{").unwrap();
+        let broken = list(root.path(), &now, SystemTime::now()).unwrap();
+        assert!(!broken["m"].versions[&1].settled);
+        assert!(
+            list(root.path(), &broken, SystemTime::now()).unwrap()["m"].versions[&1].settled,
+            "the loader says why"
+        );
     }
 
     #[test]

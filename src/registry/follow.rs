@@ -71,7 +71,20 @@ impl Follower {
         board.say(&model, state.clone());
         let progress = board.progress(&model);
         let (roles, refused) = (Roles::default(), BTreeMap::new());
-        Self { model, uri, source, require_tags, cache, board, progress, roles, refused, state, failures: 0, again: None }
+        Self {
+            model,
+            uri,
+            source,
+            require_tags,
+            cache,
+            board,
+            progress,
+            roles,
+            refused,
+            state,
+            failures: 0,
+            again: None,
+        }
     }
 
     /// The model's name here.

@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_directory_is_what_its_manifest_says_until_a_byte_differs() {
-        let root = version(&[("model.onnx", b"graph"), ("data/w", &[7; 9]), (".hidden", b"x"), ("manifest.json", b"{")]);
+        let root =
+            version(&[("model.onnx", b"graph"), ("data/w", &[7; 9]), (".hidden", b"x"), ("manifest.json", b"{")]);
         let made = FileManifest::of_directory(root.path()).unwrap();
         let paths: Vec<&str> = made.files().iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["data/w", "model.onnx"]);

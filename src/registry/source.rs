@@ -7,8 +7,8 @@
 //!
 //! Invariant: asking a source changes nothing, neither here nor there.
 
-pub use crate::catalog::Roles;
 use super::manifest::Digest;
+pub use crate::catalog::Roles;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::Future;

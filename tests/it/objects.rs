@@ -5,6 +5,7 @@ use crate::support::repository::{Repository, shipped};
 use crate::support::s3::{BUCKET, KEY, S3Server};
 use crate::support::wait::until;
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
@@ -38,9 +39,13 @@ fn source(server: &S3Server, prefix: &str) -> ObjectSource {
     ObjectSource::new(store, address.prefix, default_roles(), clock)
 }
 
+/// What is told of a model's source.
+async fn source_of(gateway: &Gateway, model: &str) -> Value {
+    gateway.client.get_admin("/api/v1/sources").await.ok().json()["sources"][model].clone()
+}
+
 async fn problems(gateway: &Gateway, model: &str) -> String {
-    let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
-    sources["sources"][model]["problems"].to_string()
+    source_of(gateway, model).await["problems"].to_string()
 }
 
 async fn until_told(gateway: &Gateway, model: &str, said: &[&str]) -> String {
@@ -80,8 +85,8 @@ async fn a_version_that_appears_is_served_and_a_moved_alias_too() {
     .await;
     server.put("churn/aliases.json", "{\"champion\": 2}").await;
     gateway.client.wait_until_serving("churn", "2").await;
-    let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();
-    let lineage = &sources["sources"]["churn"]["lineage"]["2"];
+    let sources = source_of(&gateway, "churn").await;
+    let lineage = &sources["lineage"]["2"];
     assert_eq!((&lineage["source"], &lineage["aliases"][0]), (&"s3://models/churn/2".into(), &"champion".into()));
     assert_eq!(problems(&gateway, "churn").await, "[]");
     gateway.stop().await;
@@ -124,22 +129,17 @@ async fn a_version_that_is_written_over_is_served_when_it_is_whole_again() {
     server.put_version(&shipped().join("churn/1"), "churn/7", |_, bytes| bytes).await;
     let gateway = gateway(&server, KEY, "churn").await;
     gateway.client.wait_until_serving("churn", "7").await;
-    let digest = async || gateway.client.get_admin("/api/v1/sources").await.ok().json()["sources"]["churn"].clone();
-    let before = digest().await["lineage"]["7"]["identity"].clone();
-    assert!(before.is_string());
+    let before = source_of(&gateway, "churn").await["lineage"]["7"]["identity"].clone();
+    let loaded = gateway.client.version("churn", "7").await;
+    assert!(before.is_string() && loaded["loaded_at"].is_string(), "{before} {loaded}");
     server.put_version(&shipped().join("churn/2"), "churn/7", |_, bytes| bytes).await;
-    let taken = |text: &str| text.matches("tidegate_swaps_total{").count();
-    until("the files are others", async || {
-        let now = digest().await;
-        let is_new = now["lineage"]["7"]["identity"] != before && now["problems"] == serde_json::json!([]);
-        is_new.then_some(())
+    until("the other files are loaded and serve", async || {
+        let now = gateway.client.version("churn", "7").await;
+        (now["loaded_at"] != loaded["loaded_at"] && now["state"] == "loaded" && now["weight"] == 100.0).then_some(())
     })
     .await;
-    let page = gateway.client.get_admin("/metrics").await.ok().text;
-    assert!(taken(&page) > 0, "{page}");
-    let view = gateway.repository.path();
-    assert!(view.exists());
-    gateway.client.wait_until_serving("churn", "7").await;
+    let sources = source_of(&gateway, "churn").await;
+    assert!(sources["lineage"]["7"]["identity"] != before && sources["problems"] == serde_json::json!([]), "{sources}");
     gateway.stop().await;
     server.stop().await;
 }

@@ -24,9 +24,9 @@ pub mod source;
 mod tests;
 pub mod uri;
 
+pub use super::roles::{RoleKind, default_roles};
 pub use client::{Credentials, MlflowAccess, MlflowClient};
 pub use mlmodel::MlModel;
 pub use signature::MlSignature;
-pub use super::roles::{RoleKind, default_roles};
 pub use source::MlflowSource;
 pub use uri::ModelUri;

@@ -62,7 +62,11 @@ impl MlflowSource {
         };
         let roles = Roles { stable: Some(version.version), ..Roles::default() };
         let aliases = version.aliases.clone();
-        Ok(Offer { versions: BTreeMap::from([(version.version, self.lineage(version, aliases)?)]), roles, ..Offer::default() })
+        Ok(Offer {
+            versions: BTreeMap::from([(version.version, self.lineage(version, aliases)?)]),
+            roles,
+            ..Offer::default()
+        })
     }
 
     async fn offer_of_aliases(&self, name: &str) -> Result<Offer, SourceError> {

@@ -169,7 +169,10 @@ impl FromStr for ArtifactUri {
             }
             Some(("models", _)) => text.parse().map(Self::Model),
             _ if address::is_of_a_store(text) => text.parse().map(Self::Objects),
-            _ => Err(not_understood("mlflow-artifacts:, an object store, file:, runs:, models: or an absolute path", text)),
+            _ => Err(not_understood(
+                "mlflow-artifacts:, an object store, file:, runs:, models: or an absolute path",
+                text,
+            )),
         }
     }
 }

@@ -78,7 +78,9 @@ fn help(said: &Said, Asked { table, .. }: &Asked) -> String {
         "InvalidAccessKeyId" => format!("; the store does not know {table}.access_key_id"),
         "AuthenticationFailed" => format!("; is {table}.access_key that of the account?"),
         "RequestTimeTooSkewed" => "; the clocks of this machine and of the store differ".to_owned(),
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "; the session's token is no longer valid".to_owned(),
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+            "; the session's token is no longer valid".to_owned()
+        }
         "AccessDenied" | "AuthorizationFailure" | "AuthorizationPermissionMismatch" => {
             format!("; the credentials of {table} may not list or read here")
         }
@@ -187,7 +189,8 @@ mod tests {
             ("403 Forbidden", "AccessDenied", "may not list or read"),
             ("400 Bad Request", "AuthorizationHeaderMalformed", "registry.s3.region"),
         ] {
-            let body = format!("<Error><Code>{code}</Code><Message>No.</Message><StringToSign>x</StringToSign></Error>");
+            let body =
+                format!("<Error><Code>{code}</Code><Message>No.</Message><StringToSign>x</StringToSign></Error>");
             let error = meaning(&generic(&format!("{ANSWERED}{status}: {body}")), &asked(), "the versions");
             let SourceError::Refused { message, .. } = &error else { panic!("{error}") };
             assert!(message.contains(said) && message.starts_with(&format!("{code}: No")), "{message}");
@@ -210,9 +213,10 @@ mod tests {
         let error = meaning(&error, &asked(), "the versions");
         assert!(matches!(&error, SourceError::Unreachable { cause, .. } if cause == "connection refused"), "{error}");
         assert!(matches!(of("404 Not Found"), SourceError::Absent { what, .. } if what == "the versions"));
-        let gone = StoreError::NotFound { path: "x".into(), source: Box::new(generic(&format!(
-            "{ANSWERED}404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"
-        ))) };
+        let gone = StoreError::NotFound {
+            path: "x".into(),
+            source: Box::new(generic(&format!("{ANSWERED}404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"))),
+        };
         assert_eq!(meaning(&gone, &asked(), "x").to_string(), "s3://models is not there: NoSuchBucket");
     }
 }

@@ -61,7 +61,10 @@ pub(super) async fn top(store: &Store, prefix: &Path, aliases: &str) -> Result<T
 }
 
 /// Every file below a prefix, in the order of their paths, and when the newest of them was written.
-pub(in crate::registry) async fn files(store: &Store, prefix: &Path) -> Result<(Vec<RemoteFile>, SystemTime), SourceError> {
+pub(in crate::registry) async fn files(
+    store: &Store,
+    prefix: &Path,
+) -> Result<(Vec<RemoteFile>, SystemTime), SourceError> {
     let what = format!("the files below {}", store.name_of(prefix));
     let mut objects = store.objects.list(Some(prefix));
     let (mut files, mut newest) = (Vec::new(), SystemTime::UNIX_EPOCH);

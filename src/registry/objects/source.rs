@@ -21,9 +21,7 @@ use super::listing::{QUIET, Seen, Top, Verdict, parse_aliases, small, top};
 use super::read;
 use super::store::Store;
 use crate::registry::roles::{self, RoleKind};
-use crate::registry::source::{
-    Asked, Lineage, Offer, RemoteBytes, RemoteFile, Roles, Source, SourceError, identity,
-};
+use crate::registry::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Roles, Source, SourceError, identity};
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -127,9 +127,9 @@ fn s3(settings: &S3Settings, bucket: &str) -> Result<AmazonS3Builder, SourceErro
     let keys = settings.access_key_id.as_ref().zip(settings.secret_access_key.as_ref());
     let mut builder = match keys {
         // A variable of the environment must not change whose keys are used where.
-        Some((id, secret)) => AmazonS3Builder::new()
-            .with_access_key_id(id.expose())
-            .with_secret_access_key(secret.expose()),
+        Some((id, secret)) => {
+            AmazonS3Builder::new().with_access_key_id(id.expose()).with_secret_access_key(secret.expose())
+        }
         None => AmazonS3Builder::from_env(),
     };
     if let Some(token) = &settings.session_token {
@@ -158,7 +158,8 @@ fn s3(settings: &S3Settings, bucket: &str) -> Result<AmazonS3Builder, SourceErro
     }
     let ca_file = settings.ca_file.as_deref();
     let options = options(ca_file)?.with_allow_http(settings.allow_http);
-    let builder = builder.with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, settings.virtual_hosted.to_string());
+    let builder =
+        builder.with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, settings.virtual_hosted.to_string());
     Ok(builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry()))
 }
 
@@ -213,10 +214,7 @@ fn retry() -> RetryConfig {
 
 /// A file takes as long as it takes; what is limited is the wait for its next bytes.
 fn plain_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_read_timeout(READ_TIMEOUT)
+    ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_TIMEOUT).with_read_timeout(READ_TIMEOUT)
 }
 
 fn options(ca_file: Option<&std::path::Path>) -> Result<ClientOptions, SourceError> {

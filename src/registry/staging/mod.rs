@@ -20,8 +20,8 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-pub use cache::Cache;
 pub use super::manifest::{Digest, StoredFile, WrongDigest};
+pub use cache::Cache;
 pub use manifest::Manifest;
 pub use progress::{Progress, ProgressView};
 
