@@ -286,7 +286,7 @@ mod tests {
         let graph = file("model.onnx");
         assert!(FileManifest::parse(manifest(1, &graph).as_bytes()).is_ok());
         for (text, said) in [
-            ("[]".to_owned(), "invalid type"),
+            ("7".to_owned(), "invalid type"),
             (manifest(2, &graph), "expected format 1, found 2"),
             (manifest(1, ""), "expected model.onnx among"),
             (manifest(1, &format!("{graph},{graph}")), "found one twice"),

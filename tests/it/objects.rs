@@ -1,6 +1,7 @@
 //! Models come from a real S3 server.
 
 use crate::support::gateway::{Gateway, settings};
+use crate::support::mlflow::MlflowServer;
 use crate::support::repository::{Repository, shipped};
 use crate::support::s3::{BUCKET, KEY, S3Server};
 use crate::support::wait::until;
@@ -9,8 +10,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tidegate::config::Config;
+use tidegate::registry::mlflow::{MlflowAccess, MlflowClient, MlflowSource};
 use tidegate::registry::objects::{ObjectAddress, ObjectSource, Stores};
 use tidegate::registry::roles::default_roles;
 use tidegate::registry::source::{RemoteFile, Source, SourceError};
@@ -35,7 +37,7 @@ fn source(server: &S3Server, prefix: &str) -> ObjectSource {
     let address: ObjectAddress = format!("s3://{BUCKET}/{prefix}").parse().unwrap();
     let store = Stores::new(config.registry.objects).open(&address.store).unwrap();
     // Far from now, so that nothing waits to be quiet.
-    let clock = Arc::new(|| SystemTime::now() + std::time::Duration::from_secs(3_600));
+    let clock = Arc::new(|| SystemTime::now() + Duration::from_secs(3_600));
     ObjectSource::new(store, address.prefix, default_roles(), clock)
 }
 
@@ -56,7 +58,7 @@ async fn until_told(gateway: &Gateway, model: &str, said: &[&str]) -> String {
     .await
 }
 
-async fn downloaded(source: &ObjectSource, version: u64, file: &RemoteFile, start: u64) -> (u64, Vec<u8>) {
+async fn downloaded(source: &dyn Source, version: u64, file: &RemoteFile, start: u64) -> (u64, Vec<u8>) {
     let mut bytes = source.open(version, file, start).await.unwrap();
     let (position, mut found) = (bytes.position(), Vec::new());
     while let Some(piece) = bytes.next().await.unwrap() {
@@ -204,5 +206,40 @@ async fn bytes_are_those_that_were_listed_from_any_place_on() {
     server.put("m/1/model.onnx", other).await;
     let error = source.open(1, file, 1).await.err().unwrap();
     assert!(matches!(&error, SourceError::NotWhole { reason, .. } if reason.contains("overwritten")), "{error}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn artifacts_of_mlflow_that_are_in_a_store_are_read_there() {
+    let (mlflow, server) = (MlflowServer::start().await, S3Server::start().await);
+    for (path, text) in [("MLmodel", "{}"), ("model.onnx", "graph"), ("data/w", "weights"), ("conda.yaml", "x")] {
+        server.put(&format!("runs/7/{path}"), text).await;
+    }
+    let requests = reqwest::Client::builder().no_proxy().build().unwrap();
+    let source_uri = format!("s3://{BUCKET}/runs/7");
+    for (call, body) in [
+        ("registered-models/create", serde_json::json!({ "name": "churn" })),
+        ("model-versions/create", serde_json::json!({ "name": "churn", "source": source_uri })),
+        ("registered-models/alias", serde_json::json!({ "name": "churn", "alias": "champion", "version": "1" })),
+    ] {
+        let url = format!("{}/api/2.0/mlflow/{call}", mlflow.url());
+        let answer = requests.post(url).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{call}: {}", answer.text().await.unwrap());
+    }
+    let access = MlflowAccess {
+        url: mlflow.url().parse().unwrap(),
+        credentials: None,
+        certificate_authority: None,
+        timeout: Duration::from_secs(60),
+    };
+    let stores = Arc::new(Stores::new(config(&server, KEY, "any").registry.objects));
+    let client = Arc::new(MlflowClient::new(access).unwrap());
+    let source = MlflowSource::new(client, "models:/churn".parse().unwrap(), default_roles()).with_stores(stores);
+    assert_eq!(source.offer().await.unwrap().roles.stable, Some(1));
+    let files = source.files(1).await.unwrap();
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["MLmodel", "data/w", "model.onnx"], "without what is Python's");
+    assert_eq!(downloaded(&source, 1, &files[1], 2).await, (2, b"ights".to_vec()));
+    mlflow.stop().await;
     server.stop().await;
 }

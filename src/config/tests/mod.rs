@@ -1,6 +1,7 @@
 //! Where settings come from and which of them wins; the modules hold limits, problems, secrets and units.
 
 mod limits;
+mod objects;
 mod problems;
 mod secrets;
 mod units;

@@ -109,11 +109,15 @@ fn refused(found: &str) -> SourceError {
 }
 
 fn prefix(path: &str) -> Option<Path> {
-    Path::parse(path.trim_end_matches('/')).ok()
+    // The library would take a slash off the front, which is part of a key.
+    (!path.starts_with('/')).then(|| Path::parse(path.trim_end_matches('/')).ok())?
 }
 
 fn local(path: &str) -> Option<ObjectAddress> {
-    Some(ObjectAddress { store: StoreName::Local, prefix: prefix(path).filter(|prefix| !prefix.is_root())? })
+    Some(ObjectAddress {
+        store: StoreName::Local,
+        prefix: prefix(path.strip_prefix('/')?).filter(|prefix| !prefix.is_root())?,
+    })
 }
 
 /// A name that is part of a host or of a path and nothing else in either.

@@ -136,7 +136,9 @@ impl Said {
             Some(shown(after.split_once("</")?.0))
         };
         self.code = field("Code").unwrap_or_default();
-        self.message = field("Message").unwrap_or_else(|| shown(body));
+        // What is not said in the usual words is shown as it is, as far as one line goes.
+        let other = || if self.code.is_empty() { shown(body) } else { String::new() };
+        self.message = field("Message").unwrap_or_else(other);
     }
 
     /// Whether it is the store itself that is not there.

@@ -243,7 +243,7 @@ proptest! {
         order in Just(["model.onnx", "data/w", "profile.json", "manifest.json"].to_vec()).prop_shuffle(),
         waits in prop::collection::vec(0_u64..600, 4),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let files = [("model.onnx", "graph"), ("data/w", "weights"), ("profile.json", "{}")];
         let manifest = manifest(&files);
         runtime.block_on(async {

@@ -63,7 +63,7 @@ async fn places_without_an_end_or_without_files_are_errors() {
     for (uri, expected) in [
         ("models:/m/1", "places that name another"),
         ("models:/m@champion", "which may move"),
-        ("s3://bucket/m", "none is configured for s3:"),
+        ("s3://bucket/../m", "expected s3://bucket/prefix"),
         ("mlflow-artifacts:/none", "empty or not there"),
         ("runs:/unknown/model", "run unknown is not there"),
         ("/no/such/directory", "without an MLmodel is not read"),
