@@ -1,6 +1,7 @@
 //! One model at its registry: what is wanted, compared with what is here, and fetched.
 //!
-//! A look asks the registry for what is wanted and fetches what is not in the cache. Whatever goes wrong costs what it
+//! A look asks the registry for what is wanted and fetches what is not in the cache, or is in it as it was before somebody
+//! wrote over it at its source: what is there serves until all of the new bytes are here. Whatever goes wrong costs what it
 //! concerns: without an answer what was wanted last stays wanted, and a version that cannot be had leaves the others, and
 //! the stable one before it, where they are. A start begins with what the cache has, so that a registry that is down
 //! keeps nobody from serving.

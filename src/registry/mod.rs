@@ -1,8 +1,11 @@
-//! Where versions come from: today a directory in Triton's layout.
+//! Where versions come from: a directory in Triton's layout, an MLflow registry, an object store.
 //!
 //! `<repository>/<model>/<version>/model.onnx`, beside it `profile.json`, and if there is one
-//! `<repository>/<model>/config.pbtxt`. [`directory`] says what is there, [`load`] turns one version directory into a
-//! warm [`Model`](crate::catalog::Model). Both block on the disk and are called off the workers.
+//! `<repository>/<model>/config.pbtxt`. [`directory`] says what is there. What comes from elsewhere stands behind
+//! [`source::Source`], [`mlflow`] and [`objects`]: [`follow`] compares what is wanted with what is here and has [`staging`]
+//! fetch the rest into a cache, which looks as the repository does. [`manifest`] is how whoever makes a version says what
+//! it is, in either. [`load`] turns one version directory into a warm [`Model`](crate::catalog::Model). Listing and loading
+//! block on the disk and are called off the workers.
 //!
 //! Invariant: nothing here changes what is live; it reports to whoever does.
 
