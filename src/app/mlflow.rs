@@ -3,8 +3,10 @@
 //! Invariant: a certificate's file and a model's address are looked at before anything starts.
 
 use super::AppError;
-use crate::config::{Config, MlflowSettings, Role, SourceSettings};
-use crate::registry::mlflow::{Credentials, MlflowAccess, MlflowClient, MlflowSource, ModelUri, RoleKind};
+use super::objects::kinds;
+use crate::config::{Config, MlflowSettings, SourceSettings};
+use crate::registry::mlflow::{Credentials, MlflowAccess, MlflowClient, MlflowSource, ModelUri};
+use crate::registry::objects::Stores;
 use crate::registry::source::{Source, SourceError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +50,9 @@ impl Mlflow {
     }
 
     /// One model of it.
-    pub(super) fn source(&self, settings: &SourceSettings) -> Result<Arc<dyn Source>, AppError> {
+    pub(super) fn source(&self, settings: &SourceSettings, stores: &Arc<Stores>) -> Result<Arc<dyn Source>, AppError> {
         let uri: ModelUri = settings.uri.parse()?;
-        let kind = |role: Role| if role == Role::Stable { RoleKind::Stable } else { RoleKind::Warm };
-        let roles = settings.roles.iter().map(|(alias, role)| (alias.clone(), kind(*role))).collect();
-        Ok(Arc::new(MlflowSource::new(Arc::clone(&self.client), uri, roles)))
+        let source = MlflowSource::new(Arc::clone(&self.client), uri, kinds(settings));
+        Ok(Arc::new(source.with_stores(Arc::clone(stores))))
     }
 }

@@ -22,6 +22,7 @@ mod hooks;
 mod judging;
 mod learning;
 mod mlflow;
+mod objects;
 mod replica;
 mod sources;
 mod state;
@@ -94,6 +95,9 @@ pub enum AppError {
     /// A registry cannot be asked as it is configured.
     #[error("registry.mlflow: {0}")]
     Registry(#[from] SourceError),
+    /// An object store cannot be asked as it is configured.
+    #[error("registry.objects: {0}")]
+    Objects(SourceError),
     /// A webhook's secret cannot be used.
     #[error("{setting}: {cause}")]
     Hook {

@@ -8,6 +8,7 @@ use crate::admin::hooks::Hooks;
 use crate::config::{Config, SourceSettings};
 use crate::registry::board::SourceBoard;
 use crate::registry::follow::Follower;
+use crate::registry::objects::Stores;
 use crate::registry::staging::Cache;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,12 +42,16 @@ pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
     }
     let settings = &config.registry.cache;
     let cache = Cache::open(cache_path(config), settings.max_bytes, settings.parallel).map_err(AppError::Cache)?;
-    let opened = super::mlflow::open(config)?;
+    let stores = Arc::new(Stores::new(config.registry.objects.clone()));
+    let is_of_mlflow = sourced.iter().any(|(_, source)| source.is_of_mlflow());
+    let mlflow = is_of_mlflow.then(|| super::mlflow::open(config)).transpose()?;
     let following = sourced.into_iter().map(|(model, source)| {
-        let interval = opened.interval;
-        let from = opened.source(source)?;
         let wake = Arc::default();
-        hooks.followers.add(model, opened.registered_name(source)?, Arc::clone(&wake));
+        let (from, registered, interval) = match mlflow.as_ref().filter(|_| source.is_of_mlflow()) {
+            Some(mlflow) => (mlflow.source(source, &stores)?, mlflow.registered_name(source)?, mlflow.interval),
+            None => (super::objects::source(source, &stores)?, None, config.registry.objects.poll_interval),
+        };
+        hooks.followers.add(model, registered, Arc::clone(&wake));
         let follower = Follower::new(model, source, from, cache.clone(), Arc::clone(&board));
         // Replicas that start together do not ask together.
         Ok(Following { follower, interval, wake, seed: rand::random() })

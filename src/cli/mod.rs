@@ -8,6 +8,7 @@
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
+//! | `tidegate manifest` | write which files a version is made of, so that no half of it is ever loaded |
 //! | `tidegate demo` | the whole job in a minute: canary, swap, drift alert, on free ports |
 //! | `tidegate draws` | rows of the demo's customers, as CSV |
 //!
@@ -19,6 +20,7 @@ mod demo;
 pub mod draws;
 mod explain;
 mod golden;
+mod manifest;
 mod merge;
 mod profile;
 mod report;
@@ -57,6 +59,8 @@ enum Command {
     Explain(Explain),
     /// Add up what several replicas counted, or reference profiles of parts of a data set on the same edges.
     Merge(MergeArgs),
+    /// Write VERSION_DIR/manifest.json, by which a copy of the version that is not whole is told from one that is.
+    Manifest(ManifestArgs),
     /// Show the whole job in about a minute, on free ports: predictions, canary, swap, drift alert.
     Demo(DemoArgs),
     /// Print rows of the demo's customers as CSV.
@@ -226,6 +230,13 @@ struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+struct ManifestArgs {
+    /// The version's directory, which holds model.onnx.
+    #[arg(value_name = "VERSION_DIR")]
+    directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct DemoArgs {
     /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
@@ -257,6 +268,7 @@ pub fn run() -> ExitCode {
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
+        Some(Command::Manifest(args)) => manifest::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Draws(args)) => print_draws(&args),
     };

@@ -38,6 +38,18 @@
 //! | `registry.hooks.<name>.kind` | required | `"mlflow"`, `"standard"`, `"github"`, `"wandb"`, `"huggingface"` | who else sends webhooks, to `/hooks/<name>` on the admin port; at most 16 |
 //! | `registry.hooks.<name>.secret` | required | secret | what they are signed with, as the sender shows it |
 //! | `registry.hooks.<name>.models` | those that a delivery names; all, if it names none | models with a `source` | the only models that it has looked at; of GitHub, W&B and Hugging Face, whose names are others, all of them each time |
+//! | `registry.objects.poll_interval` | `"30s"` | 1s to 1h | time between two looks at a model in an object store |
+//! | `registry.s3.endpoint` | Amazon's, by the region | http, https | where S3, or what speaks as it does, answers |
+//! | `registry.s3.region` | `"us-east-1"` | | the region that requests are signed for |
+//! | `registry.s3.access_key_id`, `registry.s3.secret_access_key` | the environment's, else the machine's | secrets | whose key requests are signed with; a session's has `registry.s3.session_token` besides |
+//! | `registry.s3.allow_http` | false | | whether the endpoint may be asked without TLS |
+//! | `registry.s3.virtual_hosted` | false | | whether the bucket is part of the host, not of the path |
+//! | `registry.s3.anonymous`, `registry.gcs.anonymous`, `registry.azure.anonymous` | false | | whether requests are not signed |
+//! | `registry.s3.ca_file` | none | | certificates, PEM, that the endpoint's may be signed by, besides those of the system |
+//! | `registry.gcs.service_account` | the environment's, else the machine's | | file of a service account's key, JSON |
+//! | `registry.gcs.endpoint`, `registry.azure.endpoint` | the vendor's | http, https | where the store answers |
+//! | `registry.azure.account` | the address's, else the environment's | | the storage account |
+//! | `registry.azure.access_key` | the environment's, else the machine's identity | secret | the account's key |
 //! | `registry.cache.path` | `cache` below `state.path` | | where fetched files are kept |
 //! | `registry.cache.max_bytes` | `"20GiB"` | 1MiB to 1024TiB | what they may take; what was not used for longest goes first |
 //! | `registry.cache.parallel` | 4 | 1 to 64 | files that are fetched at a time |
@@ -81,9 +93,9 @@
 //! | `execution.timeout` | `"30s"` | 1ms to 1h | how long a request may take that names no time of its own |
 //! | `models.<name>.engine` | `"auto"` | `"auto"`, `"tract"`, `"onnxruntime"` | what runs the model |
 //! | `models.<name>.monitoring` | true | | whether values of its requests and answers are counted, for drift, data quality and reports |
-//! | `models.<name>.source` | the repository | `"models:/name"`, `"models:/name@alias"`, `"models:/name/7"` | the MLflow model whose versions are served under this name |
-//! | `models.<name>.roles` | `{ champion = "stable", challenger = "canary", shadow = "shadow" }` | one is `"stable"` | what the model's aliases mean: the stable version serves, the others are loaded without a share |
-//! | `models.<name>.require_tags` | `[]` | | tags that a registry's version must have before it is fetched |
+//! | `models.<name>.source` | the repository | `"models:/name"`, `"models:/name@alias"`, `"models:/name/7"`, `"s3://bucket/prefix"`, `"gs://…"`, `"az://container/prefix"`, `"abfss://…"`, `"file:///directory"`, an absolute path | the MLflow model, or the place in an object store, whose versions are served under this name |
+//! | `models.<name>.roles` | `{ champion = "stable", challenger = "canary", shadow = "shadow" }` | one is `"stable"` | what the aliases of MLflow or of `aliases.json` mean: the stable version serves, the others are loaded without a share |
+//! | `models.<name>.require_tags` | `[]` | | tags that a version of MLflow must have before it is fetched |
 //! | `models.<name>.allow_signature_change` | false | | whether a version may follow that takes or gives something else than the one that serves |
 //! | `models.<name>.split` | highest version | sum 100, steps of 0.01 | percent by version: `{ "1" = 90, "2" = 10 }` |
 //! | `models.<name>.execution` | `[execution]` | | any key of `[execution]` |
@@ -116,6 +128,7 @@ mod hooks;
 mod judging;
 mod judging_settings;
 mod models;
+mod objects;
 mod problem;
 mod read;
 mod reader;
@@ -136,6 +149,7 @@ pub use hooks::{HookKind, HookSettings, MLFLOW_HOOK};
 pub use judging_settings::{
     DriftPreset, DriftSettings, ErrorSettings, LatencyRuleChoice, LatencySettings, SegmentSettings, SegmentSource,
 };
+pub use objects::{AzureSettings, GcsSettings, ObjectSettings, S3Settings};
 pub use problem::{ConfigProblems, Origin, Problem, ProblemKind};
 pub use registry::{CacheSettings, MlflowSettings, RegistrySettings, Role, SourceSettings};
 pub use secret::{Secret, WebhookUrl};

@@ -9,12 +9,18 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::hooks::{self, HookSettings, NamedModels};
+use super::objects::{self, ObjectSettings};
 use super::problem::ProblemKind;
 use super::reader::Reader;
 use super::secret::Secret;
 use super::secret_source::secret;
 use super::tree::Value;
 use super::values::{Parsed, duration, name, names, one_of, path, refused, size, whole};
+
+/// What the address of a model of MLflow begins with.
+const MLFLOW_SCHEME: &str = "models:/";
+/// What the address of a model in an object store begins with.
+const OBJECT_SCHEMES: [&str; 6] = ["s3://", "gs://", "az://", "abfss://", "abfs://", "file:///"];
 
 /// Most aliases that have a role.
 const MAX_ROLES: usize = 64;
@@ -28,6 +34,8 @@ pub struct RegistrySettings {
     pub mlflow: Option<MlflowSettings>,
     /// `[registry.hooks.<name>]`: who else sends webhooks, by the name in their path. Default none.
     pub hooks: BTreeMap<String, HookSettings>,
+    /// The object stores that models are in.
+    pub objects: ObjectSettings,
 }
 
 /// Where what was fetched is kept.
@@ -76,12 +84,21 @@ pub enum Role {
 /// Where the versions of one model come from, other than the repository's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSettings {
-    /// `models:/name`, `models:/name@alias` or `models:/name/7`, as MLflow writes them.
+    /// `models:/name`, `models:/name@alias` or `models:/name/7`, as MLflow writes them; `s3://bucket/prefix`,
+    /// `gs://bucket/prefix`, `az://container/prefix`, `abfss://…`; `file:///directory` or an absolute path.
     pub uri: String,
     /// Tags that a version must have before it may be fetched. Default none.
     pub require_tags: Vec<String>,
     /// What aliases mean. Default: `champion` is stable, `challenger` canary, `shadow` shadow.
     pub roles: BTreeMap<String, Role>,
+}
+
+impl SourceSettings {
+    /// Whether it is a model of MLflow.
+    #[must_use]
+    pub fn is_of_mlflow(&self) -> bool {
+        self.uri.starts_with(MLFLOW_SCHEME)
+    }
 }
 
 impl Default for CacheSettings {
@@ -96,7 +113,7 @@ pub(super) fn registry(reader: &mut Reader<'_, '_>, named: &mut Vec<NamedModels>
     let hooks = reader.table("hooks", |reader| hooks::hooks(reader, named));
     let is_taken = mlflow.as_ref().is_some_and(|mlflow| mlflow.webhook_secret.is_some());
     hooks::check_mlflow(reader, is_taken, &hooks);
-    RegistrySettings { cache, mlflow, hooks }
+    RegistrySettings { cache, mlflow, hooks, objects: objects::objects(reader) }
 }
 
 fn cache(reader: &mut Reader<'_, '_>) -> CacheSettings {
@@ -129,11 +146,15 @@ fn mlflow(reader: &mut Reader<'_, '_>) -> Option<MlflowSettings> {
 
 /// `models.<name>.source`, `models.<name>.roles` and `models.<name>.require_tags`.
 pub(super) fn source(reader: &mut Reader<'_, '_>, has_mlflow: bool) -> Option<SourceSettings> {
-    let source = reader.located("source", model_uri);
+    let source = reader.located("source", source_uri);
     let roles = reader.table("roles", |reader| roles(reader, source.is_some()));
     let require_tags = reader.value("require_tags", names).unwrap_or_default();
     let source = source?;
-    if !has_mlflow {
+    let is_of_mlflow = source.value.starts_with(MLFLOW_SCHEME);
+    if !is_of_mlflow && !require_tags.is_empty() {
+        let reason = "versions of an object store have no tags that could be required".to_owned();
+        reader.problem(source.origin, "require_tags", ProblemKind::Conflict { reason });
+    } else if is_of_mlflow && !has_mlflow {
         let reason = "a model of MLflow needs [registry.mlflow] with its url".to_owned();
         reader.problem(source.origin, "source", ProblemKind::Conflict { reason });
     }
@@ -165,7 +186,8 @@ fn roles(reader: &mut Reader<'_, '_>, has_source: bool) -> BTreeMap<String, Role
     roles
 }
 
-fn registry_url(value: &Value) -> Parsed<Url> {
+/// The address of a registry or of a store.
+pub(super) fn registry_url(value: &Value) -> Parsed<Url> {
     let expected = "an http:// or https:// URL with a host and without user, password, query and fragment";
     let parsed = value.as_text().and_then(|text| Url::parse(text).ok());
     let is_plain = |url: &Url| {
@@ -181,8 +203,12 @@ fn registry_url(value: &Value) -> Parsed<Url> {
         .ok_or_else(|| ProblemKind::Invalid { expected: expected.to_owned(), found: "another".to_owned() })
 }
 
-fn model_uri(value: &Value) -> Parsed<String> {
-    let uri = value.as_text().filter(|text| text.strip_prefix("models:/").is_some_and(|name| !name.is_empty()));
-    uri.map(str::to_owned)
-        .ok_or_else(|| refused("\"models:/name\", \"models:/name@alias\" or \"models:/name/7\"", value))
+/// Of which kind it is; what else may be wrong with it is said where it is read.
+fn source_uri(value: &Value) -> Parsed<String> {
+    let is_known = |text: &&str| {
+        let after = |scheme: &&str| text.strip_prefix(*scheme).is_some_and(|name| !name.is_empty());
+        [MLFLOW_SCHEME, "/"].iter().any(|scheme| after(scheme)) || OBJECT_SCHEMES.iter().any(|scheme| after(scheme))
+    };
+    let expected = "\"models:/name\", \"models:/name@alias\" or \"models:/name/7\", \"s3://bucket/prefix\", \"gs://…\", \"az://…\", \"abfss://…\", \"file:///directory\" or an absolute path";
+    value.as_text().filter(is_known).map(str::to_owned).ok_or_else(|| refused(expected, value))
 }

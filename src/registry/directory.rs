@@ -6,12 +6,13 @@
 //!
 //! A directory that is renamed into place is whole at once; one that is copied is not, and a graph cut off in the middle
 //! may even load. So a version counts as settled when its files are older than [`QUIET`] or unchanged since the last
-//! listing. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
+//! listing. A version with a [`manifest`] is settled as soon as all that it names is there, as long as it says, and not
+//! before; whether it is what it names is for the loader to find. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
 //! settled.
 //!
 //! Invariant: a listing never fails because of one model, and what cannot be looked at stands as it was.
 
-use super::{MODEL_FILE, RegistryError, config_file};
+use super::{MODEL_FILE, RegistryError, config_file, manifest};
 use crate::catalog::{Listing, Present, PresentModel};
 use std::collections::BTreeMap;
 use std::fs;
@@ -110,8 +111,10 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
         match fingerprint(&model.join(number.to_string())) {
             Ok(None) => None,
             Ok(Some((fingerprint, newest))) => {
-                let settled = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
+                let is_quiet = now.duration_since(newest).is_ok_and(|age| age >= QUIET)
                     || before.is_some_and(|before| before.fingerprint == fingerprint);
+                let was_settled = before.is_some_and(|before| before.fingerprint == fingerprint && before.settled);
+                let settled = was_settled || is_whole(&model.join(number.to_string())).unwrap_or(is_quiet);
                 Some((number, Present { fingerprint, settled }))
             }
             Err(error) => {
@@ -121,6 +124,18 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
         }
     };
     numbers.into_iter().rev().take(VERSIONS_LIMIT).filter_map(of_number).collect()
+}
+
+/// Whether all that a version's manifest names is there; nothing where no manifest can be read.
+fn is_whole(directory: &Path) -> Option<bool> {
+    let manifest = manifest::read(directory).ok()??.ok()?;
+    let size_of =
+        |path: &str| fs::metadata(directory.join(path)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+    let lacking = manifest.lacking(size_of);
+    if let Some(reason) = &lacking {
+        tracing::debug!(path = %directory.display(), reason, "a version is not whole yet");
+    }
+    Some(lacking.is_none())
 }
 
 /// The numbers that name directories, in order. `01` and `+1` would be a second name for version 1 and are none.
@@ -195,6 +210,31 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", root.path().join("m/1/.nfs0001")).unwrap();
         let third = list(root.path(), &second, SystemTime::now()).unwrap();
         assert_eq!(third["m"].versions[&1].fingerprint, second["m"].versions[&1].fingerprint);
+    }
+
+    #[test]
+    fn a_version_with_a_manifest_is_settled_when_all_of_it_is_there_and_not_before() {
+        let root = repository();
+        add_version(root.path(), "m", "1", b"graph");
+        let version = root.path().join("m/1");
+        fs::write(version.join("weights.data"), [7; 10]).unwrap();
+        let whole = manifest::FileManifest::of_directory(&version).unwrap();
+        fs::write(version.join("weights.data"), [7; 9]).unwrap();
+        fs::write(version.join("manifest.json"), serde_json::to_vec(&whole).unwrap()).unwrap();
+        let later = SystemTime::now() + QUIET * 100;
+        let short = list(root.path(), &Listing::new(), later).unwrap();
+        assert!(!short["m"].versions[&1].settled);
+        assert!(!list(root.path(), &short, later).unwrap()["m"].versions[&1].settled, "however often it is looked at");
+        fs::write(version.join("weights.data"), [6; 10]).unwrap();
+        let now = list(root.path(), &short, SystemTime::now()).unwrap();
+        assert!(now["m"].versions[&1].settled, "nothing has to be quiet");
+        fs::write(version.join("manifest.json"), "{").unwrap();
+        let broken = list(root.path(), &now, SystemTime::now()).unwrap();
+        assert!(!broken["m"].versions[&1].settled);
+        assert!(
+            list(root.path(), &broken, SystemTime::now()).unwrap()["m"].versions[&1].settled,
+            "the loader says why"
+        );
     }
 
     #[test]

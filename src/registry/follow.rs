@@ -1,6 +1,7 @@
 //! One model at its registry: what is wanted, compared with what is here, and fetched.
 //!
-//! A look asks the registry for what is wanted and fetches what is not in the cache. Whatever goes wrong costs what it
+//! A look asks the registry for what is wanted and fetches what is not in the cache, or is in it as it was before somebody
+//! wrote over it at its source: what is there serves until all of the new bytes are here. Whatever goes wrong costs what it
 //! concerns: without an answer what was wanted last stays wanted, and a version that cannot be had leaves the others, and
 //! the stable one before it, where they are. A start begins with what the cache has, so that a registry that is down
 //! keeps nobody from serving.
@@ -41,6 +42,8 @@ pub struct Follower {
     state: SourceState,
     /// Looks in a row that failed.
     failures: u32,
+    /// When the source wants to be asked again, if sooner than usual.
+    again: Option<Duration>,
 }
 
 /// Why a version was refused, and when it is tried again. A registry calls a version ready before its files are all there,
@@ -69,7 +72,20 @@ impl Follower {
         board.say(&model, state.clone());
         let progress = board.progress(&model);
         let (roles, refused) = (Roles::default(), BTreeMap::new());
-        Self { model, uri, source, require_tags, cache, board, progress, roles, refused, state, failures: 0 }
+        Self {
+            model,
+            uri,
+            source,
+            require_tags,
+            cache,
+            board,
+            progress,
+            roles,
+            refused,
+            state,
+            failures: 0,
+            again: None,
+        }
     }
 
     /// The model's name here.
@@ -120,11 +136,13 @@ impl Follower {
     #[must_use]
     pub fn pause(&self, interval: Duration, jitter: f64) -> Duration {
         let factor = 2_u32.saturating_pow(self.failures.saturating_sub(1)).min(LONGEST_BACK_OFF);
-        (interval * factor).mul_f64(0.9 + 0.1 * jitter.clamp(0.0, 1.0))
+        let usual = (interval * factor).mul_f64(0.9 + 0.1 * jitter.clamp(0.0, 1.0));
+        self.again.map_or(usual, |again| again.min(usual))
     }
 
     fn unanswered(&mut self, error: SourceError) -> Vec<String> {
         self.failures = self.failures.saturating_add(1);
+        self.again = None;
         if self.failures == 1 {
             let model = &self.model;
             tracing::error!(model, cause = %error, "the registry does not say what is wanted; what was wanted last stays");
@@ -133,8 +151,8 @@ impl Follower {
     }
 
     async fn follow(&mut self, offer: Offer) -> Vec<String> {
-        let Offer { versions, roles: wanted } = offer;
-        let (mut problems, mut lacking) = (Vec::new(), BTreeSet::new());
+        let Offer { versions, roles: wanted, mut problems, again } = offer;
+        self.again = again;
         if versions != self.state.versions {
             // Whoever moves an alias, or writes on a version, wants it tried again.
             self.refused.clear();
@@ -143,18 +161,19 @@ impl Follower {
             }
         }
         self.state.versions = versions;
+        let mut lacking = BTreeSet::new();
         for version in wanted.named() {
             if let Some(reason) = self.lacks_tags(version) {
                 problems.push(reason);
                 lacking.insert(version);
-            } else if self.cache.manifest(&self.model, version).is_some() {
+            } else if self.has(version) {
                 self.cache.touch(&self.model, version);
             } else if let Some(refusal) = self.refused.get_mut(&version).filter(|refusal| refusal.left > 0) {
                 refusal.left -= 1;
                 problems.push(refusal.reason.clone());
             } else if let Err(error) = self.fetch(version, &wanted).await {
                 let reason = format!("version {version}: {error}");
-                tracing::error!(model = self.model, version, cause = %error, "a version cannot be fetched");
+                self.say_why_not(version, &error);
                 if !error.may_pass() {
                     let pause = self.refused.get(&version).map_or(1, |refusal| 2 * refusal.pause + 1);
                     let pause = pause.min(MOST_PASSED_OVER);
@@ -170,6 +189,24 @@ impl Follower {
             problems.push(error.to_string());
         }
         problems
+    }
+
+    /// Whether a version is here as it is at its source now, as far as that can be told.
+    fn has(&self, version: u64) -> bool {
+        let now = self.state.versions.get(&version).and_then(|lineage| lineage.identity.as_ref());
+        let kept = self.cache.manifest(&self.model, version);
+        kept.is_some_and(|kept| now.is_none() || kept.identity.as_ref() == now)
+    }
+
+    fn say_why_not(&self, version: u64, error: &StageError) {
+        let model = &self.model;
+        match error {
+            // Somebody is at it.
+            StageError::Source(SourceError::NotWhole { .. }) => {
+                tracing::info!(model, version, cause = %error, "a version is not fetched yet");
+            }
+            _ => tracing::error!(model, version, cause = %error, "a version cannot be fetched"),
+        }
     }
 
     /// What is to be said of a version without the tags that it must have.

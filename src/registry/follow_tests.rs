@@ -3,7 +3,7 @@
 use super::MODEL_FILE;
 use super::board::SourceBoard;
 use super::follow::Follower;
-use super::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Source, SourceError};
+use super::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Source, SourceError, identity};
 use super::staging::Cache;
 use crate::catalog::{PresentModel, Roles};
 use crate::config::SourceSettings;
@@ -26,7 +26,18 @@ struct Shelf {
     /// What the settings ask for.
     required: Vec<String>,
     is_down: bool,
+    /// Whether the source says what its files are before they are fetched.
+    tags_files: bool,
+    /// What else it says.
+    again: Option<Duration>,
     fetched: usize,
+}
+
+impl Shelf {
+    fn file(&self, graph: &[u8]) -> RemoteFile {
+        let e_tag = self.tags_files.then(|| format!("{graph:?}"));
+        RemoteFile { path: MODEL_FILE.into(), size: Some(graph.len() as u64), e_tag, ..RemoteFile::default() }
+    }
 }
 
 struct Whole(Option<Bytes>);
@@ -49,21 +60,24 @@ fn down() -> SourceError {
 impl Source for Registry {
     fn offer(&self) -> Asked<'_, Offer> {
         let shelf = self.0.lock().unwrap();
-        let lineage = Lineage { tags: shelf.tags.clone(), ..Lineage::default() };
         let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect() };
-        let versions = roles.named().map(|version| (version, lineage.clone())).collect();
-        let answer = if shelf.is_down { Err(down()) } else { Ok(Offer { versions, roles }) };
+        let lineage = |version| {
+            let identity = shelf.graphs.get(&version).and_then(|graph| identity(&[shelf.file(graph)]));
+            (version, Lineage { tags: shelf.tags.clone(), identity, ..Lineage::default() })
+        };
+        let offer =
+            Offer { versions: roles.named().map(lineage).collect(), roles, again: shelf.again, ..Offer::default() };
+        let answer = if shelf.is_down { Err(down()) } else { Ok(offer) };
         Box::pin(async move { answer })
     }
 
     fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>> {
         let mut shelf = self.0.lock().unwrap();
         shelf.fetched += 1;
-        let file = |graph: &Vec<u8>| RemoteFile { path: MODEL_FILE.into(), size: Some(graph.len() as u64) };
-        let answer = match shelf.graphs.get(&version).map(file) {
+        let answer = match shelf.graphs.get(&version).map(|graph| shelf.file(graph)) {
             _ if shelf.is_down => Err(down()),
             Some(file) => Ok(vec![file]),
-            None => Ok(vec![RemoteFile { path: "model.pkl".into(), size: Some(3) }]),
+            None => Ok(vec![RemoteFile { path: "model.pkl".into(), size: Some(3), ..RemoteFile::default() }]),
         };
         Box::pin(async move { answer })
     }
@@ -218,6 +232,35 @@ async fn a_cached_version_that_was_changed_is_fetched_anew() {
     assert_eq!(recalled.versions.into_keys().collect::<Vec<_>>(), [1]);
     assert_eq!(case.look().await, usual);
     assert_eq!(std::fs::read(&file).unwrap(), b"graph 2");
+}
+
+#[tokio::test]
+async fn a_version_that_was_written_over_is_fetched_anew_and_stays_until_that_is_here() {
+    let mut case = Case::new(&[1], 1, &[]);
+    case.change(|shelf| shelf.tags_files = true);
+    case.look().await;
+    case.look().await;
+    assert_eq!(case.registry.0.lock().unwrap().fetched, 1);
+    let file = case.directory.path().join("cache/view/churn/1").join(MODEL_FILE);
+    let before = case.follower.look(SystemTime::now()).await;
+    case.change(|shelf| drop(shelf.graphs.remove(&1)));
+    assert_eq!(case.follower.look(SystemTime::now()).await, before, "gone at the source, and here");
+    case.change(|shelf| drop(shelf.graphs.insert(1, b"another".to_vec())));
+    let after = case.follower.look(SystemTime::now()).await;
+    assert_eq!(std::fs::read(&file).unwrap(), b"another");
+    assert!(after.roles == before.roles && after.versions != before.versions, "its fingerprint is another");
+}
+
+#[tokio::test]
+async fn a_source_that_expects_something_soon_is_asked_soon() {
+    let mut case = Case::new(&[1], 1, &[]);
+    let (soon, interval) = (Duration::from_secs(2), Duration::from_secs(30));
+    case.change(|shelf| shelf.again = Some(soon));
+    case.look().await;
+    assert_eq!(case.follower.pause(interval, 1.0), soon);
+    case.change(|shelf| shelf.is_down = true);
+    case.look().await;
+    assert_eq!(case.follower.pause(interval, 1.0), interval);
 }
 
 #[tokio::test]

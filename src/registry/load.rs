@@ -13,7 +13,7 @@ use super::quarantine::{self, Quarantine};
 use super::session::sessions;
 use super::staging::digest_of;
 use super::trial::Trial;
-use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, memory};
+use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, manifest, memory};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts, Quarantined};
 use crate::config::EngineChoice;
 use crate::engine::{Engines, Executor, LoadedGraph};
@@ -118,6 +118,10 @@ impl Loader {
     fn try_load(&self, directory: &Path, order: &LoadOrder) -> Result<Model, RegistryError> {
         let started = Instant::now();
         let memory = self.check_memory(directory, order)?;
+        if order.settings.source.is_none() {
+            // What was fetched was compared with what its source said of it then.
+            check_manifest(directory)?;
+        }
         let described = read_mlmodel(directory);
         let options = session_options(described.as_ref());
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -190,6 +194,13 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     let profile = Profile::from_json(&text).map_err(|error| format!("{PROFILE_FILE} is refused: {error}"))?;
     profile.check(signature).map_err(|error| format!("{PROFILE_FILE} does not fit the model: {error}"))?;
     Ok(profile)
+}
+
+/// Compares the files with their manifest, if they have one, which reads all of them.
+fn check_manifest(directory: &Path) -> Result<(), RegistryError> {
+    let unreadable = |cause| RegistryError::Unreadable { path: directory.to_owned(), cause };
+    let Some(manifest) = manifest::read(directory).map_err(unreadable)? else { return Ok(()) };
+    Ok(manifest?.prove(directory).map_err(unreadable)??)
 }
 
 /// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph: other

@@ -1,8 +1,11 @@
-//! Where versions come from: today a directory in Triton's layout.
+//! Where versions come from: a directory in Triton's layout, an MLflow registry, an object store.
 //!
 //! `<repository>/<model>/<version>/model.onnx`, beside it `profile.json`, and if there is one
-//! `<repository>/<model>/config.pbtxt`. [`directory`] says what is there, [`load`] turns one version directory into a
-//! warm [`Model`](crate::catalog::Model). Both block on the disk and are called off the workers.
+//! `<repository>/<model>/config.pbtxt`. [`directory`] says what is there. What comes from elsewhere stands behind
+//! [`source::Source`], [`mlflow`] and [`objects`]: [`follow`] compares what is wanted with what is here and has [`staging`]
+//! fetch the rest into a cache, which looks as the repository does. [`manifest`] is how whoever makes a version says what
+//! it is, in either. [`load`] turns one version directory into a warm [`Model`](crate::catalog::Model). Listing and loading
+//! block on the disk and are called off the workers.
 //!
 //! Invariant: nothing here changes what is live; it reports to whoever does.
 
@@ -15,11 +18,14 @@ pub mod follow;
 mod follow_tests;
 pub mod hooks;
 pub mod load;
+pub mod manifest;
 pub mod memory;
 pub mod mlflow;
+pub mod objects;
 pub mod pbtxt;
 mod place;
 pub mod quarantine;
+pub mod roles;
 mod session;
 pub mod source;
 pub mod staging;
@@ -37,6 +43,8 @@ use std::path::PathBuf;
 pub const MODEL_FILE: &str = "model.onnx";
 /// The file that holds a version's reference profile.
 pub const PROFILE_FILE: &str = "profile.json";
+/// The file that says which files a version is made of, see [`manifest`].
+pub const MANIFEST_FILE: &str = "manifest.json";
 /// The file in which MLflow says what a version takes and gives, and where it comes from.
 pub const MLMODEL_FILE: &str = "MLmodel";
 /// The file that holds what is said of a model as a whole, in Triton's words.
@@ -85,6 +93,12 @@ pub enum RegistryError {
     /// It does not give the answers that were shipped with it.
     #[error(transparent)]
     Golden(#[from] GoldenError),
+    /// The manifest cannot be used.
+    #[error("{0}")]
+    BadManifest(#[from] manifest::BadManifest),
+    /// A file is not the one that the manifest names.
+    #[error("{0}")]
+    WrongDigest(#[from] manifest::WrongDigest),
     /// The files changed while they were read.
     #[error("its files changed while they were being loaded")]
     Changed,
@@ -98,7 +112,7 @@ impl RegistryError {
             Self::Engine(cause) => cause.is_of_the_model(),
             Self::WarmUp { cause, .. } => cause.is_of_the_model(),
             Self::Golden(cause) => cause.is_of_the_bytes(),
-            Self::NotAsRegistered(_) => true,
+            Self::NotAsRegistered(_) | Self::BadManifest(_) | Self::WrongDigest(_) => true,
             Self::Unreadable { .. } | Self::OverMemoryBudget { .. } | Self::BadConfig(_) | Self::Changed => false,
         }
     }

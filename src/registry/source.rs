@@ -7,12 +7,16 @@
 //!
 //! Invariant: asking a source changes nothing, neither here nor there.
 
+use super::manifest::Digest;
 pub use crate::catalog::Roles;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+
+/// The most characters of an answer that an error repeats.
+pub(super) const SHOWN: usize = 300;
 
 /// The most files of a version, directories among them not counted.
 pub const MOST_FILES: usize = 10_000;
@@ -50,6 +54,10 @@ pub struct Offer {
     pub versions: BTreeMap<u64, Lineage>,
     /// What they are wanted as.
     pub roles: Roles,
+    /// What is wrong with versions that would have a role otherwise.
+    pub problems: Vec<String>,
+    /// When it should be asked again, if sooner than usual: something is about to be whole.
+    pub again: Option<Duration>,
 }
 
 /// Where a version comes from, as its registry knows it: shown with the model, never interpreted.
@@ -66,15 +74,31 @@ pub struct Lineage {
     /// Whatever else is written on it: git commit, data version, who approved it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// What its files are now, see [`identity`]; nothing where the source cannot tell before they are fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Digest>,
 }
 
 /// A file of a version at its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteFile {
     /// Its path within the version, parts divided by `/`; see [`checked_path`].
     pub path: String,
     /// How long it is, if the source knows.
     pub size: Option<u64>,
+    /// What its bytes are, if the source says so: staging refuses others.
+    pub sha256: Option<Digest>,
+    /// What changes whenever its bytes do, if the source has such a thing: HTTP's entity tag.
+    pub e_tag: Option<String>,
+}
+
+/// What these files are, by their paths, sizes and tags, in any order; nothing if one of them has no tag.
+#[must_use]
+pub fn identity(files: &[RemoteFile]) -> Option<Digest> {
+    let line = |file: &RemoteFile| Some(format!("{}\n{:?}\n{}\n", file.path, file.size, file.e_tag.as_ref()?));
+    let mut lines = files.iter().map(line).collect::<Option<Vec<String>>>()?;
+    lines.sort();
+    Some(Digest::of(lines.concat().as_bytes()))
 }
 
 /// Why a source did not answer as it should.
@@ -118,6 +142,14 @@ pub enum SourceError {
         /// What the source says.
         message: String,
     },
+    /// It is there, but not all of it, or no longer as it was listed.
+    #[error("{what} is not whole: {reason}")]
+    NotWhole {
+        /// What was asked for.
+        what: String,
+        /// What is lacking.
+        reason: String,
+    },
     /// What it answers makes no sense, or is more than may be.
     #[error("{place} answered what is not understood: {reason}")]
     Unexpected {
@@ -132,8 +164,14 @@ impl SourceError {
     /// Whether asking again later may help without anybody's doing anything.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Failing { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Failing { .. } | Self::NotWhole { .. })
     }
+}
+
+/// The beginning of a text, as one line.
+pub(super) fn shown(text: &str) -> String {
+    let plain = text.trim().chars().take(SHOWN);
+    plain.map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// The path of a file within a version: relative, without `.`, `..`, empty parts, backslashes or anything that is not

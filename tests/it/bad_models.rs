@@ -3,12 +3,14 @@
 use crate::answers::check_version;
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
+use crate::support::process::{command, run};
 use crate::support::repository::{Repository, age, held_out, shipped};
 use crate::support::wait::until;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
+use tidegate::registry::manifest::FileManifest;
 
 /// Waits until a version is refused; the reason.
 async fn reason_of(client: &Client, version: &str) -> String {
@@ -158,4 +160,46 @@ async fn files_that_change_under_a_number_are_loaded_anew() {
         assert!((found[0] - expected.numbers(row)[1]).abs() < 1e-4, "row {row}");
     }
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_with_a_manifest_is_loaded_when_it_is_whole_and_refused_when_it_is_another() {
+    let gateway = Gateway::start(Repository::of(&["churn/1"]), |_config| {}).await;
+    let (client, good) = (&gateway.client, shipped().join("churn/2"));
+    let manifest = serde_json::to_vec(&FileManifest::of_directory(&good).unwrap()).unwrap();
+    gateway.repository.add_with(&good, "churn/2", |staged| {
+        fs::write(staged.join("manifest.json"), &manifest).unwrap();
+        spoil(staged, |mut bytes| {
+            bytes[100] ^= 1;
+            bytes
+        });
+    });
+    let reason = reason_of(client, "2").await;
+    let is_named = reason.starts_with("model.onnx is not the file that manifest.json names: its SHA-256 is ");
+    assert!(is_named && reason.contains(", expected "), "{reason}");
+    // Its files are old and do not change, and all the same it is not loaded while one of them lacks.
+    gateway.repository.add_with(&good, "churn/3", |staged| {
+        fs::write(staged.join("manifest.json"), &manifest).unwrap();
+        fs::remove_file(staged.join("profile.json")).unwrap();
+    });
+    gateway.repository.add_with(&good, "churn/4", |staged| fs::write(staged.join("manifest.json"), "{}").unwrap());
+    assert!(reason_of(client, "4").await.contains("manifest.json is refused: missing field `format`"));
+    assert_ne!(client.version("churn", "3").await["state"], "loaded");
+    client.wait_until_serving("churn", "1").await;
+    fs::copy(good.join("profile.json"), gateway.repository.path().join("churn/3/profile.json")).unwrap();
+    client.wait_until_serving("churn", "3").await;
+    gateway.stop().await;
+}
+
+#[test]
+fn the_manifest_command_says_what_is_in_a_directory() {
+    let repository = Repository::of(&["churn/1"]);
+    let directory = repository.path().join("churn/1");
+    let (status, out, err) = run(command(&["manifest", directory.to_str().unwrap()]));
+    assert!(status.success() && out.contains("manifest.json: ") && out.contains(" files, "), "{out}{err}");
+    let written = FileManifest::parse(&fs::read(directory.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(written, FileManifest::of_directory(&directory).unwrap());
+    fs::remove_file(directory.join("model.onnx")).unwrap();
+    let (status, _, err) = run(command(&["manifest", directory.to_str().unwrap()]));
+    assert!(!status.success() && err.contains("expected model.onnx among the files"), "{err}");
 }

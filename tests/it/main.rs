@@ -21,6 +21,7 @@ mod lifecycle;
 mod merge;
 mod metrics;
 mod mlflow;
+mod objects;
 mod profiles;
 mod quality;
 mod reference_values;

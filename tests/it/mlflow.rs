@@ -140,7 +140,7 @@ async fn what_is_unknown_is_absent(server: &MlflowServer) {
         assert!(matches!(error, SourceError::Absent { .. }), "{uri}: {error}");
     }
     let source = source(&server.url(), &format!("models:/{NAME}"));
-    let gone = RemoteFile { path: "gone.onnx".to_owned(), size: None };
+    let gone = RemoteFile { path: "gone.onnx".to_owned(), ..RemoteFile::default() };
     let error = source.open(1, &gone, 0).await.err().unwrap();
     assert!(matches!(error, SourceError::Absent { .. }), "{error}");
     let elsewhere = source_below(server, "/elsewhere").offer().await.unwrap_err().to_string();

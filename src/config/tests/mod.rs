@@ -2,6 +2,7 @@
 
 mod hooks;
 mod limits;
+mod objects;
 mod problems;
 mod secrets;
 mod units;

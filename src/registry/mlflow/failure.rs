@@ -3,15 +3,14 @@
 //! MLflow answers `{"error_code": …, "message": …}` with a status of its own choosing (`exceptions.py`), whatever stands
 //! before it answers as it likes. Both become a [`SourceError`] here, without a socket, so that every case is a test.
 //!
-//! Invariant: what an error repeats of an answer is at most [`SHOWN`] characters, without control characters.
+//! Invariant: what an error repeats of an answer is at most 300 characters, without control characters.
 
 use crate::registry::source::SourceError;
+pub(super) use crate::registry::source::shown;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The most characters of an answer that an error repeats.
-const SHOWN: usize = 300;
 /// The longest wait that an answer may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// What `server/security.py` of MLflow 3.5 and later answers to a name it was not told of.
@@ -89,15 +88,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
-/// The beginning of a text, as one line.
-pub(super) fn shown(text: &str) -> String {
-    let plain = text.trim().chars().take(SHOWN);
-    plain.map(|character| if character.is_control() { ' ' } else { character }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::source::SHOWN;
     use proptest::prelude::*;
     use reqwest::header::HeaderValue;
 

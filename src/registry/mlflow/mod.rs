@@ -5,7 +5,9 @@
 //! reads what MLflow wrote beside a model. Written against MLflow 3.17 and 3.18; servers from 2.9 on answer the same
 //! questions.
 //!
-//! Artifacts in an object store come through the server's proxy or by presigned URLs; the store itself is not asked.
+//! Artifacts in an object store come through the server's proxy or by presigned URLs where it offers them; where its
+//! addresses are those of a store (`--no-serve-artifacts`), the store itself is asked, with the keys of
+//! [`objects`](super::objects).
 //!
 //! Invariant: every request is a GET.
 
@@ -22,8 +24,9 @@ pub mod source;
 mod tests;
 pub mod uri;
 
+pub use super::roles::{RoleKind, default_roles};
 pub use client::{Credentials, MlflowAccess, MlflowClient};
 pub use mlmodel::{MlModel, SessionOptions};
 pub use signature::MlSignature;
-pub use source::{MlflowSource, RoleKind, default_roles};
+pub use source::MlflowSource;
 pub use uri::ModelUri;

@@ -11,6 +11,7 @@
 use super::client::{MlflowClient, is_not_offered, origin_of, unreachable};
 use super::messages::Presigned;
 use super::place::{Place, below, unreadable};
+use crate::registry::objects::{self, Stores};
 use crate::registry::source::{Asked, RemoteBytes, RemoteFile, SourceError, checked_path};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE};
@@ -27,7 +28,7 @@ const MOST_HEADERS: usize = 32;
 
 /// Opens a file of a version at its place.
 pub(super) async fn open(
-    client: &MlflowClient,
+    (client, stores): (&MlflowClient, &Stores),
     place: &Place,
     file: &RemoteFile,
     start: u64,
@@ -35,6 +36,9 @@ pub(super) async fn open(
     let path = checked_path(&file.path)?;
     let (netloc, root, presigned) = match place {
         Place::Local(directory) => return open_local(directory, path, start).await,
+        Place::Objects(address) => {
+            return objects::open(&stores.open(&address.store)?, &address.prefix, file, start).await;
+        }
         Place::Proxy { netloc, root, presigned } => (netloc.as_deref(), root, *presigned),
     };
     let whole = below(root, path);

@@ -1,7 +1,7 @@
 //! Where the artifacts of a version are in the end, and what is there.
 //!
 //! A registry names another place that may name another: a run, a logged model, another version. The end is a directory
-//! behind a proxy or on this machine. Both are listed whole, because the file that holds the weights of an ONNX model is
+//! behind a proxy, in an object store or on this machine. It is listed whole, because the file that holds the weights of an ONNX model is
 //! named in no other file (`<uuid>.data` beside `model.onnx`, which is MLflow's default).
 //!
 //! Whoever may register a version decides where its files are. A directory of this machine is therefore read only where
@@ -12,6 +12,7 @@
 use super::client::MlflowClient;
 use super::uri::{ArtifactUri, ModelUri};
 use crate::registry::MLMODEL_FILE;
+use crate::registry::objects::{self, ObjectAddress, Stores};
 use crate::registry::source::{MOST_FILES, RemoteFile, SourceError, checked_path};
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -43,6 +44,8 @@ pub(super) enum Place {
     },
     /// A directory of this machine.
     Local(PathBuf),
+    /// In an object store, which is asked itself.
+    Objects(ObjectAddress),
 }
 
 impl Place {
@@ -52,6 +55,7 @@ impl Place {
         for _ in 0..MOST_HOPS {
             address = match address.parse()? {
                 ArtifactUri::Local(directory) => return Ok(Self::Local(directory)),
+                ArtifactUri::Objects(address) => return Ok(Self::Objects(address)),
                 ArtifactUri::Proxy { netloc, path } => {
                     let presigned = netloc.is_none() && client.offers_presigned().await?;
                     return Ok(Self::Proxy { netloc, root: path, presigned });
@@ -70,10 +74,11 @@ impl Place {
     }
 
     /// Every file that may be part of the model.
-    pub(super) async fn files(&self, client: &MlflowClient) -> Result<Vec<RemoteFile>, SourceError> {
+    pub(super) async fn files(&self, client: &MlflowClient, stores: &Stores) -> Result<Vec<RemoteFile>, SourceError> {
         let listed = match self {
             Self::Proxy { netloc, root, .. } => list_proxy(client, netloc.as_deref(), root).await?,
             Self::Local(directory) => list_local(directory.clone()).await?,
+            Self::Objects(address) => objects::files(&stores.open(&address.store)?, &address.prefix).await?.0,
         };
         if listed.is_empty() {
             let message = "its directory of artifacts is empty or not there".to_owned();
@@ -106,7 +111,7 @@ impl Walk {
         if self.files.len() == MOST_FILES {
             return Err(too_many(format!("at most {MOST_FILES} files")));
         }
-        self.files.push(RemoteFile { path, size });
+        self.files.push(RemoteFile { path, size, ..RemoteFile::default() });
         Ok(())
     }
 

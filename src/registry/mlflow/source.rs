@@ -10,10 +10,12 @@
 //! Invariant: an offer is of one moment of the alias map, and its stable version is not among its warm ones.
 
 use super::client::MlflowClient;
-use super::messages::{Alias, ModelVersion, RegisteredModel, tag_map};
+use super::messages::{ModelVersion, RegisteredModel, tag_map};
 use super::open;
 use super::place::Place;
 use super::uri::ModelUri;
+use crate::registry::objects::Stores;
+use crate::registry::roles::{self, RoleKind};
 use crate::registry::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Roles, Source, SourceError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,31 +24,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const LOGGED_VERSION: u64 = 1;
 /// The most versions whose place is remembered.
 const MOST_PLACES: usize = 64;
-/// The most versions of one model that aliases may give roles to.
-pub const MOST_ROLES: usize = 64;
 /// The tag by which MLflow tells prompts, which are registered models as well.
 const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
-
-/// What an alias wants of the version that it points to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RoleKind {
-    /// That it serves.
-    Stable,
-    /// That it is kept loaded and warm without a share.
-    Warm,
-}
-
-/// Aliases and what they want where nothing else is said: champion serves, challenger and shadow are kept warm.
-#[must_use]
-pub fn default_roles() -> BTreeMap<String, RoleKind> {
-    let named = [("champion", RoleKind::Stable), ("challenger", RoleKind::Warm), ("shadow", RoleKind::Warm)];
-    named.into_iter().map(|(alias, role)| (alias.to_owned(), role)).collect()
-}
 
 /// A model of an MLflow registry.
 #[derive(Debug)]
 pub struct MlflowSource {
     client: Arc<MlflowClient>,
+    /// Where artifacts are that the server does not hand out itself.
+    stores: Arc<Stores>,
     uri: ModelUri,
     roles: BTreeMap<String, RoleKind>,
     /// Where the versions are whose files were listed, so that opening a file asks for nothing but the file.
@@ -58,7 +44,13 @@ impl MlflowSource {
     /// themselves.
     #[must_use]
     pub fn new(client: Arc<MlflowClient>, uri: ModelUri, roles: BTreeMap<String, RoleKind>) -> Self {
-        Self { client, uri, roles, places: Mutex::default() }
+        Self { client, stores: Arc::default(), uri, roles, places: Mutex::default() }
+    }
+
+    /// The same, with artifacts of object stores read from these; without, by what the environment says of them.
+    #[must_use]
+    pub fn with_stores(self, stores: Arc<Stores>) -> Self {
+        Self { stores, ..self }
     }
 
     async fn ask_offer(&self) -> Result<Offer, SourceError> {
@@ -70,7 +62,11 @@ impl MlflowSource {
         };
         let roles = Roles { stable: Some(version.version), ..Roles::default() };
         let aliases = version.aliases.clone();
-        Ok(Offer { versions: BTreeMap::from([(version.version, self.lineage(version, aliases)?)]), roles })
+        Ok(Offer {
+            versions: BTreeMap::from([(version.version, self.lineage(version, aliases)?)]),
+            roles,
+            ..Offer::default()
+        })
     }
 
     async fn offer_of_aliases(&self, name: &str) -> Result<Offer, SourceError> {
@@ -83,47 +79,23 @@ impl MlflowSource {
             let aliases = named.map(|alias| alias.alias.clone()).collect();
             versions.insert(number, self.lineage(version, aliases)?);
         }
-        Ok(Offer { versions, roles })
+        Ok(Offer { versions, roles, ..Offer::default() })
     }
 
     async fn offer_of_logged(&self, id: &str) -> Result<Offer, SourceError> {
         let model = self.client.logged_model(id).await?;
         let run_id = Some(model.source_run_id).filter(|run| !run.is_empty());
-        let lineage = Lineage { source: model.artifact_uri, run_id, aliases: Vec::new(), tags: tag_map(model.tags) };
+        let lineage = Lineage { source: model.artifact_uri, run_id, tags: tag_map(model.tags), ..Lineage::default() };
         let roles = Roles { stable: Some(LOGGED_VERSION), ..Roles::default() };
-        Ok(Offer { versions: BTreeMap::from([(LOGGED_VERSION, lineage)]), roles })
+        Ok(Offer { versions: BTreeMap::from([(LOGGED_VERSION, lineage)]), roles, ..Offer::default() })
     }
 
     fn roles_of(&self, model: &RegisteredModel) -> Result<Roles, SourceError> {
         if model.tags.iter().any(|tag| tag.key == IS_PROMPT && tag.value == "true") {
             return Err(self.unexpected(format!("expected a model, found that {} is a prompt", self.uri)));
         }
-        let mut roles = Roles::default();
-        let mut stable: Option<&Alias> = None;
-        for alias in &model.aliases {
-            match (self.roles.get(&alias.alias), stable) {
-                (None, _) => {}
-                (Some(RoleKind::Warm), _) => {
-                    roles.warm.insert(alias.version);
-                }
-                (Some(RoleKind::Stable), Some(other)) if other.version != alias.version => {
-                    let reason = format!(
-                        "expected one stable version, found {} ({:?}) and {} ({:?})",
-                        other.version, other.alias, alias.version, alias.alias
-                    );
-                    return Err(self.unexpected(reason));
-                }
-                (Some(RoleKind::Stable), Some(_)) => {}
-                (Some(RoleKind::Stable), None) => stable = Some(alias),
-            }
-        }
-        roles.stable = stable.map(|alias| alias.version);
-        roles.warm.retain(|version| roles.stable != Some(*version));
-        if roles.warm.len() >= MOST_ROLES {
-            let found = roles.warm.len();
-            return Err(self.unexpected(format!("expected fewer than {MOST_ROLES} warm versions, found {found}")));
-        }
-        Ok(roles)
+        let aliases = model.aliases.iter().map(|alias| (alias.alias.as_str(), alias.version));
+        roles::assign(aliases, &self.roles).map_err(|reason| self.unexpected(reason))
     }
 
     fn lineage(&self, version: ModelVersion, mut aliases: Vec<String>) -> Result<Lineage, SourceError> {
@@ -133,7 +105,8 @@ impl MlflowSource {
         }
         aliases.sort();
         let run_id = Some(version.run_id).filter(|run| !run.is_empty());
-        Ok(Lineage { source: version.source, run_id, aliases, tags: tag_map(version.tags) })
+        let tags = tag_map(version.tags);
+        Ok(Lineage { source: version.source, run_id, aliases, tags, identity: None })
     }
 
     fn unexpected(&self, reason: String) -> SourceError {
@@ -163,7 +136,7 @@ impl Source for MlflowSource {
     }
 
     fn files(&self, version: u64) -> Asked<'_, Vec<RemoteFile>> {
-        Box::pin(async move { self.resolve(version).await?.files(&self.client).await })
+        Box::pin(async move { self.resolve(version).await?.files(&self.client, &self.stores).await })
     }
 
     fn open<'a>(&'a self, version: u64, file: &'a RemoteFile, start: u64) -> Asked<'a, Box<dyn RemoteBytes>> {
@@ -173,7 +146,7 @@ impl Source for MlflowSource {
                 Some(place) => place,
                 None => self.resolve(version).await?,
             };
-            open::open(&self.client, &place, file, start).await
+            open::open((&self.client, &self.stores), &place, file, start).await
         })
     }
 }

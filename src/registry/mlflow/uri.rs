@@ -7,6 +7,7 @@
 //!
 //! Invariant: a [`ModelUri`] that was parsed is written as the text that it was parsed from.
 
+use crate::registry::objects::address::{self, ObjectAddress};
 use crate::registry::source::{SourceError, checked_path};
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -65,6 +66,8 @@ pub enum ArtifactUri {
     },
     /// In a directory, `file:///path` or a plain path.
     Local(PathBuf),
+    /// In an object store: `s3:`, `gs:`, `abfss:`, `wasbs:`.
+    Objects(ObjectAddress),
     /// Below the artifacts of a run, `runs:/run/path`.
     Run {
         /// The run.
@@ -165,19 +168,12 @@ impl FromStr for ArtifactUri {
                 if id.is_empty() { Err(not_understood("runs:/run/path", text)) } else { Ok(run) }
             }
             Some(("models", _)) => text.parse().map(Self::Model),
-            Some((scheme @ ("s3" | "gs" | "wasbs" | "wasb" | "abfss" | "abfs"), _)) => Err(object_store(scheme, text)),
-            _ => Err(not_understood("mlflow-artifacts:, file:, runs:, models: or an absolute path", text)),
+            _ if address::is_of_a_store(text) => text.parse().map(Self::Objects),
+            _ => Err(not_understood(
+                "mlflow-artifacts:, an object store, file:, runs:, models: or an absolute path",
+                text,
+            )),
         }
-    }
-}
-
-fn object_store(scheme: &str, text: &str) -> SourceError {
-    let shown: String = text.chars().take(SHOWN).collect();
-    SourceError::Unexpected {
-        place: "the address of a model".to_owned(),
-        reason: format!(
-            "the artifacts are in an object store, {shown:?}, and none is configured for {scheme}:; let the MLflow server serve them (--serve-artifacts) or configure the store"
-        ),
     }
 }
 
@@ -284,16 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_other_models_are_followed_and_object_stores_are_named() {
+    fn runs_and_other_models_are_followed_and_object_stores_are_told_apart() {
         let run = |id: &str, path: &str| Some(ArtifactUri::Run { id: id.to_owned(), path: path.to_owned() });
         assert_eq!(artifacts("runs:/abc/model/onnx"), run("abc", "model/onnx"));
         assert_eq!(artifacts("runs:/abc"), run("abc", ""));
         assert_eq!(artifacts("runs:/"), None);
         assert_eq!(artifacts("models:/churn/7"), model("models:/churn/7").map(ArtifactUri::Model));
-        for text in ["s3://bucket/key", "gs://bucket/key", "wasbs://container@account/key"] {
-            let error = text.parse::<ArtifactUri>().unwrap_err().to_string();
-            assert!(error.contains("none is configured for") && error.contains(text), "{error}");
+        for text in ["s3://bucket/key", "gs://bucket/key", "wasbs://models@acc1.blob.core.windows.net/key"] {
+            assert!(matches!(artifacts(text), Some(ArtifactUri::Objects(address)) if address.prefix.as_ref() == "key"));
         }
+        assert_eq!(artifacts("s3://bucket/a/../b"), None);
         assert_eq!(artifacts("https://elsewhere/model"), None);
     }
 

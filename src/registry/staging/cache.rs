@@ -5,10 +5,9 @@
 //!
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
-use super::StageError;
-use super::contents::hash;
-use super::manifest::{Digest, Manifest};
+use super::{Digest, Manifest, StageError};
 use crate::catalog::Roles;
+use crate::registry::manifest::LARGEST_MANIFEST;
 use crate::registry::source::Lineage;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +21,6 @@ use std::time::SystemTime;
 const DIRECTORIES: [&str; 6] = ["blobs", "partial", "versions", "view", "roles", "lineage"];
 /// Of names that something has before it is whole.
 const UNFINISHED: &str = ".new";
-/// The largest manifest, or note, that is read: 10,000 files of 1,200 bytes each.
-const MANIFEST_LIMIT: u64 = 16 << 20;
 
 /// The files of fetched versions.
 #[derive(Clone, Debug)]
@@ -128,7 +125,7 @@ impl Cache {
         let directory = self.directory(model, manifest.version);
         for file in &manifest.files {
             let path = directory.join(&file.path);
-            let found = hash(&path).map_err(|cause| StageError::Disk { path, cause })?;
+            let found = Digest::of_file(&path).map_err(|cause| StageError::Disk { path, cause })?;
             if found != file.sha256 {
                 return Err(StageError::Changed { path: file.path.clone(), expected: file.sha256.clone(), found });
             }
@@ -348,7 +345,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let file = fs::metadata(path).ok().filter(|file| file.len() <= MANIFEST_LIMIT)?;
+    let file = fs::metadata(path).ok().filter(|file| file.len() <= LARGEST_MANIFEST)?;
     let text = file.is_file().then(|| fs::read(path).ok())??;
     serde_json::from_slice(&text).ok()
 }
@@ -358,7 +355,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
     let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
     let write = || {
         let text = serde_json::to_vec(value)?;
-        if text.len() as u64 > MANIFEST_LIMIT {
+        if text.len() as u64 > LARGEST_MANIFEST {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let folder = path.parent().unwrap_or(Path::new("."));

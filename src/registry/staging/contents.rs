@@ -6,15 +6,11 @@
 //!
 //! Invariant: the same names and bytes give the same digest, whatever the times of the files.
 
-use super::manifest::{Digest, Manifest, StoredFile};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use super::{Digest, Manifest, StoredFile};
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
-/// Bytes that are hashed at a time.
-const PIECE: usize = 1 << 20;
 /// The most files of a directory that has a digest.
 const MOST_FILES: usize = 10_000;
 /// How deep they may lie; links may lead in circles.
@@ -27,7 +23,7 @@ const DEEPEST: usize = 16;
 pub fn digest_of(directory: &Path) -> io::Result<Digest> {
     let mut files = Vec::new();
     collect(directory, "", &mut files)?;
-    Ok(Manifest::new(0, files).digest)
+    Ok(Manifest::new(0, files, None).digest)
 }
 
 fn collect(directory: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> io::Result<()> {
@@ -44,24 +40,17 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> io::R
         if found.is_dir() {
             collect(&path, &format!("{prefix}{name}/"), files)?;
         } else if found.is_file() {
-            files.push(StoredFile { path: format!("{prefix}{name}"), sha256: hash(&path)?, size: found.len() });
+            files.push(StoredFile {
+                path: format!("{prefix}{name}"),
+                sha256: Digest::of_file(&path)?,
+                size: found.len(),
+            });
         }
         if files.len() > MOST_FILES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
     }
     Ok(())
-}
-
-/// The digest of a file.
-pub(super) fn hash(path: &Path) -> io::Result<Digest> {
-    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE]);
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Digest::finished(hasher)),
-            count => hasher.update(&piece[..count]),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -91,7 +80,7 @@ mod tests {
             sha256: Digest::of(text.as_bytes()),
             size: text.len() as u64,
         };
-        let fetched = Manifest::new(7, vec![file("model.onnx", "graph"), file("b/weights.bin", "w")]);
+        let fetched = Manifest::new(7, vec![file("model.onnx", "graph"), file("b/weights.bin", "w")], None);
         assert_eq!(digest, fetched.digest, "a fetched version has the same one");
     }
 

@@ -6,8 +6,7 @@
 //! Invariant: what is answered is whole and on disk, and stays where it is until the version is kept, so that an attempt that
 //! follows finds it.
 
-use super::manifest::{Digest, StoredFile};
-use super::{Cache, Progress, StageError};
+use super::{Cache, Digest, Progress, StageError, StoredFile, WrongDigest};
 use crate::registry::source::{RemoteBytes, RemoteFile, Source, SourceError};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -31,7 +30,12 @@ pub(super) async fn fetch(
         target.restart(progress).await?;
     }
     if file.size != Some(target.length) {
-        let mut bytes = source.open(version, file, target.length).await?;
+        let opened = source.open(version, file, target.length).await;
+        if let Err(SourceError::NotWhole { .. }) = opened {
+            // What is there is of a file that is no more.
+            discard(&partial).await;
+        }
+        let mut bytes = opened?;
         if bytes.position() != target.length {
             target.restart(progress).await?;
         }
@@ -41,8 +45,20 @@ pub(super) async fn fetch(
     if let Some(expected) = file.size.filter(|expected| *expected != size) {
         return Err(StageError::WrongSize { path: file.path.clone(), expected, found: size });
     }
+    if let Some(expected) = file.sha256.clone().filter(|expected| *expected != sha256) {
+        // Whatever spoiled it, it must not be what the next attempt goes on from.
+        discard(&partial).await;
+        return Err(WrongDigest { path: file.path.clone(), expected, found: sha256 }.into());
+    }
     progress.add_file();
     Ok((StoredFile { path: file.path.clone(), sha256, size }, partial))
+}
+
+/// Removes what is there of a download.
+async fn discard(partial: &Path) {
+    if let Err(cause) = tokio::fs::remove_file(partial).await {
+        tracing::warn!(path = %partial.display(), %cause, "a download that is of no use cannot be removed");
+    }
 }
 
 /// A file that is being filled.

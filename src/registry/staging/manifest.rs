@@ -4,28 +4,11 @@
 
 use super::StageError;
 use crate::registry::MODEL_FILE;
+use crate::registry::manifest::{Digest, StoredFile};
 use crate::registry::source::{RemoteFile, SourceError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fmt;
-
-/// SHA-256 of bytes, as 64 hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Digest(String);
-
-/// A file of a version, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoredFile {
-    /// Its path within the version.
-    pub path: String,
-    /// What its bytes are.
-    pub sha256: Digest,
-    /// How many there are.
-    pub size: u64,
-}
 
 /// What a version is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,19 +20,22 @@ pub struct Manifest {
     pub digest: Digest,
     /// The files.
     pub files: Vec<StoredFile>,
+    /// What they were at their source, see [`identity`](crate::registry::source::identity).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Digest>,
 }
 
 impl Manifest {
-    /// The manifest of these files.
+    /// The manifest of these files, which were so at their source.
     #[must_use]
-    pub fn new(version: u64, mut files: Vec<StoredFile>) -> Self {
+    pub fn new(version: u64, mut files: Vec<StoredFile>, identity: Option<Digest>) -> Self {
         files.sort();
         let mut whole = Sha256::new();
         for StoredFile { path, sha256, .. } in &files {
             // No path has a line feed in it.
             whole.update(format!("{sha256}  {path}\n"));
         }
-        Self { version, digest: Digest::finished(whole), files }
+        Self { version, digest: Digest::finished(whole), files, identity }
     }
 
     /// Bytes of all files.
@@ -62,48 +48,7 @@ impl Manifest {
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         let paths_are_fine = self.files.iter().all(|file| crate::registry::source::checked_path(&file.path).is_ok());
-        paths_are_fine && *self == Self::new(self.version, self.files.clone())
-    }
-}
-
-impl Digest {
-    /// The digest of bytes that are at hand.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self::finished(Sha256::new_with_prefix(bytes))
-    }
-
-    /// The digest of bytes that were taken in piece by piece.
-    pub(super) fn finished(hasher: Sha256) -> Self {
-        Self(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// The 64 digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let is_fine = text.len() == 64 && text.bytes().all(is_digit);
-        is_fine.then(|| Self(text.clone())).ok_or_else(|| format!("expected 64 hexadecimal digits, found {text:?}"))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        paths_are_fine && *self == Self::new(self.version, self.files.clone(), self.identity.clone())
     }
 }
 

@@ -22,12 +22,13 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
+pub use super::manifest::{Digest, StoredFile, WrongDigest};
 pub use cache::Cache;
 pub use contents::digest_of;
-pub use manifest::{Digest, Manifest, StoredFile};
+pub use manifest::Manifest;
 pub use progress::{Progress, ProgressView};
 
-use super::source::{RemoteFile, Source, SourceError, checked_path};
+use super::source::{RemoteFile, Source, SourceError, checked_path, identity};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::PathBuf;
 
@@ -65,6 +66,9 @@ pub enum StageError {
         /// What came.
         found: u64,
     },
+    /// A file is not the one that its manifest names.
+    #[error(transparent)]
+    WrongDigest(#[from] WrongDigest),
     /// The version has no file that could be served.
     #[error("there is no {expected} among its files: {found}")]
     NoModel {
@@ -92,7 +96,7 @@ impl StageError {
         match self {
             Self::Source(error) => error.may_pass(),
             Self::Disk { .. } | Self::WrongSize { .. } | Self::Changed { .. } => true,
-            Self::OverBudget { .. } | Self::NoModel { .. } => false,
+            Self::WrongDigest(_) | Self::OverBudget { .. } | Self::NoModel { .. } => false,
         }
     }
 }
@@ -113,6 +117,7 @@ pub async fn stage(
         checked_path(&file.path)?;
     }
     manifest::check_names(&files)?;
+    let identity = identity(&files);
     let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let limit = cache.make_room(known)?;
     progress.begin(known, files.len());
@@ -124,10 +129,10 @@ pub async fn stage(
     progress.end();
     let (stored, partials): (Vec<StoredFile>, Vec<PathBuf>) = stored.map(|found: Vec<_>| found.into_iter().unzip())?;
     let downloads = stored.iter().map(|file| file.sha256.clone()).zip(partials).collect();
-    cache.keep(model, Manifest::new(version, stored), downloads)
+    cache.keep(model, Manifest::new(version, stored, identity), downloads)
 }
 
 /// A version's place among downloads that broke off.
 fn files_key(model: &str, version: u64, file: &RemoteFile) -> Digest {
-    Digest::of(format!("{model}\0{version}\0{}\0{:?}", file.path, file.size).as_bytes())
+    Digest::of(format!("{model}\0{version}\0{}\0{:?}\0{:?}", file.path, file.size, file.e_tag).as_bytes())
 }

@@ -20,6 +20,8 @@ struct Shelf {
     ranges: bool,
     /// What is said of a file's size in place of the truth.
     said: Option<u64>,
+    /// What else is said of every file.
+    tags: RemoteFile,
     pieces: AtomicUsize,
 }
 
@@ -39,6 +41,7 @@ impl Source for Shelf {
         let file = |(path, bytes): (&String, &Vec<u8>)| RemoteFile {
             path: path.clone(),
             size: Some(self.said.unwrap_or(bytes.len() as u64)),
+            ..self.tags.clone()
         };
         let files = self.files.iter().map(file).collect();
         Box::pin(async { Ok(files) })
@@ -158,6 +161,37 @@ async fn files_that_are_longer_or_shorter_than_was_said_are_refused() {
         assert!(matches!(error, StageError::WrongSize { expected, .. } if expected == said), "{error}");
         assert!(cache(&directory, 1 << 20).versions("churn").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_the_one_that_was_named_is_refused_and_not_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let (named, came) = (Digest::of(b"graph"), Digest::of(b"grapf"));
+    let mut shelf = shelf(&[(MODEL_FILE, b"grapf")]);
+    shelf.tags.sha256 = Some(named.clone());
+    let cache = cache(&directory, 1 << 20);
+    let error = staged(&cache, &shelf, 1).await.unwrap_err();
+    let StageError::WrongDigest(wrong) = &error else { panic!("{error}") };
+    assert_eq!((wrong.path.as_str(), &wrong.expected, &wrong.found), (MODEL_FILE, &named, &came));
+    assert!(!error.may_pass() && cache.versions("churn").is_empty());
+    assert_eq!(fs::read_dir(directory.path().join("cache/partial")).unwrap().count(), 0);
+    shelf.files.insert(MODEL_FILE.to_owned(), b"graph".to_vec());
+    assert_eq!(staged(&cache, &shelf, 1).await.unwrap().files[0].sha256, named);
+}
+
+#[tokio::test]
+async fn what_is_there_of_a_file_that_was_written_over_is_not_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(&directory, 1 << 20);
+    let mut shelf = shelf(&[(MODEL_FILE, &[1; 100])]);
+    (shelf.tags.e_tag, shelf.breaks) = (Some("first".to_owned()), Mutex::new(vec![50]));
+    staged(&cache, &shelf, 1).await.unwrap_err();
+    shelf.files.insert(MODEL_FILE.to_owned(), vec![2; 100]);
+    shelf.tags.e_tag = Some("second".to_owned());
+    let manifest = staged(&cache, &shelf, 1).await.unwrap();
+    assert_eq!(laid_out(&cache, 1)[MODEL_FILE], [2; 100]);
+    assert_eq!(manifest.identity, identity(&shelf.files(1).await.unwrap()));
+    assert!(manifest.identity.is_some() && cache.versions("churn")[&1] == manifest);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod repository;
+pub(crate) mod s3;
 pub(crate) mod sink;
 pub(crate) mod table;
 pub(crate) mod wait;

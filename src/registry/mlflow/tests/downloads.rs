@@ -46,7 +46,7 @@ async fn directories_and_pages_are_followed_and_what_is_pythons_is_left_out() {
     for uri in ["mlflow-artifacts:/0/m", "runs:/r/model"] {
         let server = registry(uri, |_| None).await;
         let files = source(&server, "models:/m").files(1).await.unwrap();
-        let file = |path: &str, size| RemoteFile { path: path.to_owned(), size };
+        let file = |path: &str, size| RemoteFile { path: path.to_owned(), size, ..RemoteFile::default() };
         let expected = [
             file("MLmodel", Some(9)),
             file("a.data", Some(10)),
@@ -63,7 +63,7 @@ async fn places_without_an_end_or_without_files_are_errors() {
     for (uri, expected) in [
         ("models:/m/1", "places that name another"),
         ("models:/m@champion", "which may move"),
-        ("s3://bucket/m", "none is configured for s3:"),
+        ("s3://bucket/../m", "expected s3://bucket/prefix"),
         ("mlflow-artifacts:/none", "empty or not there"),
         ("runs:/unknown/model", "run unknown is not there"),
         ("/no/such/directory", "without an MLmodel is not read"),
@@ -124,7 +124,7 @@ async fn the_whole_of_a_file_is_asked_for_without_a_range_and_a_second_file_with
     assert_eq!(download(&source, "a.data", 0).await.unwrap(), (0, WEIGHTS.as_bytes().to_vec()));
     let before = server.asked().len();
     assert_eq!(server.asked()[before - 1].header("range"), None);
-    let file = RemoteFile { path: "a.data".to_owned(), size: None };
+    let file = RemoteFile { path: "a.data".to_owned(), ..RemoteFile::default() };
     source.open(1, &file, 0).await.unwrap();
     assert_eq!(server.asked().len(), before + 1);
 }
@@ -134,7 +134,7 @@ async fn a_file_that_is_gone_or_of_another_length_is_told_apart() {
     let server = registry("mlflow-artifacts:/0/m", |_| None).await;
     let source = source(&server, "models:/m");
     let open = async |path: &str, size| {
-        let file = RemoteFile { path: path.to_owned(), size: Some(size) };
+        let file = RemoteFile { path: path.to_owned(), size: Some(size), ..RemoteFile::default() };
         source.open(1, &file, 0).await.err()
     };
     assert!(matches!(open("gone", 1).await, Some(SourceError::Absent { .. })));
