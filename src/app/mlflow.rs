@@ -17,7 +17,8 @@ const SENDER: &str = "mlflow";
 type Sender = (String, (HookKind, HookKey));
 
 /// The server.
-pub(super) struct Mlflow {
+#[derive(Debug)]
+pub struct Mlflow {
     client: Arc<MlflowClient>,
     /// Time between two looks at a model.
     pub(super) interval: Duration,
@@ -26,6 +27,14 @@ pub(super) struct Mlflow {
 /// The server that is configured.
 pub(super) fn open(config: &Config) -> Result<Mlflow, AppError> {
     let settings = config.registry.mlflow.as_ref().expect("a model of a registry is refused without the registry");
+    open_with(settings)
+}
+
+/// The server that settings name. Nothing is asked yet.
+///
+/// # Errors
+/// [`AppError::Registry`] when its certificates cannot be read, or its URL is none of a server.
+pub fn open_with(settings: &MlflowSettings) -> Result<Mlflow, AppError> {
     let certificate_authority = match &settings.ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|cause| SourceError::Unexpected {
             place: "registry.mlflow.ca_file".to_owned(),
@@ -46,6 +55,12 @@ fn credentials(settings: &MlflowSettings) -> Option<Credentials> {
 }
 
 impl Mlflow {
+    /// What asks it.
+    #[must_use]
+    pub fn client(&self) -> &MlflowClient {
+        &self.client
+    }
+
     /// Who sends its webhooks, by the name in their path, if they can be verified.
     pub(super) fn sender(&self, config: &Config) -> Result<Option<Sender>, AppError> {
         let secret = config.registry.mlflow.as_ref().and_then(|settings| settings.webhook_secret.as_ref());
@@ -62,7 +77,10 @@ impl Mlflow {
     }
 
     /// One model of it.
-    pub(super) fn source(&self, settings: &SourceSettings) -> Result<Arc<dyn Source>, AppError> {
+    ///
+    /// # Errors
+    /// [`AppError::Registry`] when its address is none of a model.
+    pub fn source(&self, settings: &SourceSettings) -> Result<Arc<dyn Source>, AppError> {
         let uri: ModelUri = settings.uri.parse()?;
         let kind = |role: Role| if role == Role::Stable { RoleKind::Stable } else { RoleKind::Warm };
         let roles = settings.roles.iter().map(|(alias, role)| (alias.clone(), kind(*role))).collect();

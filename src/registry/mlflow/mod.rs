@@ -7,7 +7,9 @@
 //!
 //! Artifacts in an object store come through the server's proxy or by presigned URLs; the store itself is not asked.
 //!
-//! Invariant: every request is a GET.
+//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it has.
+//!
+//! Invariant: every request is a GET, but for those that make, change and test a webhook.
 
 mod calls;
 pub mod client;
@@ -21,9 +23,14 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod uri;
+pub mod visit;
+pub mod webhooks;
 
 pub use client::{Credentials, MlflowAccess, MlflowClient};
+pub use failure::{Failure, WRONG_HOST};
 pub use mlmodel::MlModel;
 pub use signature::MlSignature;
 pub use source::{MlflowSource, RoleKind, default_roles};
 pub use uri::ModelUri;
+pub use visit::Seen;
+pub use webhooks::{WantedWebhook, Webhook, WebhookEvent, WebhookTest};
