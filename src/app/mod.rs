@@ -20,6 +20,7 @@ mod following;
 mod judging;
 mod learning;
 pub mod mlflow;
+mod progress;
 mod replica;
 mod sources;
 mod state;
@@ -42,7 +43,7 @@ use crate::registry::staging::{Cache, StageError};
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, bars};
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use following::FOUND_QUEUE;
@@ -128,6 +129,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let loader = loader(&config).await;
     let Sources { board: sources, following, hooks } = sources::open(&config)?;
+    let shown = (bars::are_shown() && !following.is_empty()).then(|| Arc::clone(&sources));
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
@@ -157,6 +159,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
     tasks.extend(write.map(spawn));
+    tasks.extend(shown.map(|board| spawn(progress::run(board, stop_rest.clone()))));
     tasks.extend(following.into_iter().map(|following| spawn(following.run(found.clone(), stop_rest.clone()))));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
 }

@@ -9,6 +9,7 @@ use super::finding::Finding;
 use crate::app::cache_path;
 use crate::registry::staging::Cache;
 use crate::store::Store;
+use crate::telemetry::logs::sized;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -34,10 +35,10 @@ pub(super) async fn check_state(look: &mut Look<'_>) {
     look.note(finding);
     let finding = match free_bytes(path) {
         Ok(free) if free < LEAST_FREE => {
-            let found = format!("{} are free where {} is", size(free), path.display());
+            let found = format!("{} are free where {} is", sized(free), path.display());
             Finding::warning("disk of the state", found, "make room, or set state.path to another disk")
         }
-        Ok(free) => Finding::ok("disk of the state", format!("{} are free", size(free))),
+        Ok(free) => Finding::ok("disk of the state", format!("{} are free", sized(free))),
         Err(error) => Finding::skipped("disk of the state", format!("it cannot be asked: {error}")),
     };
     look.note(finding);
@@ -78,22 +79,22 @@ impl Room {
             Ok(free) => *free,
             Err(error) => return Finding::skipped(CHECK, format!("it cannot be asked: {error}")),
         };
-        let (limit, needed) = (size(self.most), size(self.needed));
+        let (limit, needed) = (sized(self.most), sized(self.needed));
         if self.needed > self.most {
             let found = format!("versions that are to be fetched take {needed}, registry.cache.max_bytes is {limit}");
             return Finding::problem(CHECK, found, "raise registry.cache.max_bytes");
         }
         if self.needed > free {
-            let found = format!("versions that are to be fetched take {needed}, {} are free", size(free));
+            let found = format!("versions that are to be fetched take {needed}, {} are free", sized(free));
             return Finding::problem(CHECK, found, "make room, or set registry.cache.path to another disk");
         }
         let may_grow = self.most.saturating_sub(self.used);
         if may_grow > free {
-            let found = format!("{} are free, and the cache may grow by {}", size(free), size(may_grow));
-            let remedy = format!("set registry.cache.max_bytes to at most {}", size(self.used.saturating_add(free)));
+            let found = format!("{} are free, and the cache may grow by {}", sized(free), sized(may_grow));
+            let remedy = format!("set registry.cache.max_bytes to at most {}", sized(self.used.saturating_add(free)));
             return Finding::warning(CHECK, found, format!("{remedy}, or make room"));
         }
-        Finding::ok(CHECK, format!("{} are free, the cache may grow by {}", size(free), size(may_grow)))
+        Finding::ok(CHECK, format!("{} are free, the cache may grow by {}", sized(free), sized(may_grow)))
     }
 }
 
@@ -117,15 +118,6 @@ fn existing(path: &Path) -> &Path {
 fn free_bytes(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(existing(path))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// Bytes as people and the settings write them.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match UNITS.into_iter().find(|(_, shift)| bytes >> shift >= 1) {
-        Some((unit, shift)) => format!("{:.1}{unit}", bytes as f64 / (1_u64 << shift) as f64),
-        None => format!("{bytes}B"),
-    }
 }
 
 #[cfg(test)]
@@ -163,13 +155,5 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let finding = not_writable("state", &file.join("state"), "state.path").unwrap();
         assert!(finding.remedy.unwrap().contains("state.path"));
-    }
-
-    #[test]
-    fn sizes_are_read_by_people() {
-        assert_eq!(
-            [0, 1023, 1024, 3 << 19, 20 << 30, 5 << 40].map(size),
-            ["0B", "1023B", "1.0KiB", "1.5MiB", "20.0GiB", "5.0TiB"]
-        );
     }
 }

@@ -52,7 +52,7 @@ fn versions(directory: &Path, model: &str) -> Vec<(String, String)> {
         let is_number = name.parse::<u64>().is_ok_and(|number| number.to_string() == name);
         match (is_number, has_model) {
             (true, false) => {
-                told.push((format!("{model}/{name} has no {MODEL_FILE}"), format!("{model}/{name}/{MODEL_FILE}")))
+                told.push((format!("{model}/{name} has no {MODEL_FILE}"), format!("{model}/{name}/{MODEL_FILE}")));
             }
             (false, true) => {
                 told.push((format!("{model}/{name} is no version"), "a whole number without leading zeros".to_owned()));

@@ -14,6 +14,7 @@ use crate::config::{Role, SourceSettings};
 use crate::registry::source::{Lineage, Offer, RemoteFile, Source, SourceError};
 use crate::registry::staging::Cache;
 use crate::registry::{MLMODEL_FILE, MODEL_FILE};
+use crate::telemetry::logs::sized;
 
 /// Names that a finding repeats.
 const SHOWN: usize = 20;
@@ -112,7 +113,7 @@ async fn of_version(
     let bytes: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let is_here = Cache::view_of(&cache_path(look.config)).join(model).join(version.to_string()).is_dir();
     let place = if is_here { "here already" } else { "can be fetched" };
-    let found = format!("{} files, {}, {place}", files.len(), super::disk::size(bytes));
+    let found = format!("{} files, {}, {place}", files.len(), sized(bytes));
     (Finding::ok(check, found), if is_here { 0 } else { bytes })
 }
 
