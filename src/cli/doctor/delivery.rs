@@ -74,7 +74,7 @@ pub(super) fn not_listed(failure: &Failure, store: Option<&str>, server: &Server
         return Finding::warning(CHECK, found, remedy).expected("a server with a database");
     }
     if failure.status == 500 {
-        return lost_key(format!("webhooks cannot be listed: it answers 500: {}", failure.message));
+        return lost_key(CHECK, "webhooks cannot be listed", failure);
     }
     if failure.status == 403 {
         let remedy = "give registry.mlflow.username a user that is an admin at MLflow for as long as the doctor runs, or make the \
@@ -85,18 +85,20 @@ pub(super) fn not_listed(failure: &Failure, store: Option<&str>, server: &Server
 }
 
 /// Secrets of webhooks that cannot be read any more.
-pub(super) fn lost_key(found: String) -> Finding {
+pub(super) fn lost_key(check: &str, what: &str, failure: &Failure) -> Finding {
     let remedy = "set MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY for the MLflow server to one key that stays (python -c \"from \
                   cryptography.fernet import Fernet; print(Fernet.generate_key().decode())\"), start it again, delete the rows of \
                   its table `webhooks` that another key wrote, and run tidegate doctor --repair: unset, every process of the \
                   server makes a key of its own, and one row that cannot be read stops all webhooks of its events";
-    Finding::problem(CHECK, found, remedy).expected("secrets of webhooks that every process of the server can read")
+    let said = if failure.message.is_empty() { "" } else { ": " };
+    let found = format!("{what}: it answers {}{said}{}", failure.status, failure.message);
+    Finding::problem(check, found, remedy).expected("secrets of webhooks that every process of the server can read")
 }
 
 /// Why a webhook could not be made or changed.
 pub(super) fn not_written(failure: &Failure, url: &Url, server: &Server) -> Finding {
     if failure.status == 500 {
-        return lost_key(format!("the webhook cannot be written: it answers 500: {}", failure.message));
+        return lost_key(CHECK, "the webhook cannot be written", failure);
     }
     by_variable(CHECK, &failure.message, url).unwrap_or_else(|| of_failure(CHECK, failure, server))
 }

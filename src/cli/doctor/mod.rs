@@ -66,7 +66,10 @@ fn examine(args: &DoctorArgs, config: &Config) -> Vec<Finding> {
     let file = args.serve.config.as_ref().map(|path| path.display().to_string());
     look.note(Finding::ok(
         "settings",
-        file.map_or_else(|| "no file, so that defaults hold".to_owned(), |name| format!("{name} is understood")),
+        file.map_or_else(
+            || "no file is named; the environment, flags and defaults hold".to_owned(),
+            |name| format!("{name} is understood"),
+        ),
     ));
     let engines = models::check_engines(&mut look);
     models::check(&mut look, &engines);

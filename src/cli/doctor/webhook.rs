@@ -6,12 +6,13 @@
 //! Invariant: without `--repair` nothing is made or changed, and nothing is ever deleted.
 
 use super::Look;
-use super::answers::{Server, has_webhooks, is_loopback, of_error};
+use super::answers::{Server, has_webhooks, is_loopback, of_error, of_failure};
 use super::delivery::{self, CHECK, Standing, TEST};
 use super::finding::{Finding, Status};
 use super::ports::{Holder, holder};
 use crate::app::mlflow::Mlflow;
 use crate::config::{Config, MlflowSettings};
+use crate::registry::mlflow::webhooks::Told;
 use crate::registry::mlflow::{MlflowClient, WantedWebhook, Webhook, WebhookTest};
 use crate::registry::source::SourceError;
 use reqwest::Url;
@@ -127,11 +128,7 @@ impl Desk<'_> {
     }
 
     /// What came of making or changing one; whether all processes of the server can read it.
-    async fn written(
-        &self,
-        outcome: crate::registry::mlflow::webhooks::Told<Webhook>,
-        said: &str,
-    ) -> (Finding, Option<Webhook>) {
+    async fn written(&self, outcome: Told<Webhook>, said: &str) -> (Finding, Option<Webhook>) {
         match outcome {
             Ok(Ok(webhook)) => match self.list().await {
                 Ok(_) => (Finding::ok(CHECK, said), Some(webhook)),
@@ -190,11 +187,10 @@ impl Desk<'_> {
     async fn ask(&self, webhook: &Webhook) -> Result<WebhookTest, Finding> {
         match self.client.test_webhook(&webhook.id).await {
             Ok(Ok(test)) => Ok(test),
-            Ok(Err(failure)) if failure.status == 500 => Err(Finding {
-                check: TEST.to_owned(),
-                ..delivery::lost_key(format!("it answers 500: {}", failure.message))
-            }),
-            Ok(Err(failure)) => Err(super::answers::of_failure(TEST, &failure, self.server)),
+            Ok(Err(failure)) if failure.status == 500 => {
+                Err(delivery::lost_key(TEST, "the webhook cannot be tested", &failure))
+            }
+            Ok(Err(failure)) => Err(of_failure(TEST, &failure, self.server)),
             Err(error @ SourceError::Unreachable { .. }) => {
                 let remedy = "look for a firewall or a network policy between the registry and the gateway's admin port; the \
                               registry tries several times before it gives up (registry.mlflow.timeout is how long we wait)";
