@@ -196,7 +196,7 @@ async fn what_differs_is_told_and_repaired(
 }
 
 async fn without_a_gateway_nothing_listens(case: &Case) {
-    // The port is free again, unless somebody was quick; so the webhook is had sent to one that is surely free.
+    // Another port than the gateway had: the webhook, known by its name, is to be sent there.
     let (http, admin) = (admin_port(), admin_port());
     let report = case.doctor(&["--http", &http, "--admin", &admin, "--repair"]).await;
     assert!(report.is_ok("port server.admin").contains("is free"));
