@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The server.
-pub(super) struct Mlflow {
+#[derive(Debug)]
+pub struct Mlflow {
     client: Arc<MlflowClient>,
     /// Time between two looks at a model.
     pub(super) interval: Duration,
@@ -21,6 +22,14 @@ pub(super) struct Mlflow {
 /// The server that is configured.
 pub(super) fn open(config: &Config) -> Result<Mlflow, AppError> {
     let settings = config.registry.mlflow.as_ref().expect("a model of a registry is refused without the registry");
+    open_with(settings)
+}
+
+/// The server that settings name. Nothing is asked yet.
+///
+/// # Errors
+/// [`AppError::Registry`] when its certificates cannot be read, or its URL is none of a server.
+pub fn open_with(settings: &MlflowSettings) -> Result<Mlflow, AppError> {
     let certificate_authority = match &settings.ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|cause| SourceError::Unexpected {
             place: "registry.mlflow.ca_file".to_owned(),
@@ -41,6 +50,12 @@ fn credentials(settings: &MlflowSettings) -> Option<Credentials> {
 }
 
 impl Mlflow {
+    /// What asks it.
+    #[must_use]
+    pub fn client(&self) -> &MlflowClient {
+        &self.client
+    }
+
     /// The name under which a model is registered, if it is.
     pub(super) fn registered_name(&self, settings: &SourceSettings) -> Result<Option<String>, AppError> {
         Ok(match settings.uri.parse()? {
@@ -50,7 +65,10 @@ impl Mlflow {
     }
 
     /// One model of it.
-    pub(super) fn source(&self, settings: &SourceSettings, stores: &Arc<Stores>) -> Result<Arc<dyn Source>, AppError> {
+    ///
+    /// # Errors
+    /// [`AppError::Registry`] when its address is none of a model.
+    pub fn source(&self, settings: &SourceSettings, stores: &Arc<Stores>) -> Result<Arc<dyn Source>, AppError> {
         let uri: ModelUri = settings.uri.parse()?;
         let source = MlflowSource::new(Arc::clone(&self.client), uri, kinds(settings));
         Ok(Arc::new(source.with_stores(Arc::clone(stores))))

@@ -21,8 +21,9 @@ mod following;
 mod hooks;
 mod judging;
 mod learning;
-mod mlflow;
+pub mod mlflow;
 mod objects;
+mod progress;
 mod replica;
 mod sources;
 mod state;
@@ -46,13 +47,15 @@ use crate::registry::staging::{Cache, StageError};
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, bars};
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use following::FOUND_QUEUE;
 use judging::Judging;
 use learning::Learner;
+pub use objects::source as object_source;
 use sources::Sources;
+pub use sources::cache_path;
 use state::{Kept, State, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +142,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let mut loader = loader(&config).await;
     let Sources { board: sources, following, hooks } = sources::open(&config)?;
+    let shown = (bars::are_shown() && !following.is_empty()).then(|| Arc::clone(&sources));
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
@@ -172,6 +176,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     ];
     tasks.extend(write.map(spawn));
     tasks.extend(following::start(following, found, &stop_rest)?.map(spawn));
+    tasks.extend(shown.map(|board| spawn(progress::run(board, stop_rest.clone()))));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
 }
 

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One model of a store.
-pub(super) fn source(settings: &SourceSettings, stores: &Stores) -> Result<Arc<dyn Source>, AppError> {
+///
+/// # Errors
+/// [`AppError::Objects`] when its address is none, or its store cannot be asked as it is configured.
+pub fn source(settings: &SourceSettings, stores: &Stores) -> Result<Arc<dyn Source>, AppError> {
     let address: ObjectAddress = settings.uri.parse().map_err(AppError::Objects)?;
     let store = stores.open(&address.store).map_err(AppError::Objects)?;
     Ok(Arc::new(ObjectSource::new(store, address.prefix, kinds(settings), Arc::new(SystemTime::now))))

@@ -27,7 +27,8 @@ pub(super) struct Sources {
 }
 
 /// Where fetched files are kept.
-pub(super) fn cache_path(config: &Config) -> PathBuf {
+#[must_use]
+pub fn cache_path(config: &Config) -> PathBuf {
     config.registry.cache.path.clone().unwrap_or_else(|| config.state.path.join(CACHE))
 }
 

@@ -3,6 +3,7 @@
 //! | command | what |
 //! |---|---|
 //! | `tidegate [serve]` | serve `./models`, or what the configuration says |
+//! | `tidegate doctor` | look at settings, engines, models, disks and the registry, and say what to do |
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
 //! | `tidegate golden` | write the answers that a version must give, from requests |
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
@@ -17,6 +18,7 @@
 //! Invariant: this room alone writes to standard output, and a command's exit code says whether it did its job.
 
 mod demo;
+mod doctor;
 pub mod draws;
 mod explain;
 mod golden;
@@ -48,6 +50,8 @@ struct Cli {
 enum Command {
     /// Serve models (the default).
     Serve(ServeArgs),
+    /// Look at everything that serving needs, and say what is wrong and what to do about it.
+    Doctor(DoctorArgs),
     /// Write VERSION_DIR/profile.json, the reference that live traffic is compared with.
     Profile(ProfileArgs),
     /// Write VERSION_DIR/golden.json: answers of the model as it is, without which no version that has the file serves.
@@ -97,6 +101,27 @@ struct ServeArgs {
     /// Least severe level that is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Where MLflow reaches this gateway [default: http://<server.admin>/hooks/mlflow].
+    #[arg(long, value_name = "URL", value_parser = doctor::webhook_url)]
+    webhook_url: Option<reqwest::Url>,
+    /// Name of the webhook at MLflow; gateways of one registry need different ones.
+    #[arg(long, value_name = "NAME", default_value = "tidegate", value_parser = doctor::webhook_name)]
+    webhook_name: String,
+    /// Make or change MLflow's webhook so that it is as it should be. Nothing else is ever changed.
+    #[arg(long)]
+    repair: bool,
+    /// Do not load models.
+    #[arg(long)]
+    no_load: bool,
+    /// Print one JSON object: {"healthy":…,"counts":{…},"checks":[{"check","status","found","expected"?,"remedy"?}]}.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +288,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Doctor(args)) => return doctor::run(&args),
         Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Golden(args)) => golden::run(&args),
         Some(Command::Report(args)) => report::run(&args),

@@ -71,7 +71,8 @@ pub(super) fn config_of_file(path: &Path) -> Result<Config, String> {
     load_config(&ServeArgs { config: Some(path.to_owned()), ..ServeArgs::default() })
 }
 
-fn load_config(args: &ServeArgs) -> Result<Config, String> {
+/// The settings of a file, the environment and flags.
+pub(super) fn load_config(args: &ServeArgs) -> Result<Config, String> {
     let text = match &args.config {
         None => None,
         Some(path) => Some(

@@ -77,6 +77,12 @@ impl SourceBoard {
         models.into_iter().filter_map(|model| Some((model.clone(), self.view(&model, now)?))).collect()
     }
 
+    /// Every download that is under way, by model.
+    pub fn downloads(&self) -> Vec<(String, ProgressView)> {
+        let board = self.lock();
+        board.iter().filter_map(|(model, entry)| Some((model.clone(), entry.progress.view()?))).collect()
+    }
+
     /// Seconds since the registry of each model last answered, of those of which it did.
     pub fn sync_ages(&self, now: SystemTime) -> Vec<(String, u64)> {
         let ages = |(model, entry): (&String, &Entry)| Some((model.clone(), age(entry.said.synced, now)?));

@@ -54,6 +54,28 @@ impl Store {
         }
     }
 
+    /// Whether there is a database in `directory`, without making or changing one. One that another process has open can
+    /// be looked at.
+    ///
+    /// # Errors
+    /// When it is damaged, of a newer release, or cannot be read.
+    pub async fn examine(directory: &Path) -> Result<bool, StoreError> {
+        let path = directory.join(FILE);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let options = SqliteConnectOptions::new().filename(&path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+        let options = options.disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let store = Self { pool };
+        let examined = match store.check().await {
+            Ok(()) => migrations::check(&store.pool).await,
+            Err(error) => Err(error),
+        };
+        store.close().await;
+        examined.map(|()| true)
+    }
+
     async fn open_file(path: &Path, unix: Duration) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -75,11 +97,16 @@ impl Store {
     }
 
     async fn check_and_migrate(&self, unix: Duration) -> Result<(), StoreError> {
+        self.check().await?;
+        migrations::migrate(&self.pool, unix).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
         let found: String = sqlx::query("PRAGMA quick_check(1)").fetch_one(&self.pool).await?.try_get(0)?;
         if found != "ok" {
             return Err(StoreError::Database(sqlx::Error::Protocol(format!("{DAMAGE}: {found}"))));
         }
-        migrations::migrate(&self.pool, unix).await
+        Ok(())
     }
 
     /// Writes what is still in the log into the file and closes it.

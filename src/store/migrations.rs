@@ -65,16 +65,29 @@ pub(super) fn newest() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
-/// Brings a database to the schema of this release. `unix` is the time now.
-pub(super) async fn migrate(pool: &SqlitePool, unix: Duration) -> Result<(), StoreError> {
-    let table =
-        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
-    sqlx::query(table).execute(pool).await?;
+/// Refuses a database of a newer release; one that was never written to has no schema yet.
+pub(super) async fn check(pool: &SqlitePool) -> Result<(), StoreError> {
+    let table = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'";
+    let tables: i64 = sqlx::query(table).fetch_one(pool).await?.try_get(0)?;
+    if tables > 0 { applied(pool).await.map(drop) } else { Ok(()) }
+}
+
+/// The schema of a database that has one.
+async fn applied(pool: &SqlitePool) -> Result<i64, StoreError> {
     let found: i64 =
         sqlx::query("SELECT COALESCE(MAX(version), 0) FROM schema_version").fetch_one(pool).await?.try_get(0)?;
     if found > newest() {
         return Err(StoreError::NewerSchema { found, known: newest() });
     }
+    Ok(found)
+}
+
+/// Brings a database to the schema of this release. `unix` is the time now.
+pub(super) async fn migrate(pool: &SqlitePool, unix: Duration) -> Result<(), StoreError> {
+    let table =
+        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT";
+    sqlx::query(table).execute(pool).await?;
+    let found = applied(pool).await?;
     for (version, statements) in (1_i64..).zip(STEPS).filter(|(version, _)| *version > found) {
         let mut transaction = pool.begin().await?;
         for statement in *statements {

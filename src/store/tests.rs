@@ -109,6 +109,26 @@ async fn a_damaged_file_is_put_aside_and_a_new_one_begun() {
 }
 
 #[tokio::test]
+async fn examining_tells_what_opening_would_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(!Store::examine(&directory.path().join("absent")).await.unwrap());
+    assert!(!Store::examine(directory.path()).await.unwrap());
+    assert_eq!(names(directory.path()), [""; 0]);
+    let open = open(directory.path()).await;
+    assert!(Store::examine(directory.path()).await.unwrap(), "beside whoever has it open");
+    open.close().await;
+    assert!(Store::examine(directory.path()).await.unwrap());
+    let damaged = tempfile::tempdir().unwrap();
+    fs::write(
+        damaged.path().join("tidegate.db"),
+        "no database at all, though longer than a header of one hundred bytes".repeat(9),
+    )
+    .unwrap();
+    assert!(matches!(Store::examine(damaged.path()).await, Err(StoreError::Database(_))));
+    assert_eq!(names(damaged.path()), ["tidegate.db"]);
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_release_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
@@ -116,6 +136,8 @@ async fn a_database_of_a_newer_release_is_left_alone() {
     store.close().await;
     let error = Store::open(directory.path(), NOW).await.unwrap_err();
     let newest = migrations::newest();
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, known } if known == newest), "{error}");
+    let error = Store::examine(directory.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { found: 99, known } if known == newest), "{error}");
     assert!(names(directory.path()).iter().all(|name| !name.contains("corrupt")));
 }

@@ -8,6 +8,7 @@
 //!
 //! Invariant: nothing below `warn` is logged because of what a client sent.
 
+use super::bars::{self, AboveBars};
 use super::limit::{LineLimit, uptime_seconds};
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
@@ -39,6 +40,16 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// Bytes as people and the settings write them: `1.5MiB`.
+#[must_use]
+pub fn sized(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match UNITS.into_iter().find(|(_, shift)| bytes >> shift >= 1) {
+        Some((unit, shift)) => format!("{:.1}{unit}", bytes as f64 / (1_u64 << shift) as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// Starts logging for the whole process; later calls change nothing.
 pub fn start(format: LogFormat, level: &str) {
     let filter = std::env::var("TIDEGATE_LOG").unwrap_or_else(|_unset| {
@@ -49,6 +60,7 @@ pub fn start(format: LogFormat, level: &str) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start in one process (tests) finds a subscriber in place and keeps it.
     let started = match format {
+        LogFormat::Text if bars::enable() => builder.with_ansi(true).with_writer(AboveBars).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
@@ -89,6 +101,12 @@ mod tests {
         for text in ["ERROR", "panicked", "the engine gave up", "src/telemetry/logs.rs", "worker-of-test"] {
             assert!(lines.contains(text), "{text} is not in: {lines}");
         }
+    }
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        let said = [0, 1023, 1024, 3 << 19, 20 << 30, 5 << 40].map(sized);
+        assert_eq!(said, ["0B", "1023B", "1.0KiB", "1.5MiB", "20.0GiB", "5.0TiB"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!
 //! Invariant: a series that nobody has set for [`SERIES_IDLE`] disappears, so retired versions do not pile up.
 
+pub mod bars;
 #[cfg(test)]
 pub(crate) mod captured;
 pub mod histogram;

@@ -11,6 +11,7 @@ mod bad_input;
 mod bad_models;
 mod clients;
 mod deploy;
+mod doctor;
 mod drift;
 mod evidently;
 mod execution;

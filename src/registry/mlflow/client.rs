@@ -13,7 +13,8 @@ use super::failure::{Failure, shown};
 use crate::registry::source::SourceError;
 use reqwest::header::HeaderMap;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::fmt;
@@ -24,7 +25,7 @@ use std::time::Duration;
 /// is about one.
 pub const LARGEST_ANSWER: usize = 8 << 20;
 /// The most bytes of a refusal that are read.
-const LARGEST_REFUSAL: usize = 64 << 10;
+pub(super) const LARGEST_REFUSAL: usize = 64 << 10;
 /// The longest wait for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for the next request: less than the 5 s after which MLflow's server (uvicorn) closes one, or
@@ -145,7 +146,27 @@ impl MlflowClient {
     /// Asks for JSON; a refusal is an answer, too.
     pub(super) async fn ask<T: DeserializeOwned>(&self, url: Url) -> Result<Result<T, Failure>, SourceError> {
         let place = origin_of(&url);
-        let request = self.request(url)?.timeout(self.access.timeout);
+        self.answer(place, self.request(Method::GET, url)?).await
+    }
+
+    /// Has the server change something, which it answers with JSON.
+    pub(super) async fn tell<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Result<T, Failure>, SourceError> {
+        let place = origin_of(&url);
+        self.answer(place, self.request(method, url)?.json(body)).await
+    }
+
+    /// Sends a request and reads the JSON that comes.
+    pub(super) async fn answer<T: DeserializeOwned>(
+        &self,
+        place: String,
+        request: RequestBuilder,
+    ) -> Result<Result<T, Failure>, SourceError> {
+        let request = request.timeout(self.access.timeout);
         let mut answer = request.send().await.map_err(|error| unreachable(&place, error))?;
         if !answer.status().is_success() {
             return Ok(Err(self.failure(&mut answer).await));
@@ -170,7 +191,7 @@ impl MlflowClient {
     /// Asks for bytes; the body is still to come. Only the start of the answer has the time limit of JSON.
     pub(super) async fn bytes(&self, url: Url, headers: HeaderMap) -> Result<Response, SourceError> {
         let place = origin_of(&url);
-        self.start(&place, self.request(url)?.headers(headers)).await
+        self.start(&place, self.request(Method::GET, url)?.headers(headers)).await
     }
 
     /// Asks for bytes at a URL that says in itself who may have them: credentials besides are an error to a store.
@@ -179,7 +200,7 @@ impl MlflowClient {
         self.start(&place, self.elsewhere()?.get(url).headers(headers)).await
     }
 
-    async fn start(&self, place: &str, request: reqwest::RequestBuilder) -> Result<Response, SourceError> {
+    pub(super) async fn start(&self, place: &str, request: RequestBuilder) -> Result<Response, SourceError> {
         let late = |_elapsed| SourceError::Unreachable {
             place: place.to_owned(),
             cause: format!("no answer within {:?}", self.access.timeout),
@@ -197,11 +218,12 @@ impl MlflowClient {
         Failure::read(answer.status().as_u16(), answer.headers(), &body)
     }
 
-    fn request(&self, url: Url) -> Result<reqwest::RequestBuilder, SourceError> {
+    /// A request with the credentials of the server, if it goes there.
+    pub(super) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, SourceError> {
         if url.origin() != self.access.url.origin() {
-            return Ok(self.elsewhere()?.get(url));
+            return Ok(self.elsewhere()?.request(method, url));
         }
-        let request = self.requests.get(url);
+        let request = self.requests.request(method, url);
         Ok(match &self.access.credentials {
             Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
             Some(Credentials::Bearer { token }) => request.bearer_auth(token),
@@ -269,7 +291,7 @@ pub(super) fn origin_of(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-async fn read_beginning(answer: &mut Response, body: &mut Vec<u8>, limit: usize) {
+pub(super) async fn read_beginning(answer: &mut Response, body: &mut Vec<u8>, limit: usize) {
     while let Ok(Some(piece)) = answer.chunk().await {
         body.extend_from_slice(&piece[..piece.len().min(limit - body.len())]);
         if body.len() == limit {

@@ -14,19 +14,19 @@ use std::time::Duration;
 /// The longest wait that an answer may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// What `server/security.py` of MLflow 3.5 and later answers to a name it was not told of.
-const WRONG_HOST: &str = "Invalid Host header";
+pub const WRONG_HOST: &str = "Invalid Host header";
 
 /// An answer whose status is not of success.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// The HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// MLflow's name for what is wrong; none where MLflow did not answer.
-    pub(super) code: Option<String>,
+    pub code: Option<String>,
     /// What the answer says.
-    pub(super) message: String,
+    pub message: String,
     /// When it wants to be asked again.
-    pub(super) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {

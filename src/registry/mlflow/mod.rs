@@ -9,7 +9,9 @@
 //! addresses are those of a store (`--no-serve-artifacts`), the store itself is asked, with the keys of
 //! [`objects`](super::objects).
 //!
-//! Invariant: every request is a GET.
+//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it has.
+//!
+//! Invariant: every request is a GET, but for those that make, change and test a webhook.
 
 mod calls;
 pub mod client;
@@ -23,10 +25,15 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod uri;
+pub mod visit;
+pub mod webhooks;
 
 pub use super::roles::{RoleKind, default_roles};
 pub use client::{Credentials, MlflowAccess, MlflowClient};
+pub use failure::{Failure, WRONG_HOST};
 pub use mlmodel::{MlModel, SessionOptions};
 pub use signature::MlSignature;
 pub use source::MlflowSource;
 pub use uri::ModelUri;
+pub use visit::Seen;
+pub use webhooks::{WantedWebhook, Webhook, WebhookEvent, WebhookTest};

@@ -270,7 +270,13 @@ impl Cache {
 
     /// Bytes of all blobs.
     fn size(&self) -> u64 {
-        let folder = self.root.join("blobs");
+        Self::bytes_in(&self.root)
+    }
+
+    /// Bytes of all files that a cache in a directory keeps; 0 if there is none.
+    #[must_use]
+    pub fn bytes_in(root: &Path) -> u64 {
+        let folder = root.join("blobs");
         names(&folder).iter().filter_map(|name| Some(fs::metadata(folder.join(name)).ok()?.len())).sum()
     }
 

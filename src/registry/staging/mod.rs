@@ -120,7 +120,7 @@ pub async fn stage(
     let identity = identity(&files);
     let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let limit = cache.make_room(known)?;
-    progress.begin(known, files.len());
+    progress.begin(version, known, files.len());
     let fetch = |file: RemoteFile| async move {
         let budget = (limit, files_key(model, version, &file));
         download::fetch(cache, source, (version, &file), budget, progress).await

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Progress {
     is_under_way: AtomicU64,
+    version: AtomicU64,
     files: AtomicU64,
     files_done: AtomicU64,
     bytes: AtomicU64,
@@ -18,6 +19,8 @@ pub struct Progress {
 /// What is shown of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProgressView {
+    /// The version that is fetched.
+    pub version: u64,
     /// Files of the version.
     pub files: u64,
     /// Files that are whole.
@@ -29,8 +32,9 @@ pub struct ProgressView {
 }
 
 impl Progress {
-    /// A download of so many bytes, as far as is known, in so many files.
-    pub(super) fn begin(&self, bytes: u64, files: usize) {
+    /// A version's download of so many bytes, as far as is known, in so many files.
+    pub(super) fn begin(&self, version: u64, bytes: u64, files: usize) {
+        self.version.store(version, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
         self.files.store(files as u64, Ordering::Relaxed);
         self.bytes_done.store(0, Ordering::Relaxed);
@@ -55,6 +59,7 @@ impl Progress {
     pub fn view(&self) -> Option<ProgressView> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (read(&self.is_under_way) == 1).then(|| ProgressView {
+            version: read(&self.version),
             files: read(&self.files),
             files_done: read(&self.files_done),
             bytes: read(&self.bytes),

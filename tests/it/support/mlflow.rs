@@ -26,6 +26,15 @@ fn environment() -> &'static Python {
     MADE.get_or_init(|| make("mlflow-env", &["tests/requirements-mlflow.txt"]))
 }
 
+/// How a server is started, where that is not as usual.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Variables of its environment.
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    /// Arguments after the usual ones, of which the last one of a name counts.
+    pub(crate) arguments: &'a [&'a str],
+}
+
 /// A started server.
 pub(crate) struct MlflowServer {
     child: Child,
@@ -37,10 +46,26 @@ pub(crate) struct MlflowServer {
 impl MlflowServer {
     /// Starts a server and waits until it answers.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&Setup::default()).await
+    }
+
+    /// Starts a server in another way.
+    pub(crate) async fn start_with(setup: &Setup<'_>) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), setup).await
+    }
+
+    /// Ends it and starts another one, at another port, on what it kept.
+    pub(crate) async fn restart_with(mut self, setup: &Setup<'_>) -> Self {
+        self.terminate();
+        until("the MLflow server ends", async || self.child.try_wait().unwrap()).await;
+        let kept = std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap());
+        Self::start_in(kept, setup).await
+    }
+
+    async fn start_in(directory: tempfile::TempDir, setup: &Setup<'_>) -> Self {
         let python = environment();
-        let directory = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = command(python, directory.path(), port).spawn().unwrap();
+        let child = command(python, directory.path(), port, setup).spawn().unwrap();
         let mut server = Self { child, port, directory, python };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
@@ -106,15 +131,16 @@ impl MlflowServer {
     }
 }
 
-fn command(python: &Python, directory: &Path, port: u16) -> Command {
+fn command(python: &Python, directory: &Path, port: u16, setup: &Setup<'_>) -> Command {
     let log = File::create(directory.join("log")).unwrap();
     let mut command = Command::new(python.interpreter());
     command.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--serve-artifacts"]);
     command.args(["--port", &port.to_string(), "--static-prefix", PREFIX, "--allowed-hosts", "localhost:*"]);
     command.arg("--backend-store-uri").arg(format!("sqlite:///{}", directory.join("database").display()));
-    command.arg("--artifacts-destination").arg(directory.join("artifacts"));
+    command.arg("--artifacts-destination").arg(directory.join("artifacts")).args(setup.arguments);
     command.env_clear().env("HOME", directory).env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("MLFLOW_DISABLE_TELEMETRY", "true").env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false");
+    command.envs(setup.variables.iter().copied());
     command.current_dir(directory).process_group(0);
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command
