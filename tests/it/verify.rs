@@ -2,6 +2,7 @@
 
 use crate::support::client::{Client, send};
 use crate::support::gateway::Gateway;
+use crate::support::http2::Connection;
 use crate::support::process::{Process, command, run};
 use crate::support::repository::{Repository, held_out, shipped};
 use crate::support::wait::until;
@@ -66,6 +67,10 @@ async fn a_version_with_a_false_golden_answer_never_serves_and_its_index_says_wh
     assert!(error.contains("{\"ready\":true}"), "{error}");
     client.get("/v2/repository/index").await.refused(405);
     client.post("/v2/repository/index", " ".repeat(5_000)).await.refused(413);
+    let http2 = Connection::open(client.http).await;
+    let ready = http2.post("/v2/repository/index", r#"{"ready":true}"#).await.ok();
+    assert_eq!(ready.json().as_array().unwrap(), &all[..1]);
+    http2.post("/v2/repository/index", "[").await.refused(400);
 
     // With the answers that it gives, the same model serves.
     gateway.repository.add_with(&good, "churn/3", |staged| {
