@@ -153,7 +153,7 @@ impl Loader {
             "version loaded and warm"
         );
         let (fingerprint, loaded_at, warnings) = (order.fingerprint, SystemTime::now(), placed.warnings);
-        let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warnings };
+        let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warmed_on: trial.of(), warnings };
         let (name, version) = (order.model.clone(), order.version);
         let (instances, placement) = (placed.instances, Some(placed.placement));
         Ok(Model::new(ModelParts { name, version, graph, instances, placement, recorder, profile, facts }))

@@ -166,7 +166,7 @@ impl Trial {
     }
 
     /// What the rows are of, for people.
-    fn of(&self) -> &'static str {
+    pub(super) fn of(&self) -> &'static str {
         match self.rows {
             Rows::Known { of, .. } => of,
             Rows::Zeros => "zeros",
