@@ -192,8 +192,8 @@ pub fn read_profile(directory: &Path, signature: &Signature) -> Result<Profile, 
     Ok(profile)
 }
 
-/// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph: other
-/// tools write MLmodel files too, and the graph says itself what it takes.
+/// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph:
+/// other tools write MLmodel files too, and the graph says itself what it takes.
 fn read_mlmodel(directory: &Path) -> Option<MlModel> {
     let text = beside::read(directory, MLMODEL_FILE, MLMODEL_LIMIT).map_err(|error| error.to_string());
     let read =

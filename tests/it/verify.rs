@@ -1,4 +1,5 @@
-//! What a version must show before it gets traffic, seen from outside: golden answers, quarantine, the repository's index.
+//! What a version must show before it gets traffic, seen from outside: golden answers, quarantine, the repository's
+//! index.
 
 use crate::support::client::{Client, send};
 use crate::support::gateway::Gateway;

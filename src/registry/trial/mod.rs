@@ -11,7 +11,8 @@
 //! latter may be what the model means (a logarithm of a probability of 0, a class that was never seen), and a profile's
 //! rows are mixtures that nobody sends. Whoever knows better ships [`golden`] answers, which refuse.
 //!
-//! Invariant: a version that passed has answered on every instance; golden answers were given by an instance that serves.
+//! Invariant: a version that passed has answered on every instance; golden answers were given by an instance that
+//! serves.
 
 mod compare;
 mod example;
@@ -34,8 +35,8 @@ use std::time::{Duration, Instant};
 /// Rows of the runs that warm an instance: one, as most requests have, and a batch, so that buffers grow once. No more
 /// than the model lets a request have.
 const WARM_ROWS: [usize; 3] = [1, 64, 1];
-/// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would keep
-/// it from serving for nothing, since it runs in its lane anyway.
+/// A version whose call of one row takes longer is warmed and measured by such calls alone: a minute of warming would
+/// keep it from serving for nothing, since it runs in its lane anyway.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The rows a version is tried on, and the answers it must give.
