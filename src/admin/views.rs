@@ -97,6 +97,7 @@ fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {
         "memory_bytes": model.facts.memory,
         "load_seconds": model.facts.load_time.as_secs_f64(),
         "loaded_at": humantime::format_rfc3339_millis(model.facts.loaded_at).to_string(),
+        "warmed_on": model.facts.warmed_on,
         "warnings": model.facts.warnings,
         "phases": phases(&model.counted().answers),
     });

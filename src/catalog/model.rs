@@ -68,6 +68,8 @@ pub struct LoadFacts {
     pub load_time: Duration,
     /// When it was ready.
     pub loaded_at: SystemTime,
+    /// The rows that it was warmed on, for people.
+    pub warmed_on: &'static str,
     /// What is odd about its answers, for people.
     pub warnings: Vec<String>,
 }

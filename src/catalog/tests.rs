@@ -50,7 +50,7 @@ fn model_on(path: &str, (version, fingerprint): (u64, u64), workers: usize) -> A
     let graph = graph(path);
     let recorder = Recorder::new(graph.signature(), None, 512, workers);
     let (load_time, loaded_at) = (Duration::ZERO, SystemTime::UNIX_EPOCH);
-    let facts = LoadFacts { fingerprint, memory: 10, load_time, loaded_at, warnings: Vec::new() };
+    let facts = LoadFacts { fingerprint, memory: 10, load_time, loaded_at, warmed_on: "zeros", warnings: Vec::new() };
     let instances = (0..workers).map(|_| graph.instance().unwrap()).collect();
     let profile = Err("none".to_owned());
     Arc::new(Model::new(ModelParts {

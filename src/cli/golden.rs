@@ -1,8 +1,8 @@
 //! `tidegate golden`: answers of a model as it is now, as the answers that it must always give.
 //!
-//! Requests in, `golden.json` out. What the file says is described where it is read ([`registry`](crate::registry)); whoever
-//! makes it from a model that nobody has looked at makes its mistakes golden too, so the first thing to do with it is to
-//! read it.
+//! Requests in, `golden.json` out. What the file says is described where it is read ([`registry`](crate::registry));
+//! whoever makes it from a model that nobody has looked at makes its mistakes golden too, so the first thing to do with
+//! it is to read it.
 //!
 //! Invariant: the file appears whole, and only if the model gives its answers a second time.
 

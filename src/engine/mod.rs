@@ -47,8 +47,8 @@ pub struct LoadOptions {
     /// Threads that one run of an instance may use. One is right while there are as many workers as cores; a large model
     /// behind a few instances may get more. tract always uses one.
     pub threads: NonZeroUsize,
-    /// Operators that one run may work on at a time, each with that many threads; one for one after the other. tract always
-    /// runs them one after the other.
+    /// Operators that one run may work on at a time, each with that many threads; one for one after the other. tract
+    /// always runs them one after the other.
     pub parallel: NonZeroUsize,
     /// How far ONNX Runtime rewrites the graph. tract has no such levels.
     pub optimization: Optimization,

@@ -1,7 +1,7 @@
 //! Reads a file that lies beside a graph, if it is there.
 //!
-//! Whoever made the version made the file too, so it may be anything: of any length, a directory, a pipe. Each reader says
-//! how long the file may be that it understands.
+//! Whoever made the version made the file too, so it may be anything: of any length, a directory, a pipe. Each reader
+//! says how long the file may be that it understands.
 //!
 //! Invariant: nothing longer than its limit is read, and nothing that is no file.
 

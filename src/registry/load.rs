@@ -157,7 +157,7 @@ impl Loader {
             "version loaded and warm"
         );
         let (fingerprint, loaded_at, warnings) = (order.fingerprint, SystemTime::now(), placed.warnings);
-        let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warnings };
+        let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warmed_on: trial.of(), warnings };
         let (name, version) = (order.model.clone(), order.version);
         let (instances, placement) = (placed.instances, Some(placed.placement));
         Ok(Model::new(ModelParts { name, version, graph, instances, placement, recorder, profile, facts }))
@@ -203,8 +203,8 @@ fn check_manifest(directory: &Path) -> Result<(), RegistryError> {
     Ok(manifest?.prove(directory).map_err(unreadable)??)
 }
 
-/// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph: other
-/// tools write MLmodel files too, and the graph says itself what it takes.
+/// What MLflow wrote beside the graph, if it did. A description that cannot be read is not held against the graph:
+/// other tools write MLmodel files too, and the graph says itself what it takes.
 fn read_mlmodel(directory: &Path) -> Option<MlModel> {
     let text = beside::read(directory, MLMODEL_FILE, MLMODEL_LIMIT).map_err(|error| error.to_string());
     let read =

@@ -9,26 +9,27 @@
 //! An unloaded version is dropped on the retirer's thread ([`catalog`](crate::catalog)); what the process then has less
 //! depends on who held the memory:
 //!
-//! * **ONNX Runtime** keeps what its sessions calculate with in an arena of each session's own (`BFCArena`; sessions share
-//!   one only where an environment registers it, which is not done here). It grows by powers of two to the largest call
-//!   that there was and shrinks only where a run asks for that, so it is a part of the version's size for as long as it is
-//!   loaded. With the session the whole arena goes back to the allocator. It is left on: without it every call allocates,
-//!   which a call of 3 µs would feel. Weights are an allocation per tensor, once per session.
-//! * **tract** holds weights in plain vectors, shared by all sessions, and what it calculates with from call to call. It has
-//!   no arena.
-//! * **The allocator** under both is the C library's. An allocation of 128 KiB or more is a mapping of its own, which is
-//!   unmapped when it is freed; but glibc raises that limit, up to 32 MiB, to the size of each mapping it frees
+//! * **ONNX Runtime** keeps what its sessions calculate with in an arena of each session's own (`BFCArena`; sessions
+//!   share one only where an environment registers it, which is not done here). It grows by powers of two to the
+//!   largest call that there was and shrinks only where a run asks for that, so it is a part of the version's size for
+//!   as long as it is loaded. With the session the whole arena goes back to the allocator. It is left on: without it
+//!   every call allocates, which a call of 3 µs would feel. Weights are an allocation per tensor, once per session.
+//! * **tract** holds weights in plain vectors, shared by all sessions, and what it calculates with from call to call.
+//!   It has no arena.
+//! * **The allocator** under both is the C library's. An allocation of 128 KiB or more is a mapping of its own, which
+//!   is unmapped when it is freed; but glibc raises that limit, up to 32 MiB, to the size of each mapping it frees
 //!   (`M_MMAP_THRESHOLD` in mallopt(3)). After the first swap, weights of a few megabytes therefore come from heaps. A
 //!   heap is given back from its top alone, so one small allocation that outlives the version, made after its weights,
 //!   keeps the pages below resident, though free for the next version. glibc has up to eight heaps (arenas) per core, a
-//!   thread takes the one that it used last, and versions are loaded on threads of a pool; in the worst case each of those
-//!   threads' arenas keeps the size of a version.
+//!   thread takes the one that it used last, and versions are loaded on threads of a pool; in the worst case each of
+//!   those threads' arenas keeps the size of a version.
 //!
-//! So resident memory after many swaps is to be expected at a multiple of one version's size, and not to go down to what it
-//! was; that is no leak, since it does not grow with the number of swaps. `MALLOC_ARENA_MAX=2` bounds the multiple. `MALLOC_MMAP_THRESHOLD_=131072` keeps large weights in
-//! mappings, which are always given back, at the price of page faults in calls that allocate as much; like
-//! `MALLOC_TRIM_THRESHOLD_` it fixes the limit where it is. `malloc_trim` would give the rest back after each unload, but
-//! is a call into C, which this crate, without unsafe code, does not make. The budget counts reckoned sizes and not
+//! So resident memory after many swaps is to be expected at a multiple of one version's size, and not to go down to
+//! what it was; that is no leak, since it does not grow with the number of swaps. `MALLOC_ARENA_MAX=2` bounds the
+//! multiple. `MALLOC_MMAP_THRESHOLD_=131072` keeps large weights in mappings, which are always given back, at the price
+//! of page faults in calls that allocate as much; like
+//! `MALLOC_TRIM_THRESHOLD_` it fixes the limit where it is. `malloc_trim` would give the rest back after each unload,
+//! but is a call into C, which this crate, without unsafe code, does not make. The budget counts reckoned sizes and not
 //! resident memory, so what an allocator keeps does not refuse a load; the 20 % that the default leaves are for it.
 //!
 //! Invariant: the reckoning depends on file sizes and the number of sessions alone, so it is the same on every replica.

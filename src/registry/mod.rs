@@ -105,7 +105,8 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the same bytes would be refused again by the same engine: not what the disk, the memory or the clock did.
+    /// Whether the same bytes would be refused again by the same engine: not what the disk, the memory or the clock
+    /// did.
     #[must_use]
     pub fn is_of_the_bytes(&self) -> bool {
         match self {

@@ -1,16 +1,17 @@
 //! Bytes that were refused, so that they are not loaded again and again.
 //!
-//! A version that cannot be loaded, is not what its MLmodel says, fails on its rows or misses its golden answers will fail
-//! the same way tomorrow, after a restart, after the next webhook, and under the next version's number. So what is
+//! A version that cannot be loaded, is not what its MLmodel says, fails on its rows or misses its golden answers will
+//! fail the same way tomorrow, after a restart, after the next webhook, and under the next version's number. So what is
 //! remembered is the SHA-256 of its files, the same digest that a fetched version has in the cache, with the reason and
-//! the time. Other bytes are not concerned. Neither are the same bytes before another engine: what refused them is part of
-//! the memory, so that a new release of tidegate, an ONNX Runtime that appeared, or another setting that a load depends on
-//! gets its try. And whoever thinks that the refusal was wrong asks for a retry.
+//! the time. Other bytes are not concerned. Neither are the same bytes before another engine: what refused them is part
+//! of the memory, so that a new release of tidegate, an ONNX Runtime that appeared, or another setting that a load
+//! depends on gets its try. And whoever thinks that the refusal was wrong asks for a retry.
 //!
 //! Hashing a model takes as long as reading it. A model of which nothing is held is therefore not hashed before it is
 //! loaded, but only once it was refused.
 //!
-//! Invariant: at most [`MOST_HELD`] digests per model, the latest ones; only bytes that did not change meanwhile are held.
+//! Invariant: at most [`MOST_HELD`] digests per model, the latest ones; only bytes that did not change meanwhile are
+//! held.
 
 use super::staging::Digest;
 use crate::catalog::{LoadFailure, LoadOrder, Quarantined};

@@ -1,10 +1,10 @@
 //! How a version's sessions are made: as the settings say, else as its MLmodel does.
 //!
-//! MLflow keeps `onnx_session_options` with a model: ONNX Runtime's level of graph optimization, threads within and between
-//! operators, and whether operators run beside each other (`mlflow/onnx/__init__.py`). They were chosen for a process that
-//! has one session. Here a short call runs on its worker, of which there is one per core, so threads of its own would take
-//! the cores of the others: there the options' threads are not used, and the level is. A long call runs in the version's
-//! lane, and there they are, within what the machine has.
+//! MLflow keeps `onnx_session_options` with a model: ONNX Runtime's level of graph optimization, threads within and
+//! between operators, and whether operators run beside each other (`mlflow/onnx/__init__.py`). They were chosen for a
+//! process that has one session. Here a short call runs on its worker, of which there is one per core, so threads of
+//! its own would take the cores of the others: there the options' threads are not used, and the level is. A long call
+//! runs in the version's lane, and there they are, within what the machine has.
 //!
 //! Invariant: no session has more threads than the machine has cores, unless `execution.threads` says so.
 

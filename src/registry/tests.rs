@@ -174,6 +174,10 @@ fn a_graph_that_is_not_the_registered_one_is_refused_and_one_without_a_readable_
         (mlmodel(10, "float32"), None),
         ("flavors: [".to_owned(), None),
         ("flavors: {}".to_owned(), None),
+        (
+            "flavors: {onnx: {onnx_session_options: {intra_op_num_threads: 4, execution_mode: parallel}}}".to_owned(),
+            None,
+        ),
         (mlmodel(11, "float32"), Some("[-1, 11] in its MLmodel and [-1, 10] in the graph")),
         (mlmodel(10, "int64"), Some("INT64 in its MLmodel and FP32 in the graph")),
     ] {

@@ -44,7 +44,8 @@ pub(super) fn index_limits(limits: &Limits) -> Limits {
     Limits { max_body: limits.max_body.min(INDEX_BODY), ..*limits }
 }
 
-/// Answers a request for the index: every version that is known, or only those that can be asked, and why the others cannot.
+/// Answers a request for the index: every version that is known, or only those that can be asked, and why the others
+/// cannot.
 pub(super) fn index(gate: &Gate, body: &[u8]) -> Answer {
     match oip::decode_index_request(body) {
         Ok(only_ready) => respond::json(StatusCode::OK, encode_index(&gate.catalog.snapshot(), only_ready)),

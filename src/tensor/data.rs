@@ -249,12 +249,12 @@ impl Tensor {
         }
     }
 
-    /// A tensor of `rows` rows: this one's from the first on, and again from the first where there are not enough. Rows are
-    /// the outermost dimension.
+    /// A tensor of `rows` rows: this one's from the first on, and again from the first where there are not enough. Rows
+    /// are the outermost dimension.
     ///
     /// # Errors
-    /// [`TensorError::CountMismatch`] for a tensor without rows, [`TensorError::TooManyElements`] when the rows are more
-    /// than can be addressed.
+    /// [`TensorError::CountMismatch`] for a tensor without rows, [`TensorError::TooManyElements`] when the rows are
+    /// more than can be addressed.
     pub fn with_rows(&self, rows: usize) -> Result<Self, TensorError> {
         let mut shape = Shape::default();
         shape.try_push(rows)?;

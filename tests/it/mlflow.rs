@@ -211,7 +211,12 @@ async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
     server.stop().await;
     let gateway = start(url).await;
     gateway.client.wait_until_serving("churn", "2").await;
-    let lineage = &gateway.client.version("churn", "2").await["lineage"];
+    let version = gateway.client.version("churn", "2").await;
+    assert_eq!(
+        (&version["warmed_on"], &version["warnings"]),
+        (&"serving_input_example.json".into(), &serde_json::json!([]))
+    );
+    let lineage = &version["lineage"];
     assert_eq!((&lineage["run_id"], &lineage["tags"]["approved by"]), (&made[1]["run_id"], &"Ada, \"Grace\"".into()));
     until("the registry's absence is told", async || {
         let sources = gateway.client.get_admin("/api/v1/sources").await.ok().json();

@@ -1,7 +1,9 @@
-//! What a version must show before it gets traffic, seen from outside: golden answers, quarantine, the repository's index.
+//! What a version must show before it gets traffic, seen from outside: golden answers, quarantine, the repository's
+//! index.
 
 use crate::support::client::{Client, send};
 use crate::support::gateway::Gateway;
+use crate::support::http2::Connection;
 use crate::support::process::{Process, command, run};
 use crate::support::repository::{Repository, held_out, shipped};
 use crate::support::wait::until;
@@ -66,6 +68,10 @@ async fn a_version_with_a_false_golden_answer_never_serves_and_its_index_says_wh
     assert!(error.contains("{\"ready\":true}"), "{error}");
     client.get("/v2/repository/index").await.refused(405);
     client.post("/v2/repository/index", " ".repeat(5_000)).await.refused(413);
+    let http2 = Connection::open(client.http).await;
+    let ready = http2.post("/v2/repository/index", r#"{"ready":true}"#).await.ok();
+    assert_eq!(ready.json().as_array().unwrap(), &all[..1]);
+    http2.post("/v2/repository/index", "[").await.refused(400);
 
     // With the answers that it gives, the same model serves.
     gateway.repository.add_with(&good, "churn/3", |staged| {
@@ -125,7 +131,9 @@ async fn a_version_is_warmed_with_its_example_and_an_odd_one_is_passed_over() {
             fs::write(staged.join("serving_input_example.json"), &example).unwrap();
         });
         client.wait_until_serving("churn", version).await;
-        assert_eq!(client.version("churn", version).await["warnings"], json!([]));
+        let shown = client.version("churn", version).await;
+        let warmed_on = if version == "2" { "serving_input_example.json" } else { "rows made up from its profile" };
+        assert_eq!((&shown["warnings"], &shown["warmed_on"]), (&json!([]), &json!(warmed_on)));
     }
     gateway.stop().await;
 }

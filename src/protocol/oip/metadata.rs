@@ -106,8 +106,8 @@ pub fn encode_repository_index(entries: &[IndexEntry<'_>]) -> Vec<u8> {
     to_json(&entries)
 }
 
-/// Whether a request for the index wants only what is ready. Clients send no body, or an object; keys other than `ready`
-/// are passed over.
+/// Whether a request for the index wants only what is ready. Clients send no body, or an object; keys other than
+/// `ready` are passed over.
 ///
 /// # Errors
 /// What was expected and what came, for people.

@@ -356,7 +356,8 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Writes a file that is whole at any moment, or not there. What nobody would read, because it is too long, is not written.
+/// Writes a file that is whole at any moment, or not there. What nobody would read, because it is too long, is not
+/// written.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
     let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
     let write = || {

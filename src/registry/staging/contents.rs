@@ -1,8 +1,8 @@
 //! What a directory holds, as one digest.
 //!
-//! The digest of a version's files is made as a manifest's is, so that a version has the same one wherever it lies: in the
-//! cache, where it was hashed while it was fetched, or in a directory that somebody copied it into. Hidden files do not
-//! count, as they do not in a directory's fingerprint: file systems put their own there.
+//! The digest of a version's files is made as a manifest's is, so that a version has the same one wherever it lies: in
+//! the cache, where it was hashed while it was fetched, or in a directory that somebody copied it into. Hidden files do
+//! not count, as they do not in a directory's fingerprint: file systems put their own there.
 //!
 //! Invariant: the same names and bytes give the same digest, whatever the times of the files.
 

@@ -2,8 +2,8 @@
 //!
 //! Expected values are JSON, as answers have them. Floats are compared as `|found - expected| ≤ absolute + relative ·
 //! |expected|`, the rule of numpy's `isclose`, after the expected value was rounded to the output's type: what an answer
-//! says of an FP32 value is short for that very value. Everything else is exact, whole numbers too unless a tolerance is
-//! given. `null` stands for NaN and for the infinities, since JSON has neither and answers write `null` for both.
+//! says of an FP32 value is short for that very value. Everything else is exact, whole numbers too unless a tolerance
+//! is given. `null` stands for NaN and for the infinities, since JSON has neither and answers write `null` for both.
 //!
 //! Invariant: every value is compared, and the first difference is named with its place.
 
@@ -38,8 +38,8 @@ pub(super) struct ExpectedOutput {
     _parameters: Option<Value>,
 }
 
-/// What holds for floats if nothing is said. Engines and their releases add in other orders: that moves the last digits of
-/// an FP32 value, of which it has seven.
+/// What holds for floats if nothing is said. Engines and their releases add in other orders: that moves the last digits
+/// of an FP32 value, of which it has seven.
 pub(super) const USUAL: Tolerance = Tolerance { absolute: 1e-6, relative: 1e-5 };
 
 impl Tolerance {

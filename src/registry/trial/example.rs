@@ -1,8 +1,8 @@
 //! The rows that MLflow keeps beside a model as an example of what it takes.
 //!
-//! Two files: `serving_input_example.json`, the body of a call of MLflow's scoring server, and `input_example.json`, which
-//! is older and has the example alone (MLflow 2 and 3, `models/utils.py`). What is in them depends on what the example
-//! was:
+//! Two files: `serving_input_example.json`, the body of a call of MLflow's scoring server, and `input_example.json`,
+//! which is older and has the example alone (MLflow 2 and 3, `models/utils.py`). What is in them depends on what the
+//! example was:
 //!
 //! | form | of |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | a list, or lists by name | tensors |
 //!
 //! A table goes into a model of one input as rows, whatever its columns are called, and into one of several column by
-//! column, as MLflow's own wrapper of ONNX models does it. Nobody wrote these files for us: what is not understood is said
-//! and passed over.
+//! column, as MLflow's own wrapper of ONNX models does it. Nobody wrote these files for us: what is not understood is
+//! said and passed over.
 //!
 //! Invariant: what is read fits the signature.
 
@@ -29,8 +29,8 @@ pub(super) const EXAMPLES: [&str; 2] = ["serving_input_example.json", "input_exa
 /// The longest file, bytes. Examples are a handful of rows; what is longer is passed over.
 const EXAMPLE_LIMIT: u64 = 4 << 20;
 
-/// The inputs of the example beside a model, and the file they are of; with what is to be said of files that were passed
-/// over.
+/// The inputs of the example beside a model, and the file they are of; with what is to be said of files that were
+/// passed over.
 pub(super) fn read(directory: &Path, signature: &Signature) -> (Option<(&'static str, Vec<Tensor>)>, Vec<String>) {
     let mut passed_over = Vec::new();
     for file in EXAMPLES {

@@ -8,8 +8,8 @@
 //!             "tolerance": {"absolute": 1e-3}}]}
 //! ```
 //! A request is the body of `POST /v2/models/{m}/infer` and is read by what reads those; a response is the body of its
-//! answer, of which every output that it names is compared and no other ([`compare`](super::compare)). The tolerance of a
-//! case stands in place of the file's, whole: what it leaves out is 0. Unknown fields of the file, of a case and of a
+//! answer, of which every output that it names is compared and no other ([`compare`](super::compare)). The tolerance of
+//! a case stands in place of the file's, whole: what it leaves out is 0. Unknown fields of the file, of a case and of a
 //! response are refused, so that a misspelt tolerance does not go unnoticed.
 //!
 //! Whoever ships the file wants it held, so a file that cannot be read or does not fit the model refuses the version.

@@ -1,8 +1,8 @@
 //! Rows made up from a reference profile.
 //!
-//! Each value is one that its column had: an atom, a category, or the middle of a bin. The ranks at which a row takes its
-//! values are shifted from column to column, so that the rows differ and none is all minima. How columns go together a
-//! profile does not say, so a row may be one that nobody would send; but each of its values is.
+//! Each value is one that its column had: an atom, a category, or the middle of a bin. The ranks at which a row takes
+//! its values are shifted from column to column, so that the rows differ and none is all minima. How columns go
+//! together a profile does not say, so a row may be one that nobody would send; but each of its values is.
 //!
 //! Invariant: the same profile gives the same rows, and they fit the signature.
 
