@@ -206,8 +206,8 @@ pub(super) fn registry_url(value: &Value) -> Parsed<Url> {
 /// Of which kind it is; what else may be wrong with it is said where it is read.
 fn source_uri(value: &Value) -> Parsed<String> {
     let is_known = |text: &&str| {
-        let after = |scheme: &&str| text.strip_prefix(*scheme).is_some_and(|name| !name.is_empty());
-        [MLFLOW_SCHEME, "/"].iter().any(|scheme| after(scheme)) || OBJECT_SCHEMES.iter().any(|scheme| after(scheme))
+        let mut schemes = [MLFLOW_SCHEME, "/"].into_iter().chain(OBJECT_SCHEMES);
+        schemes.any(|scheme| text.strip_prefix(scheme).is_some_and(|name| !name.is_empty()))
     };
     let expected = "\"models:/name\", \"models:/name@alias\" or \"models:/name/7\", \"s3://bucket/prefix\", \"gs://…\", \"az://…\", \"abfss://…\", \"file:///directory\" or an absolute path";
     value.as_text().filter(is_known).map(str::to_owned).ok_or_else(|| refused(expected, value))

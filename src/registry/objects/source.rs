@@ -14,6 +14,7 @@
 //! middle of that sees a version that is not whole, and takes the highest one that is.
 //!
 //! A version with a manifest whose bytes are wrong is found by fetching it, and refused then: what served before goes on.
+//! A start with an empty cache has nothing before it, and serves nothing until the version is mended, removed or not named.
 //!
 //! Invariant: a file is opened as it was listed (`If-Match`), so that the bytes of two uploads are never mixed.
 
