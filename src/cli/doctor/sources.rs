@@ -1,8 +1,8 @@
-//! The models that come from the registry: whether they are there, with the aliases that are needed and files that can be
-//! fetched.
+//! The models that come from the registry: whether they are there, with the aliases that are needed and files that can
+//! be fetched.
 //!
-//! The same source is asked as the gateway asks, up to the first bytes of one small file, so that what passes here passes
-//! there.
+//! The same source is asked as the gateway asks, up to the first bytes of one small file, so that what passes here
+//! passes there.
 //!
 //! Invariant: nothing is kept of what is fetched.
 
@@ -74,8 +74,8 @@ fn of_roles(check: &str, offer: &Offer, (model, settings): (&str, &SourceSetting
             let stable = settings.roles.iter().find(|(_, role)| **role == Role::Stable);
             let alias = stable.map_or("champion", |(alias, _)| alias.as_str());
             let remedy = format!(
-                "set the alias in MLflow (MlflowClient().set_registered_model_alias(name, {alias:?}, version)), or say in \
-                 models.{model}.roles which alias is \"stable\""
+                "set the alias in MLflow (MlflowClient().set_registered_model_alias(name, {alias:?}, version)), or say \
+                 in models.{model}.roles which alias is \"stable\""
             );
             let found = format!("{} has no alias {alias:?}, so that nothing of it serves", settings.uri);
             Finding::problem(check, found, remedy).expected(format!("the alias {alias:?}"))
@@ -122,8 +122,8 @@ async fn first_bytes(source: &dyn Source, version: u64, file: &RemoteFile) -> Re
 }
 
 fn without_model(check: String, found: &str) -> Finding {
-    let remedy = "upload the version's files, or log it again with mlflow.onnx.log_model: MLflow calls a version READY when it is \
-                  registered, whether or not its files are there";
+    let remedy = "upload the version's files, or log it again with mlflow.onnx.log_model: MLflow calls a version READY \
+                  when it is registered, whether or not its files are there";
     Finding::problem(check, format!("it is READY and has no {MODEL_FILE}: {found}"), remedy).expected(MODEL_FILE)
 }
 

@@ -7,7 +7,8 @@
 //!
 //! Artifacts in an object store come through the server's proxy or by presigned URLs; the store itself is not asked.
 //!
-//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it has.
+//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it
+//! has.
 //!
 //! Invariant: every request is a GET, but for those that make, change and test a webhook.
 
