@@ -55,8 +55,8 @@ pub fn show(mut lines: Vec<String>) {
     }
 }
 
-/// Takes so many drawn lines away, writes what is to stand in their place, and draws lines below it: in one write, so that a
-/// terminal shows nothing in between.
+/// Takes so many drawn lines away, writes what is to stand in their place, and draws lines below it: in one write, so
+/// that a terminal shows nothing in between.
 fn redraw(out: &mut impl Write, drawn: usize, between: &[u8], lines: &[String]) -> io::Result<()> {
     let mut bytes = Vec::new();
     if drawn > 0 {

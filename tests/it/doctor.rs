@@ -1,7 +1,7 @@
 //! `tidegate doctor` names what is wrong, against real MLflow servers that are set up wrongly.
 //!
-//! A server is started for each way of being set up, not for each thing that is wrong with it, because one takes longer to
-//! start than everything that is asked of it here.
+//! A server is started for each way of being set up, not for each thing that is wrong with it, because one takes longer
+//! to start than everything that is asked of it here.
 
 use crate::support::gateway::{Gateway, settings};
 use crate::support::mlflow::{MlflowServer, Setup};

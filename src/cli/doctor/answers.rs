@@ -1,7 +1,7 @@
 //! What answers of an MLflow server mean for whoever sets it up: an answer in, a finding out.
 //!
-//! The server says what it refuses, but seldom which of its variables would let it. Those are named here, as MLflow 3.17 and
-//! 3.18 read them (`server/security.py`, `server/handlers.py`, `server/auth`).
+//! The server says what it refuses, but seldom which of its variables would let it. Those are named here, as MLflow
+//! 3.17 and 3.18 read them (`server/security.py`, `server/handlers.py`, `server/auth`).
 //!
 //! Invariant: nothing here asks anybody anything, and no secret comes in.
 
@@ -204,8 +204,9 @@ fn refused(check: &str, (status, message): (u16, &str), server: &Server) -> Find
     match status {
         403 if message.contains(WRONG_HOST) => {
             let remedy = format!(
-                "start the MLflow server with MLFLOW_SERVER_ALLOWED_HOSTS={host} (or --allowed-hosts {host}), separated by \
-                 commas from the hosts that others use; /health and /version are exempt, so that probes pass all the same"
+                "start the MLflow server with MLFLOW_SERVER_ALLOWED_HOSTS={host} (or --allowed-hosts {host}), \
+                 separated by commas from the hosts that others use; /health and /version are exempt, \
+                 so that probes pass all the same"
             );
             let found = format!("it answers 403: {WRONG_HOST}");
             Finding::problem(check, found, remedy).expected(format!("that the server takes {host:?} for its own name"))
@@ -239,16 +240,18 @@ fn credentials(known_as: KnownAs) -> (&'static str, &'static str) {
     match known_as {
         KnownAs::Nobody => (
             "no login, or credentials in the settings",
-            "set registry.mlflow.username and registry.mlflow.password, or registry.mlflow.token for a gate that wants one",
+            "set registry.mlflow.username and registry.mlflow.password, or registry.mlflow.token for a gate that \
+             wants one",
         ),
         KnownAs::User => (
             "that the server knows this user and password",
-            "check registry.mlflow.username and registry.mlflow.password; a gate may want registry.mlflow.token instead",
+            "check registry.mlflow.username and registry.mlflow.password; a gate may want registry.mlflow.token \
+             instead",
         ),
         KnownAs::Token => (
             "that the server takes the token",
-            "check registry.mlflow.token; MLflow's own login (--app-name basic-auth) wants registry.mlflow.username and \
-             registry.mlflow.password instead",
+            "check registry.mlflow.token; MLflow's own login (--app-name basic-auth) wants registry.mlflow.username \
+             and registry.mlflow.password instead",
         ),
     }
 }

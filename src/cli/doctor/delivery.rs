@@ -1,11 +1,11 @@
 //! What a registry says of its webhooks, and what a test delivery came to: an answer in, a finding out.
 //!
-//! MLflow has five variables that decide whether a webhook arrives, and names none of them when it does not. Which one it is
-//! follows from what it says (`utils/validation.py`, `webhooks/ssrf.py`, `webhooks/delivery.py` and
+//! MLflow has five variables that decide whether a webhook arrives, and names none of them when it does not. Which one
+//! it is follows from what it says (`utils/validation.py`, `webhooks/ssrf.py`, `webhooks/delivery.py` and
 //! `store/model_registry/dbmodels/models.py` of MLflow 3.17 and 3.18).
 //!
-//! Invariant: nothing here asks anybody anything. Of a URL its path and query are not shown unless they are ours, because
-//! they may be what authorises a sender.
+//! Invariant: nothing here asks anybody anything. Of a URL its path and query are not shown unless they are ours,
+//! because they may be what authorises a sender.
 
 use super::answers::{Server, of_failure};
 use super::finding::Finding;
@@ -68,8 +68,8 @@ pub(super) fn standing(found: Vec<Webhook>, wanted: &WantedWebhook) -> Standing 
 /// Why webhooks cannot be listed. `store` is what the server keeps them in, if it says so.
 pub(super) fn not_listed(failure: &Failure, store: Option<&str>, server: &Server) -> Finding {
     if store == Some("FileStore") {
-        let remedy = "nothing need be done: polling alone tells of changes; a server with a database (--backend-store-uri \
-                      sqlite:///mlflow.db, postgresql://…) sends webhooks";
+        let remedy = "nothing need be done: polling alone tells of changes; a server with a database \
+                      (--backend-store-uri sqlite:///mlflow.db, postgresql://…) sends webhooks";
         let found = "the MLflow server keeps its registry in files (FileStore), and such a server never sends webhooks";
         return Finding::warning(CHECK, found, remedy).expected("a server with a database");
     }
@@ -77,8 +77,8 @@ pub(super) fn not_listed(failure: &Failure, store: Option<&str>, server: &Server
         return lost_key(CHECK, "webhooks cannot be listed", failure);
     }
     if failure.status == 403 {
-        let remedy = "give registry.mlflow.username a user that is an admin at MLflow for as long as the doctor runs, or make the \
-                      webhook by hand: MLflow lets nobody else at webhooks";
+        let remedy = "give registry.mlflow.username a user that is an admin at MLflow for as long as the doctor runs, \
+                      or make the webhook by hand: MLflow lets nobody else at webhooks";
         return Finding::warning(CHECK, format!("webhooks are closed to us (403): {}", failure.message), remedy);
     }
     of_failure(CHECK, failure, server)
@@ -86,10 +86,11 @@ pub(super) fn not_listed(failure: &Failure, store: Option<&str>, server: &Server
 
 /// Secrets of webhooks that cannot be read any more.
 pub(super) fn lost_key(check: &str, what: &str, failure: &Failure) -> Finding {
-    let remedy = "set MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY for the MLflow server to one key that stays (python -c \"from \
-                  cryptography.fernet import Fernet; print(Fernet.generate_key().decode())\"), start it again, delete the rows of \
-                  its table `webhooks` that another key wrote, and run tidegate doctor --repair: unset, every process of the \
-                  server makes a key of its own, and one row that cannot be read stops all webhooks of its events";
+    let remedy = "set MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY for the MLflow server to one key that stays (python -c \
+                  \"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())\"), start it again, \
+                  delete the rows of its table `webhooks` that another key wrote, and run tidegate doctor --repair: \
+                  unset, every process of the server makes a key of its own, and one row that cannot be read stops \
+                  all webhooks of its events";
     let said = if failure.message.is_empty() { "" } else { ": " };
     let found = format!("{what}: it answers {}{said}{}", failure.status, failure.message);
     Finding::problem(check, found, remedy).expected("secrets of webhooks that every process of the server can read")
@@ -133,14 +134,14 @@ fn answered(status: u16, body: &str, url: &Url) -> Finding {
             Finding::problem(TEST, found, remedy).expected("a time that is ours")
         }
         401 => {
-            let remedy = "run tidegate doctor --repair, which gives the webhook the secret of registry.mlflow.webhook_secret; if the \
-                          gateway was started with another one, restart it";
+            let remedy = "run tidegate doctor --repair, which gives the webhook the secret of \
+                          registry.mlflow.webhook_secret; if the gateway was started with another one, restart it";
             let found = format!("{found}; the secrets differ");
             Finding::problem(TEST, found, remedy).expected("a signature with registry.mlflow.webhook_secret")
         }
         404 => {
-            let remedy = "check the path of --webhook-url, which is /hooks/mlflow on the admin port, and that the gateway there was \
-                          started with registry.mlflow.webhook_secret and a model of the registry";
+            let remedy = "check the path of --webhook-url, which is /hooks/mlflow on the admin port, and that the \
+                          gateway there was started with registry.mlflow.webhook_secret and a model of the registry";
             Finding::problem(TEST, found, remedy).expected("202")
         }
         _ => {
@@ -157,8 +158,8 @@ fn unanswered(said: &str, url: &Url) -> Finding {
         return finding;
     }
     let remedy = if said.contains("refused") {
-        "start the gateway; nothing listens there, as the registry sees it. Inside a container 127.0.0.1 is the container: set \
-         server.admin to an address that the registry reaches, with server.admin_token"
+        "start the gateway; nothing listens there, as the registry sees it. Inside a container 127.0.0.1 is the \
+         container: set server.admin to an address that the registry reaches, with server.admin_token"
     } else if said.contains("imed out") || said.contains("imeout") {
         "look for a firewall or a network policy between the registry and the gateway's admin port"
     } else if said.contains("SSL") || said.contains("CERTIFICATE") {
@@ -176,15 +177,15 @@ fn by_variable(check: &str, said: &str, url: &Url) -> Option<Finding> {
         let scheme = url.scheme();
         let found = format!("the registry does not send webhooks to {scheme}:// addresses");
         let remedy = format!(
-            "start the MLflow server with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https, or give --webhook-url an address of \
-             another scheme than {scheme}, a proxy with TLS perhaps"
+            "start the MLflow server with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https, or give --webhook-url an address \
+             of another scheme than {scheme}, a proxy with TLS perhaps"
         );
         return Some(Finding::problem(check, found, remedy).expected("a scheme that the registry sends to"));
     }
     if said.contains("non-public") || said.contains("not a public IP") {
         let found = format!("the registry does not send webhooks to private addresses, and {host} is one");
-        let remedy = "start the MLflow server with MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true, which allows all private addresses (there \
-                      is no list), or leave it: polling alone tells of changes";
+        let remedy = "start the MLflow server with MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true, which allows all private \
+                      addresses (there is no list), or leave it: polling alone tells of changes";
         return Some(Finding::problem(check, found, remedy).expected("an address that the registry sends to"));
     }
     if said.contains("Cannot resolve") || said.contains("Failed to resolve") {

@@ -87,8 +87,8 @@ fn addresses_that_are_refused_name_their_variable() {
         let error = format!("Failed to test webhook: MlflowException({said:?})");
         assert!(remedy(&tested(&test(None, None, Some(&error)), &url)).contains(named), "{said}");
     }
-    let blocked = "Failed to test webhook: SSRFProtectionError('Webhook connection blocked: 10.0.0.7 is not a public IP address. \
-                   This may indicate a DNS rebinding attempt.')";
+    let blocked = "Failed to test webhook: SSRFProtectionError('Webhook connection blocked: 10.0.0.7 is not a public \
+                   IP address. This may indicate a DNS rebinding attempt.')";
     assert!(remedy(&tested(&test(None, None, Some(blocked)), &url)).contains("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"));
 }
 

@@ -27,8 +27,8 @@ pub(super) async fn check_state(look: &mut Look<'_>) {
         Ok(true) => Finding::ok(CHECK, format!("{} is writable, and its database is whole", path.display())),
         Ok(false) => Finding::ok(CHECK, format!("{} is writable; the database is made at the start", path.display())),
         Err(error) => {
-            let remedy = "use the release that wrote it, or another state.path; a database that is damaged is put aside at the next \
-                          start and a new one begun";
+            let remedy = "use the release that wrote it, or another state.path; a database that is damaged is put \
+                          aside at the next start and a new one begun";
             Finding::problem(CHECK, format!("{}: {error}", path.display()), remedy)
         }
     };

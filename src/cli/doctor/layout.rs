@@ -1,7 +1,7 @@
 //! Models that lie where nobody looks for them.
 //!
-//! A file in the wrong place is passed over in silence by whoever serves, because a directory may hold anything; here it is
-//! told.
+//! A file in the wrong place is passed over in silence by whoever serves, because a directory may hold anything; here
+//! it is told.
 //!
 //! Invariant: at most [`MOST`] are told, however many there are.
 

@@ -1,10 +1,11 @@
 //! `tidegate doctor`: looks at everything that a gateway needs, and says what is wrong with it and what to do.
 //!
-//! Settings, engines, ports, model directories, disks, the registry and its webhook, in this order, each with the same code
-//! that serves. [`answers`] and [`delivery`] are what judges a registry, functions of what it answered; the other modules ask.
-//! It may be run beside a gateway that runs, or before there is one.
+//! Settings, engines, ports, model directories, disks, the registry and its webhook, in this order, each with the same
+//! code that serves. [`answers`] and [`delivery`] are what judges a registry, functions of what it answered; the other
+//! modules ask. It may be run beside a gateway that runs, or before there is one.
 //!
-//! Invariant: nothing is changed, here or at the registry, but the registry's webhook with `--repair`; and no secret is said.
+//! Invariant: nothing is changed, here or at the registry, but the registry's webhook with `--repair`; and no secret is
+//! said.
 
 mod answers;
 mod delivery;

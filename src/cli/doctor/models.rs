@@ -172,8 +172,8 @@ impl Loads<'_> {
         let loaded = match loader.load(order) {
             Ok(loaded) => loaded,
             Err(failure) => {
-                let remedy = "mend or replace the version, or run it on the other engine (models.<name>.engine); the gateway goes on \
-                              serving what it served";
+                let remedy = "mend or replace the version, or run it on the other engine (models.<name>.engine); the \
+                              gateway goes on serving what it served";
                 return Finding::problem(check, failure.reason, remedy);
             }
         };

@@ -97,7 +97,8 @@ mod tests {
         assert_eq!(read["healthy"], false);
         assert_eq!(read["counts"], serde_json::json!({ "ok": 1, "warning": 0, "problem": 1, "skipped": 1 }));
         let problem = serde_json::json!({
-            "check": "registry api", "status": "problem", "found": "403\nInvalid Host header", "expected": "200", "remedy": "set A",
+            "check": "registry api", "status": "problem", "found": "403\nInvalid Host header", "expected": "200",
+            "remedy": "set A",
         });
         assert_eq!(read["checks"][1], problem);
         assert!(read["checks"][0].get("remedy").is_none());

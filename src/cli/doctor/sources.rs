@@ -1,8 +1,8 @@
-//! The models that come from the registry: whether they are there, with the aliases that are needed and files that can be
-//! fetched.
+//! The models that come from the registry: whether they are there, with the aliases that are needed and files that can
+//! be fetched.
 //!
-//! The same source is asked as the gateway asks, up to the first bytes of one small file, so that what passes here passes
-//! there.
+//! The same source is asked as the gateway asks, up to the first bytes of one small file, so that what passes here
+//! passes there.
 //!
 //! Invariant: nothing is kept of what is fetched.
 
@@ -132,8 +132,8 @@ pub(super) async fn first_bytes(source: &dyn Source, version: u64, file: &Remote
 }
 
 fn without_model(check: String, found: &str) -> Finding {
-    let remedy = "upload the version's files, or log it again with mlflow.onnx.log_model: MLflow calls a version READY when it is \
-                  registered, whether or not its files are there";
+    let remedy = "upload the version's files, or log it again with mlflow.onnx.log_model: MLflow calls a version READY \
+                  when it is registered, whether or not its files are there";
     Finding::problem(check, format!("it is READY and has no {MODEL_FILE}: {found}"), remedy).expected(MODEL_FILE)
 }
 

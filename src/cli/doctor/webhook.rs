@@ -1,7 +1,7 @@
 //! The registry's webhook to this gateway: compared, repaired if that is asked for, tested.
 //!
-//! A test changes nothing at the registry and wakes nobody here, since it is about a model that nobody has; so it is made
-//! without being asked for, and it is the only way to learn whether both sides have the same secret.
+//! A test changes nothing at the registry and wakes nobody here, since it is about a model that nobody has; so it is
+//! made without being asked for, and it is the only way to learn whether both sides have the same secret.
 //!
 //! Invariant: without `--repair` nothing is made or changed, and nothing is ever deleted.
 
@@ -19,8 +19,8 @@ use reqwest::Url;
 
 /// The path of MLflow's webhooks on the admin port.
 const PATH: &str = "/hooks/mlflow";
-/// How often webhooks are listed: each process of the server answers for itself, by default four, and a key that is not set
-/// shows where another process has written.
+/// How often webhooks are listed: each process of the server answers for itself, by default four, and a key that is not
+/// set shows where another process has written.
 const LISTINGS: usize = 6;
 /// How long a change takes until every process of the server sends by it.
 const CACHED: &str = "each process of the server begins to send by it within 60 s (MLFLOW_WEBHOOK_CACHE_TTL)";
@@ -74,8 +74,8 @@ fn url(given: Option<&Url>, config: &Config, server: &Server) -> Result<Url, Fin
             "server.admin is {admin}, which {} cannot reach: webhooks cannot arrive, polling works without them",
             server.host()
         );
-        let remedy = "set server.admin to an address that the registry reaches, with server.admin_token, or give --webhook-url of a \
-                      proxy that passes /hooks/mlflow on; or leave it";
+        let remedy = "set server.admin to an address that the registry reaches, with server.admin_token, or give \
+                      --webhook-url of a proxy that passes /hooks/mlflow on; or leave it";
         return Err(Finding::warning(CHECK, found, remedy));
     }
     Ok(url)
@@ -192,8 +192,9 @@ impl Desk<'_> {
             }
             Ok(Err(failure)) => Err(of_failure(TEST, &failure, self.server)),
             Err(error @ SourceError::Unreachable { .. }) => {
-                let remedy = "look for a firewall or a network policy between the registry and the gateway's admin port; the \
-                              registry tries several times before it gives up (registry.mlflow.timeout is how long we wait)";
+                let remedy = "look for a firewall or a network policy between the registry and the gateway's admin \
+                              port; the registry tries several times before it gives up (registry.mlflow.timeout is \
+                              how long we wait)";
                 Err(Finding::problem(TEST, format!("the registry does not say what came of it: {error}"), remedy))
             }
             Err(error) => Err(of_error(TEST, &error, self.server)),

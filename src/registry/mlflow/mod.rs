@@ -9,7 +9,8 @@
 //! addresses are those of a store (`--no-serve-artifacts`), the store itself is asked, with the keys of
 //! [`objects`](super::objects).
 //!
-//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it has.
+//! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it
+//! has.
 //!
 //! Invariant: every request is a GET, but for those that make, change and test a webhook.
 

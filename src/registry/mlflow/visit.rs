@@ -1,7 +1,8 @@
 //! What a person asks of a server who sets it up: does it live, which release is it, does its API let us in.
 //!
 //! `/health` and `/version` are outside of the API and exempt from what `server/security.py` checks (MLflow 3.5 and
-//! later), so that they answer where every other call is refused. A server that stands behind a gate answers the gate's way.
+//! later), so that they answer where every other call is refused. A server that stands behind a gate answers the gate's
+//! way.
 //!
 //! Invariant: every question is a GET, and what is repeated of an answer is one short line.
 

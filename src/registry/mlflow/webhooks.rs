@@ -1,9 +1,10 @@
 //! The webhooks of an MLflow server: which there are, one made or changed, one tested.
 //!
-//! Since MLflow 3.3, for servers with a database. Enum names are in upper case here and in lower case in deliveries. What a
-//! webhook is signed with is never told; whether it is the right one shows in a test alone. Every process of a server that was
-//! not given `MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY` makes a key of its own and cannot read what another one wrote, so that
-//! lists are asked for over a connection of their own each time, which any of the processes may take.
+//! Since MLflow 3.3, for servers with a database. Enum names are in upper case here and in lower case in deliveries.
+//! What a webhook is signed with is never told; whether it is the right one shows in a test alone. Every process of a
+//! server that was not given `MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY` makes a key of its own and cannot read what another
+//! one wrote, so that lists are asked for over a connection of their own each time, which any of the processes may
+//! take.
 //!
 //! Invariant: nothing here is changed but by [`MlflowClient::create_webhook`] and [`MlflowClient::update_webhook`], and
 //! no `Debug` has a secret.
@@ -192,8 +193,8 @@ mod tests {
 
     #[test]
     fn answers_of_mlflow_are_read_with_fields_that_are_absent() {
-        let page = r#"{"webhooks":[{"webhook_id":"w1","name":"n","url":"http://g/hooks/mlflow","status":"ACTIVE","more":1,
-            "events":[{"entity":"MODEL_VERSION_ALIAS","action":"CREATED"}]},{"webhook_id":"w2"}]}"#;
+        let page = r#"{"webhooks":[{"webhook_id":"w1","name":"n","url":"http://g/hooks/mlflow","status":"ACTIVE",
+            "more":1,            "events":[{"entity":"MODEL_VERSION_ALIAS","action":"CREATED"}]},{"webhook_id":"w2"}]}"#;
         let page: Page = serde_json::from_str(page).unwrap();
         assert_eq!(page.webhooks[0].events[0].to_string(), "model_version_alias.created");
         assert_eq!((page.webhooks[1].status.as_str(), page.next_page_token.as_str()), ("", ""));
