@@ -56,35 +56,7 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&views::models(&desk.gate.catalog.snapshot(), &desk.state)))
         }
-        ["api", "v1", "models", name] => {
-            only(&method, &Method::GET, &path, "GET")?;
-            let snapshot = desk.gate.catalog.snapshot();
-            let entry = snapshot.models.get(*name).ok_or_else(|| unknown_model(name))?;
-            Ok(respond::value(&views::model(entry, desk.sources.view(name, SystemTime::now()).as_ref())))
-        }
-        ["api", "v1", "models", name, "drift"] => {
-            only(&method, &Method::GET, &path, "GET")?;
-            let snapshot = desk.gate.catalog.snapshot();
-            let entry = snapshot.models.get(*name).ok_or_else(|| unknown_model(name))?;
-            let segment = drift_view::segment_of_query(request.uri().query());
-            Ok(respond::value(&drift_view::drift(entry, &desk.board.latest(), segment.as_deref())))
-        }
-        ["api", "v1", "models", name, "profile"] => {
-            only(&method, &Method::GET, &path, "GET")?;
-            if !desk.gate.catalog.snapshot().models.contains_key(*name) {
-                return Err(unknown_model(name));
-            }
-            let body = profile_view::profile(name, request.uri().query(), &desk.board.live())?;
-            Ok(respond::json(StatusCode::OK, body))
-        }
-        ["api", "v1", "models", name, "report"] => {
-            only(&method, &Method::GET, &path, "GET")?;
-            report::answer(desk, name, &request).await
-        }
-        ["api", "v1", "models", name, "split"] => split::answer(desk, name, &path, request).await,
-        ["api", "v1", "models", name, "versions", version, "retry"] => {
-            retry(desk, (name, version), (&method, &path)).await
-        }
+        ["api", "v1", "models", name, rest @ ..] => of_model(desk, (name, rest), (&method, &path), request).await,
         ["api", "v1", "sources"] => {
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
@@ -95,8 +67,52 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
             only(&method, &Method::POST, &path, "POST")?;
             reload(desk).await
         }
-        _ => Err(AdminError::UnknownPath { path: path.chars().take(QUOTED_PATH).collect() }),
+        _ => Err(unknown_path(&path)),
     }
+}
+
+/// Answers what is asked of one model.
+async fn of_model(
+    desk: &Desk,
+    (name, rest): (&str, &[&str]),
+    (method, path): (&Method, &str),
+    request: Request<Incoming>,
+) -> Result<Answer, AdminError> {
+    match rest {
+        [] => {
+            only(method, &Method::GET, path, "GET")?;
+            let snapshot = desk.gate.catalog.snapshot();
+            let entry = snapshot.models.get(name).ok_or_else(|| unknown_model(name))?;
+            Ok(respond::value(&views::model(entry, desk.sources.view(name, SystemTime::now()).as_ref())))
+        }
+        ["drift"] => {
+            only(method, &Method::GET, path, "GET")?;
+            let snapshot = desk.gate.catalog.snapshot();
+            let entry = snapshot.models.get(name).ok_or_else(|| unknown_model(name))?;
+            let segment = drift_view::segment_of_query(request.uri().query());
+            Ok(respond::value(&drift_view::drift(entry, &desk.board.latest(), segment.as_deref())))
+        }
+        ["profile"] => {
+            only(method, &Method::GET, path, "GET")?;
+            if !desk.gate.catalog.snapshot().models.contains_key(name) {
+                return Err(unknown_model(name));
+            }
+            let body = profile_view::profile(name, request.uri().query(), &desk.board.live())?;
+            Ok(respond::json(StatusCode::OK, body))
+        }
+        ["report"] => {
+            only(method, &Method::GET, path, "GET")?;
+            report::answer(desk, name, &request).await
+        }
+        ["split"] => split::answer(desk, name, path, request).await,
+        ["versions", version, "retry"] => retry(desk, (name, version), (method, path)).await,
+        _ => Err(unknown_path(path)),
+    }
+}
+
+/// A path that is not there.
+pub(super) fn unknown_path(path: &str) -> AdminError {
+    AdminError::UnknownPath { path: path.chars().take(QUOTED_PATH).collect() }
 }
 
 fn alerts(desk: &Desk) -> Answer {

@@ -8,7 +8,7 @@
 //!
 //! Invariant: nothing is believed of a delivery but that something changed, and nothing at all of one that is forged.
 
-use super::api::only;
+use super::api::{only, unknown_path};
 use super::hook_counts::{HookCounts, Outcome};
 use super::{AdminError, Desk};
 use crate::registry::hooks::event::LONGEST_BODY;
@@ -76,7 +76,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, AdminError> {
     only(request.method(), &Method::POST, path, "POST")?;
-    let unknown = || AdminError::UnknownPath { path: path.chars().take(super::api::QUOTED_PATH).collect() };
+    let unknown = || unknown_path(path);
     let sender = desk.hooks.senders.get(source).ok_or_else(unknown)?;
     let Taken { delivery, hint, body, received } =
         sender.take(request).await.inspect_err(|error| sender.refused(source, error))?;

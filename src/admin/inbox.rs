@@ -5,7 +5,7 @@
 //!
 //! Invariant: what is shown of a delivery is what its sender signed, never what it was signed with.
 
-use super::api::only;
+use super::api::{only, unknown_path};
 use super::hooks::Inbox;
 use super::{AdminError, Desk};
 use crate::registry::hooks::Hint;
@@ -48,7 +48,7 @@ pub(super) async fn answer<B>(
             only(method, &Method::POST, path, "POST")?;
             replay(desk, find(desk, id).await?)
         }
-        _ => Err(AdminError::UnknownPath { path: path.chars().take(super::api::QUOTED_PATH).collect() }),
+        _ => Err(unknown_path(path)),
     }
 }
 

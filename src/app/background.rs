@@ -83,10 +83,10 @@ mod tests {
         let before = priority();
         let work = || (priority(), std::thread::spawn(priority).join().unwrap());
         assert_eq!(start("test", work).unwrap().await, Ok((NICENESS, NICENESS)));
-        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let (said, mut heard) = tokio::sync::mpsc::channel(1);
         let done = start_async("test", move || async move {
             let of_pool = tokio::task::spawn_blocking(priority).await.unwrap();
-            said.send((priority(), of_pool)).unwrap();
+            said.send((priority(), of_pool)).await.unwrap();
         });
         assert_eq!(done.unwrap().await, Ok(()));
         assert_eq!(heard.recv().await, Some((NICENESS, NICENESS)));

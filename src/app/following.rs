@@ -6,7 +6,7 @@
 
 use super::{AppError, background};
 use crate::catalog::PresentModel;
-use crate::registry::follow::Follower;
+use crate::registry::follow::{Follower, Watch};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
@@ -67,6 +67,7 @@ impl Following {
     /// Looks again and again, and reports what it finds.
     pub(super) async fn run(self, found: mpsc::Sender<Found>, stop: CancellationToken) {
         let Self { follower, interval, wake, seed } = self;
+        let watch = Watch { wake: Arc::clone(&wake), interval };
         let mut random = SmallRng::seed_from_u64(seed);
         let model = follower.model().to_owned();
         // All bytes of the model are read, which may take a while and blocks.
@@ -83,7 +84,7 @@ impl Following {
         }
         loop {
             tokio::select! {
-                present = follower.look(SystemTime::now()) => {
+                present = follower.look(SystemTime::now(), &watch) => {
                     if found.send(Found { model: model.clone(), present }).await.is_err() {
                         return;
                     }

@@ -10,13 +10,14 @@
 
 use super::board::{SourceBoard, SourceState};
 use super::directory::fingerprint;
-use super::source::{Offer, Source, SourceError};
+use super::source::{Lineage, Offer, Source, SourceError};
 use super::staging::{self, Cache, Progress, StageError};
 use crate::catalog::{Present, PresentModel, Roles};
 use crate::config::SourceSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 
 /// Waits between looks grow to so many intervals while the registry does not answer.
 const LONGEST_BACK_OFF: u32 = 8;
@@ -57,6 +58,18 @@ struct Refusal {
     left: u32,
 }
 
+/// When a registry is asked whether what is being fetched is still wanted.
+#[derive(Debug)]
+pub struct Watch {
+    /// Says that something changed.
+    pub wake: Arc<Notify>,
+    /// Asked so often also without that.
+    pub interval: Duration,
+}
+
+/// What the registry wants instead of what was being fetched.
+struct Superseded(Box<Offer>);
+
 impl Follower {
     /// A follower of `model`, as it is configured.
     #[must_use]
@@ -96,6 +109,10 @@ impl Follower {
 
     /// What the cache has of the model, without asking the registry; all bytes are read, which blocks.
     pub fn recall(&mut self) -> Option<PresentModel> {
+        if let Err(cause) = self.cache.claim(&self.model, &self.source.place()) {
+            tracing::error!(model = self.model, %cause, "what the cache has of a model cannot be used");
+            return None;
+        }
         let wanted = self.cache.roles(&self.model)?;
         for (version, manifest) in self.cache.versions(&self.model) {
             if let Err(error) = self.cache.prove(&self.model, &manifest) {
@@ -116,13 +133,20 @@ impl Follower {
 
     /// Asks the registry, and fetches what is wanted and not here. What the catalog is to know comes back, also if something
     /// went wrong: that is on the board.
-    pub async fn look(&mut self, now: SystemTime) -> PresentModel {
+    /// A download may take hours, and what it is for may be taken back meanwhile: `watch` says when to ask again.
+    pub async fn look(&mut self, now: SystemTime, watch: &Watch) -> PresentModel {
         let offer = self.source.offer().await;
         let problems = match offer {
             Ok(offer) => {
                 self.state.synced = Some(now);
                 self.failures = 0;
-                self.follow(offer).await
+                let mut followed = self.follow(offer, watch).await;
+                loop {
+                    match followed {
+                        Ok(problems) => break problems,
+                        Err(Superseded(offer)) => followed = self.follow(*offer, watch).await,
+                    }
+                }
             }
             Err(error) => self.unanswered(error),
         };
@@ -150,7 +174,9 @@ impl Follower {
         vec![error.to_string()]
     }
 
-    async fn follow(&mut self, offer: Offer) -> Vec<String> {
+    /// Compares what is wanted with what is here, and fetches one version that is not: what came is reported before the next
+    /// one is fetched, so that a version that serves waits for none that is only kept warm.
+    async fn follow(&mut self, offer: Offer, watch: &Watch) -> Result<Vec<String>, Superseded> {
         let Offer { versions, roles: wanted, mut problems, again } = offer;
         self.again = again;
         if versions != self.state.versions {
@@ -161,7 +187,7 @@ impl Follower {
             }
         }
         self.state.versions = versions;
-        let mut lacking = BTreeSet::new();
+        let (mut lacking, mut is_fetched) = (BTreeSet::new(), false);
         for version in wanted.named() {
             if let Some(reason) = self.lacks_tags(version) {
                 problems.push(reason);
@@ -171,15 +197,13 @@ impl Follower {
             } else if let Some(refusal) = self.refused.get_mut(&version).filter(|refusal| refusal.left > 0) {
                 refusal.left -= 1;
                 problems.push(refusal.reason.clone());
-            } else if let Err(error) = self.fetch(version, &wanted).await {
-                let reason = format!("version {version}: {error}");
-                self.say_why_not(version, &error);
-                if !error.may_pass() {
-                    let pause = self.refused.get(&version).map_or(1, |refusal| 2 * refusal.pause + 1);
-                    let pause = pause.min(MOST_PASSED_OVER);
-                    self.refused.insert(version, Refusal { reason: reason.clone(), pause, left: pause });
+            } else if is_fetched {
+                self.again = Some(Duration::ZERO);
+            } else {
+                match self.fetch(version, &wanted, watch).await? {
+                    Ok(()) => is_fetched = true,
+                    Err(error) => problems.push(self.refuse(version, &error)),
                 }
-                problems.push(reason);
             }
         }
         // Also one that is here from before: a tag that was taken away takes the version out of what is to come.
@@ -188,7 +212,19 @@ impl Follower {
         if let Err(error) = self.cache.save_roles(&self.model, &self.roles) {
             problems.push(error.to_string());
         }
-        problems
+        Ok(problems)
+    }
+
+    /// Notes that a version could not be had; what is to be said of it.
+    fn refuse(&mut self, version: u64, error: &StageError) -> String {
+        let reason = format!("version {version}: {error}");
+        self.say_why_not(version, error);
+        if !error.may_pass() {
+            let pause = self.refused.get(&version).map_or(1, |refusal| 2 * refusal.pause + 1);
+            let pause = pause.min(MOST_PASSED_OVER);
+            self.refused.insert(version, Refusal { reason: reason.clone(), pause, left: pause });
+        }
+        reason
     }
 
     /// Whether a version is here as it is at its source now, as far as that can be told.
@@ -217,14 +253,40 @@ impl Follower {
         (!lacking.is_empty()).then(|| format!("version {version}: it lacks the tags {}", lacking.join(", ")))
     }
 
-    async fn fetch(&self, version: u64, wanted: &Roles) -> Result<(), StageError> {
+    /// Fetches a version, unless it is no longer wanted before it is here.
+    async fn fetch(&self, version: u64, wanted: &Roles, watch: &Watch) -> Result<Result<(), StageError>, Superseded> {
         self.cache.hold(&self.model, self.roles.named().chain(wanted.named()).collect());
         let started = std::time::Instant::now();
         let of = (self.model.as_str(), version);
-        let manifest = staging::stage(&self.cache, &*self.source, of, &self.progress).await?;
-        let (bytes, milliseconds) = (manifest.size(), started.elapsed().as_millis());
-        tracing::info!(model = self.model, version, bytes, digest = %manifest.digest, milliseconds, "version fetched");
-        Ok(())
+        let staged = tokio::select! {
+            staged = staging::stage(&self.cache, &*self.source, of, &self.progress) => staged,
+            superseded = self.superseded(version, wanted, watch) => {
+                tracing::info!(model = self.model, version, "something else is wanted; the download is put off");
+                return Err(superseded);
+            }
+        };
+        Ok(staged.map(|manifest| {
+            let (bytes, milliseconds) = (manifest.size(), started.elapsed().as_millis());
+            tracing::info!(model = self.model, version, bytes, digest = %manifest.digest, milliseconds, "version fetched");
+        }))
+    }
+
+    /// Waits until the registry wants something else than while `version` began to be fetched.
+    async fn superseded(&self, version: u64, wanted: &Roles, watch: &Watch) -> Superseded {
+        let identity = |versions: &BTreeMap<u64, Lineage>| versions.get(&version).and_then(|it| it.identity.clone());
+        let before = identity(&self.state.versions);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(watch.interval) => {}
+                () = watch.wake.notified() => {}
+            }
+            match self.source.offer().await {
+                Ok(offer) if offer.roles != *wanted || identity(&offer.versions) != before => {
+                    return Superseded(Box::new(offer));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// What is wanted becomes what is asked of the catalog, as far as it is here. A stable version that is not leaves the

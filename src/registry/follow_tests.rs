@@ -2,7 +2,7 @@
 
 use super::MODEL_FILE;
 use super::board::SourceBoard;
-use super::follow::Follower;
+use super::follow::{Follower, Watch};
 use super::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Source, SourceError, identity};
 use super::staging::Cache;
 use crate::catalog::{PresentModel, Roles};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 
 /// A registry in memory.
 #[derive(Debug, Default)]
@@ -31,6 +32,9 @@ struct Shelf {
     /// What else it says.
     again: Option<Duration>,
     fetched: usize,
+    /// A version whose bytes never come.
+    stuck: Option<u64>,
+    place: String,
 }
 
 impl Shelf {
@@ -58,6 +62,10 @@ fn down() -> SourceError {
 }
 
 impl Source for Registry {
+    fn place(&self) -> String {
+        self.0.lock().unwrap().place.clone()
+    }
+
     fn offer(&self) -> Asked<'_, Offer> {
         let shelf = self.0.lock().unwrap();
         let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect() };
@@ -83,8 +91,14 @@ impl Source for Registry {
     }
 
     fn open<'a>(&'a self, version: u64, _file: &'a RemoteFile, _start: u64) -> Asked<'a, Box<dyn RemoteBytes>> {
-        let bytes = Bytes::from(self.0.lock().unwrap().graphs[&version].clone());
-        Box::pin(async move { Ok(Box::new(Whole(Some(bytes))) as Box<dyn RemoteBytes>) })
+        let shelf = self.0.lock().unwrap();
+        let (bytes, is_stuck) = (Bytes::from(shelf.graphs[&version].clone()), shelf.stuck == Some(version));
+        Box::pin(async move {
+            if is_stuck {
+                std::future::pending::<()>().await;
+            }
+            Ok(Box::new(Whole(Some(bytes))) as Box<dyn RemoteBytes>)
+        })
     }
 }
 
@@ -93,6 +107,7 @@ struct Case {
     registry: Arc<Registry>,
     board: Arc<SourceBoard>,
     follower: Follower,
+    wake: Arc<Notify>,
 }
 
 impl Case {
@@ -101,8 +116,9 @@ impl Case {
         let shelf = Shelf { stable: Some(stable), warm: warm.to_vec(), graphs, ..Shelf::default() };
         let (directory, registry) = (tempfile::tempdir().unwrap(), Arc::new(Registry(Mutex::new(shelf))));
         let board = Arc::new(SourceBoard::default());
-        let follower = follower(&directory, &registry, &board);
-        Self { directory, registry, board, follower }
+        let mut follower = follower(&directory, &registry, &board);
+        assert_eq!(follower.recall(), None, "a new cache is empty");
+        Self { directory, registry, board, follower, wake: Arc::default() }
     }
 
     /// As a new process would.
@@ -111,8 +127,18 @@ impl Case {
         self.follower.recall()
     }
 
+    async fn look_once(&mut self) -> PresentModel {
+        let watch = Watch { wake: Arc::clone(&self.wake), interval: Duration::from_secs(30) };
+        self.follower.look(SystemTime::now(), &watch).await
+    }
+
+    /// Looks until there is nothing more to do at once.
     async fn look(&mut self) -> (Option<u64>, Vec<u64>, Vec<u64>) {
-        let PresentModel { versions, roles, .. } = self.follower.look(SystemTime::now()).await;
+        let mut present = self.look_once().await;
+        while self.follower.pause(Duration::from_secs(30), 1.0).is_zero() {
+            present = self.look_once().await;
+        }
+        let PresentModel { versions, roles, .. } = present;
         let roles = roles.unwrap();
         (roles.stable, roles.warm.into_iter().collect(), versions.into_keys().collect())
     }
@@ -199,10 +225,10 @@ async fn a_registry_that_is_down_changes_nothing_and_is_asked_less_often() {
 async fn a_start_without_the_registry_serves_what_the_cache_has() {
     let mut case = Case::new(&[1, 2], 1, &[2]);
     assert_eq!(case.restart(), None, "nothing was fetched yet");
-    let before = case.follower.look(SystemTime::now()).await;
+    let before = case.look_once().await;
     case.change(|shelf| shelf.is_down = true);
     assert_eq!(case.restart(), Some(before.clone()));
-    assert_eq!(case.follower.look(SystemTime::now()).await, before);
+    assert_eq!(case.look_once().await, before);
 }
 
 #[tokio::test]
@@ -242,11 +268,11 @@ async fn a_version_that_was_written_over_is_fetched_anew_and_stays_until_that_is
     case.look().await;
     assert_eq!(case.registry.0.lock().unwrap().fetched, 1);
     let file = case.directory.path().join("cache/view/churn/1").join(MODEL_FILE);
-    let before = case.follower.look(SystemTime::now()).await;
+    let before = case.look_once().await;
     case.change(|shelf| drop(shelf.graphs.remove(&1)));
-    assert_eq!(case.follower.look(SystemTime::now()).await, before, "gone at the source, and here");
+    assert_eq!(case.look_once().await, before, "gone at the source, and here");
     case.change(|shelf| drop(shelf.graphs.insert(1, b"another".to_vec())));
-    let after = case.follower.look(SystemTime::now()).await;
+    let after = case.look_once().await;
     assert_eq!(std::fs::read(&file).unwrap(), b"another");
     assert!(after.roles == before.roles && after.versions != before.versions, "its fingerprint is another");
 }
@@ -280,4 +306,54 @@ async fn a_version_without_its_tags_is_neither_fetched_nor_made_stable() {
         shelf.stable = Some(2);
     });
     assert_eq!(case.look().await, (Some(1), vec![], vec![1, 2]), "what serves goes on");
+}
+
+#[tokio::test]
+async fn a_download_is_put_off_when_something_else_is_wanted_and_goes_on_when_it_is_again() {
+    let mut case = Case::new(&[1, 2, 3], 1, &[]);
+    case.look().await;
+    case.change(|shelf| (shelf.stable, shelf.stuck) = (Some(2), Some(2)));
+    let (registry, wake) = (Arc::clone(&case.registry), Arc::clone(&case.wake));
+    let moved = async {
+        // A webhook that changes nothing, and then one that does.
+        wake.notify_one();
+        tokio::task::yield_now().await;
+        registry.0.lock().unwrap().stable = Some(3);
+        wake.notify_one();
+    };
+    let (seen, ()) = tokio::join!(case.look(), moved);
+    assert_eq!(seen, (Some(3), vec![], vec![1, 3]));
+    assert_eq!(case.board.view("churn", SystemTime::now()).unwrap().download, None);
+    case.change(|shelf| (shelf.stable, shelf.stuck) = (Some(2), None));
+    assert_eq!(case.look().await, (Some(2), vec![], vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_version_that_serves_does_not_wait_for_one_that_is_kept_warm() {
+    let mut case = Case::new(&[1, 2, 3], 1, &[]);
+    case.look().await;
+    case.change(|shelf| (shelf.stable, shelf.warm, shelf.stuck) = (Some(2), vec![3], Some(3)));
+    let present = case.look_once().await;
+    assert_eq!(present.roles.unwrap().stable, Some(2));
+    assert!(case.follower.pause(Duration::from_secs(30), 1.0).is_zero(), "the other is fetched at once");
+}
+
+#[tokio::test]
+async fn what_came_from_elsewhere_is_not_served_as_what_is_wanted() {
+    let mut case = Case::new(&[1, 2], 1, &[2]);
+    case.look().await;
+    assert_eq!(case.restart().unwrap().versions.len(), 2);
+    case.change(|shelf| {
+        shelf.place = "another registry".into();
+        shelf.is_down = true;
+    });
+    assert_eq!(case.restart(), None);
+    assert_eq!(case.look().await, (None, vec![], vec![]));
+    case.change(|shelf| {
+        shelf.graphs.insert(1, b"another graph".to_vec());
+        shelf.is_down = false;
+    });
+    assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
+    let served = case.directory.path().join("cache/view/churn/1").join(MODEL_FILE);
+    assert_eq!(std::fs::read(served).unwrap(), b"another graph");
 }

@@ -28,6 +28,10 @@ pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Se
 
 /// Where the versions of one model come from.
 pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Which model of which registry it is, without secrets. Version 7 of one is not version 7 of another: what was fetched
+    /// from one place is never taken for what is at another.
+    fn place(&self) -> String;
+
     /// Which versions are wanted now, and as what.
     fn offer(&self) -> Asked<'_, Offer>;
 

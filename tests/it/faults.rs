@@ -262,7 +262,7 @@ async fn a_process_that_is_killed_anywhere_serves_what_is_whole_and_goes_on() {
         registry.set_alias("champion", next);
         match phase {
             Phase::Waiting(..) => {
-                until("the registry does not answer", async || (registry.met() > 0).then_some(())).await
+                until("the registry does not answer", async || (registry.met() > 0).then_some(())).await;
             }
             Phase::Logged(text) => {
                 let fetched =

@@ -131,6 +131,15 @@ impl MlflowSource {
 }
 
 impl Source for MlflowSource {
+    fn place(&self) -> String {
+        // Whichever way a version of a registered model is named, it is the same version.
+        let model = match &self.uri {
+            ModelUri::Model { name } | ModelUri::Alias { name, .. } | ModelUri::Version { name, .. } => name,
+            ModelUri::Logged { id } => id,
+        };
+        format!("models:/{model} of {}", self.client.url(&[], &[]))
+    }
+
     fn offer(&self) -> Asked<'_, Offer> {
         Box::pin(self.ask_offer())
     }

@@ -168,6 +168,10 @@ impl ObjectSource {
 }
 
 impl Source for ObjectSource {
+    fn place(&self) -> String {
+        self.store.name_of(&self.prefix)
+    }
+
     fn offer(&self) -> Asked<'_, Offer> {
         Box::pin(self.ask_offer())
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Directories of the cache.
-const DIRECTORIES: [&str; 6] = ["blobs", "partial", "versions", "view", "roles", "lineage"];
+const DIRECTORIES: [&str; 7] = ["blobs", "partial", "versions", "view", "roles", "lineage", "places"];
 /// Of names that something has before it is whole.
 const UNFINISHED: &str = ".new";
 
@@ -146,6 +146,27 @@ impl Cache {
         remove(&self.manifest_path(model, version))?;
         remove(&self.directory(model, version))?;
         self.sweep()
+    }
+
+    /// Says where a model comes from. What is kept of it from another place is forgotten: its versions have the same numbers
+    /// and are others.
+    ///
+    /// # Errors
+    /// [`StageError::Disk`] when something cannot be removed or written; then nothing of the model may be used.
+    pub fn claim(&self, model: &str, place: &str) -> Result<(), StageError> {
+        let path = self.root.join("places").join(format!("{model}.json"));
+        let before: Option<String> = read_json(&path);
+        if before.as_deref() == Some(place) {
+            return Ok(());
+        }
+        let _changing = self.change();
+        let kept: Vec<u64> = self.versions(model).into_keys().collect();
+        if !kept.is_empty() {
+            tracing::warn!(model, ?before, now = place, versions = ?kept, "the model comes from elsewhere; its cache is emptied");
+        }
+        remove(&self.roles_path(model))?;
+        kept.into_iter().try_for_each(|version| self.forget_one(model, version))?;
+        write_json(&path, &place)
     }
 
     /// What was last wanted of a model.

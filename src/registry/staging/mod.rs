@@ -6,6 +6,7 @@
 //!  <cache>/versions/<model>/<version>.json    what a version is made of: its manifest, written last
 //!  <cache>/view/<model>/<version>/…           the same as links to blobs, in the repository's layout
 //!  <cache>/roles/<model>.json                 what was last wanted, for a start without the registry
+//!  <cache>/places/<model>.json                where all of that comes from: elsewhere, the same numbers are other versions
 //!  <cache>/lineage/<model>.json               where the versions with a role come from, likewise
 //! ```
 //! Everything comes into being under another name and is renamed when it is whole and on disk, so that at whatever point
@@ -120,13 +121,12 @@ pub async fn stage(
     let identity = identity(&files);
     let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let limit = cache.make_room(known)?;
-    progress.begin(version, known, files.len());
+    let _shown = progress.begin(version, known, files.len());
     let fetch = |file: RemoteFile| async move {
         let budget = (limit, files_key(model, version, &file));
         download::fetch(cache, source, (version, &file), budget, progress).await
     };
     let stored = stream::iter(files).map(fetch).buffer_unordered(cache.parallel()).try_collect().await;
-    progress.end();
     let (stored, partials): (Vec<StoredFile>, Vec<PathBuf>) = stored.map(|found: Vec<_>| found.into_iter().unzip())?;
     let downloads = stored.iter().map(|file| file.sha256.clone()).zip(partials).collect();
     cache.keep(model, Manifest::new(version, stored, identity), downloads)

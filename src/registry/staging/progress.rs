@@ -32,14 +32,16 @@ pub struct ProgressView {
 }
 
 impl Progress {
-    /// A version's download of so many bytes, as far as is known, in so many files.
-    pub(super) fn begin(&self, version: u64, bytes: u64, files: usize) {
+    /// A version's download of so many bytes, as far as is known, in so many files. It is under way as long as what is
+    /// answered lives.
+    pub(super) fn begin(&self, version: u64, bytes: u64, files: usize) -> UnderWay<'_> {
         self.version.store(version, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
         self.files.store(files as u64, Ordering::Relaxed);
         self.bytes_done.store(0, Ordering::Relaxed);
         self.files_done.store(0, Ordering::Relaxed);
         self.is_under_way.store(1, Ordering::Relaxed);
+        UnderWay(self)
     }
 
     pub(super) fn add_bytes(&self, bytes: u64) {
@@ -48,10 +50,6 @@ impl Progress {
 
     pub(super) fn add_file(&self) {
         self.files_done.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end(&self) {
-        self.is_under_way.store(0, Ordering::Relaxed);
     }
 
     /// How far it is, if one is under way.
@@ -65,5 +63,14 @@ impl Progress {
             bytes: read(&self.bytes),
             bytes_done: read(&self.bytes_done),
         })
+    }
+}
+
+/// A download that is under way, also one that is given up by dropping it.
+pub(super) struct UnderWay<'a>(&'a Progress);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.is_under_way.store(0, Ordering::Relaxed);
     }
 }

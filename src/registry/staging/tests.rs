@@ -33,6 +33,10 @@ struct FromShelf {
 }
 
 impl Source for Shelf {
+    fn place(&self) -> String {
+        "a shelf".into()
+    }
+
     fn offer(&self) -> Asked<'_, Offer> {
         Box::pin(async { Ok(Offer::default()) })
     }
