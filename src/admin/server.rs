@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections that are open at a time: people, a few scrapers, probes.
 const CONNECTION_LIMIT: usize = 256;
-/// The longest wait for a request head.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The longest wait for a request head, also on a connection that is kept: whoever has no token holds a place no longer.
+/// Scrapers come again in a new connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open connections may finish after the stop; the data plane has drained by then.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 

@@ -56,11 +56,11 @@ fn version_view(entry: &Entry, (version, status): (u64, &VersionStatus), source:
         }
         VersionStatus::Settling => ("settling", Some("its files are still changing".to_owned())),
         VersionStatus::Loading => ("loading", None),
-        VersionStatus::Loaded { note } => ("loaded", note.clone()),
+        VersionStatus::Loaded { note, .. } => ("loaded", note.clone()),
         VersionStatus::Failed { reason, .. } => ("failed", Some(reason.clone())),
     };
     let quarantined = match status {
-        VersionStatus::Failed { quarantined, .. } => quarantined.as_ref(),
+        VersionStatus::Failed { quarantined, .. } | VersionStatus::Loaded { quarantined, .. } => quarantined.as_ref(),
         _ => None,
     };
     let arm = entry.arm_of(version);

@@ -17,9 +17,11 @@ use crate::registry::RegistryError;
 use crate::registry::load::Loader;
 use crate::registry::{directory, memory, quarantine};
 use crate::store::{Job, Keeper, Store};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -57,6 +59,8 @@ pub(super) struct Control {
     listing: Listing,
     /// What followers found of models that come from a registry.
     fetched: Listing,
+    /// Models that come from a registry and of which nobody has said yet what the cache has.
+    awaited: BTreeSet<String>,
     listed_once: bool,
     /// What was last said of the repository: whether it can be listed.
     is_listable: bool,
@@ -70,6 +74,8 @@ impl Control {
         let Parts { config, source, publisher, loader, desk, started, state } = parts;
         start_sinks(&desk, &config.alerts)?;
         let at_start = config.clone();
+        let sourced = config.models.iter().filter(|(_, settings)| settings.source.is_some());
+        let awaited = sourced.map(|(model, _)| model.clone()).collect();
         Ok(Self {
             config,
             at_start,
@@ -81,6 +87,7 @@ impl Control {
             state,
             listing: Listing::new(),
             fetched: Listing::new(),
+            awaited,
             listed_once: false,
             is_listable: true,
             list: None,
@@ -161,7 +168,9 @@ impl Control {
     }
 
     /// Takes in what a follower found of a model.
-    fn fetched_is(&mut self, model: String, present: PresentModel) {
+    fn fetched_is(&mut self, model: String, present: Option<PresentModel>) {
+        self.awaited.remove(&model);
+        let Some(present) = present else { return };
         if self.fetched.get(&model) != Some(&present) {
             self.fetched.insert(model, present);
             self.observe();
@@ -193,9 +202,10 @@ impl Control {
             // Whoever wants nothing learned wants nothing that was.
             let learns = order.settings.drift.learn_rows > 0;
             let store = self.state.as_ref().filter(|_| learns).map(|(store, _)| store.clone());
+            let runtime = Handle::current();
             let load = move || {
                 let recall = |model| match &store {
-                    Some(store) => learning::recall(model, store),
+                    Some(store) => learning::recall(model, store, &runtime),
                     None => model,
                 };
                 let outcome = loader.load(&order).map(recall);
@@ -209,7 +219,11 @@ impl Control {
                 }
             }
         }
-        if self.listed_once && self.publisher.is_idle() && !self.publisher.catalog().snapshot().settled {
+        if self.listed_once
+            && self.awaited.is_empty()
+            && self.publisher.is_idle()
+            && !self.publisher.catalog().snapshot().settled
+        {
             self.publisher.first_pass_done(now);
         }
     }

@@ -15,6 +15,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// The least time between two looks, but for those that a look itself asks for.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// Findings that may wait for the control loop.
 pub(super) const FOUND_QUEUE: usize = 256;
 
@@ -22,7 +25,8 @@ pub(super) const FOUND_QUEUE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) model: String,
-    pub(super) present: PresentModel,
+    /// Nothing of the first finding, if the cache has nothing of the model.
+    pub(super) present: Option<PresentModel>,
 }
 
 /// What one model's task is made of.
@@ -77,15 +81,14 @@ impl Following {
             (follower, present)
         });
         let Ok((mut follower, present)) = recalled.await else {
-            return tracing::error!(model, "a bug ended the reading of a cached model; it is not followed");
+            tracing::error!(model, "a bug ended the reading of a cached model; it is not followed");
+            return drop(found.send(Found { model, present: None }).await);
         };
-        if let Some(present) = present {
-            let _ = found.send(Found { model: model.clone(), present }).await;
-        }
+        let _ = found.send(Found { model: model.clone(), present }).await;
         loop {
             tokio::select! {
                 present = follower.look(SystemTime::now(), &watch) => {
-                    if found.send(Found { model: model.clone(), present }).await.is_err() {
+                    if found.send(Found { model: model.clone(), present: Some(present) }).await.is_err() {
                         return;
                     }
                 }
@@ -94,9 +97,15 @@ impl Following {
             let pause = follower.pause(interval, random.random());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = wake.notified() => {}
+                () = woken(&wake) => {}
                 () = stop.cancelled() => return,
             }
         }
     }
+}
+
+/// Waits for somebody who wakes, and a moment before: a flood of webhooks is no flood of questions.
+async fn woken(wake: &Notify) {
+    tokio::time::sleep(LEAST_PAUSE).await;
+    wake.notified().await;
 }

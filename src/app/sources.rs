@@ -54,7 +54,7 @@ pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
         };
         hooks.followers.add(model, registered, Arc::clone(&wake));
         let follower = Follower::new(model, source, from, cache.clone(), Arc::clone(&board));
-        // Replicas that start together do not ask together.
+        // Replicas that start together ask together once, and then no longer.
         Ok(Following { follower, interval, wake, seed: rand::random() })
     });
     let following = following.collect::<Result<Vec<_>, AppError>>()?;

@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+/// How long after a failure that may pass a version is loaded again.
+const PAUSE_BEFORE_RETRY: Duration = Duration::from_secs(60);
+
 /// The one writer of what is live.
 pub struct Publisher {
     catalog: Arc<Catalog>,
@@ -89,6 +92,9 @@ impl Publisher {
             if configured_split(&new) != configured_split(&state.settings) {
                 changed_splits.push((name.clone(), configured_split(&new)));
             }
+            if new.allow_signature_change != state.settings.allow_signature_change {
+                state.failed.clear();
+            }
             if is_loaded_differently(&new, &state.settings) {
                 state.loaded.values_mut().for_each(|loaded| loaded.outdated = true);
                 state.failed.clear();
@@ -122,6 +128,9 @@ impl Publisher {
 
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
     pub fn next_load(&mut self, now: Duration) -> Option<LoadOrder> {
+        for state in self.models.values_mut() {
+            state.failed.retain(|_, failure| failure.again_at.is_none_or(|at| at > now));
+        }
         let memory_in_use = self.models.values().flat_map(|state| state.loaded.values()).map(memory_of).sum();
         let due = self.models.iter_mut().filter_map(|(name, state)| Some((name, state.next_to_load()?, state)));
         // A model that does not serve yet comes before the further versions of one that does.
@@ -137,6 +146,7 @@ impl Publisher {
     pub fn load_finished(&mut self, order: &LoadOrder, outcome: Result<Arc<Model>, LoadFailure>, now: Duration) {
         let Some(state) = self.models.get_mut(&order.model) else { return };
         state.loading = None;
+        let outcome = outcome.and_then(|model| state.may_stand_in(order.version, model));
         match outcome {
             Ok(model) => {
                 state.failed.remove(&order.version);
@@ -146,10 +156,11 @@ impl Publisher {
                     self.retire(Retired::Model(old.model));
                 }
             }
-            Err(LoadFailure { reason, until_memory_is_freed, quarantined }) => {
+            Err(LoadFailure { reason, until_memory_is_freed, may_pass, quarantined }) => {
                 tracing::error!(model = order.model, version = order.version, reason, "version could not be loaded");
                 let fingerprint = order.fingerprint;
-                let failure = Failure { fingerprint, reason, until_memory_is_freed, quarantined };
+                let again_at = may_pass.then(|| now.saturating_add(PAUSE_BEFORE_RETRY));
+                let failure = Failure { fingerprint, reason, until_memory_is_freed, again_at, quarantined };
                 state.failed.insert(order.version, failure);
             }
         }
@@ -162,7 +173,8 @@ impl Publisher {
         for state in self.models.values_mut() {
             if let Some((version, fingerprint)) = state.loading.take() {
                 let reason = "a bug ended the load; the server's log has the cause".to_owned();
-                let failure = Failure { fingerprint, reason, until_memory_is_freed: false, quarantined: None };
+                let failure =
+                    Failure { fingerprint, reason, until_memory_is_freed: false, again_at: None, quarantined: None };
                 state.failed.insert(version, failure);
             }
         }

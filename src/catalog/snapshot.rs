@@ -79,6 +79,8 @@ pub enum VersionStatus {
         /// What is to be said of it: its files are gone, or were replaced by ones that are refused, or it may not follow
         /// the stable version by itself.
         note: Option<String>,
+        /// Which bytes are held that replaced its files, if they were refused for what they are.
+        quarantined: Option<Quarantined>,
     },
     /// Could not be loaded, and why.
     Failed {

@@ -16,6 +16,7 @@
 //!
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
+use super::wishes::LoadFailure;
 use super::{Model, Quarantined, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +107,8 @@ pub(super) struct Failure {
     pub(super) fingerprint: u64,
     pub(super) reason: String,
     pub(super) until_memory_is_freed: bool,
+    /// When it is forgotten, if it may pass by itself; monotonic time since the start.
+    pub(super) again_at: Option<Duration>,
     pub(super) quarantined: Option<Quarantined>,
 }
 
@@ -216,7 +219,8 @@ impl ModelState {
             statuses.insert(version, status);
         }
         for &version in self.loaded.keys() {
-            statuses.insert(version, VersionStatus::Loaded { note: self.note(version) });
+            let quarantined = self.failed.get(&version).and_then(|failure| failure.quarantined.clone());
+            statuses.insert(version, VersionStatus::Loaded { note: self.note(version), quarantined });
         }
         for (version, _) in self.asked.iter().chain(&self.explicit).flatten() {
             statuses.entry(*version).or_insert(VersionStatus::Missing);
@@ -293,6 +297,18 @@ impl ModelState {
         let (stable_model, model) = (&self.loaded.get(&stable)?.model, &self.loaded.get(&version)?.model);
         let difference = model.signature().can_replace(stable_model.signature()).err()?;
         Some(format!("it cannot stand in for version {stable}: {difference}; it stays at 0 % until a split names it"))
+    }
+
+    /// What was loaded for a version, if it may take the place of what is loaded for it now: a version with a share is what
+    /// clients send to, also when its files are replaced under the same number.
+    pub(super) fn may_stand_in(&self, version: u64, model: Arc<Model>) -> Result<Arc<Model>, LoadFailure> {
+        let has_share = self.live.iter().flatten().any(|(live, weight)| *live == version && *weight > 0);
+        let before = self.loaded.get(&version).filter(|_| has_share && !self.settings.allow_signature_change);
+        let difference = before.and_then(|before| model.signature().can_replace(before.model.signature()).err());
+        difference.map_or(Ok(model), |difference| {
+            let reason = format!("it cannot stand in for what version {version} was before: {difference}");
+            Err(LoadFailure { reason, until_memory_is_freed: false, may_pass: false, quarantined: None })
+        })
     }
 
     /// What is to be said of a loaded version.

@@ -2,6 +2,7 @@
 
 mod freezing;
 mod policy;
+mod replaced;
 mod roles;
 mod serving;
 
@@ -99,7 +100,12 @@ impl Stage {
         let mut loaded = Vec::new();
         while let Some(order) = self.publisher.next_load(self.now) {
             loaded.push(order.version);
-            let failure = LoadFailure { reason: "corrupt".into(), until_memory_is_freed: false, quarantined: None };
+            let failure = LoadFailure {
+                reason: "corrupt".into(),
+                until_memory_is_freed: false,
+                may_pass: false,
+                quarantined: None,
+            };
             let outcome = if corrupt.contains(&order.version) {
                 Err(failure)
             } else {
@@ -210,7 +216,7 @@ fn files_that_vanish_leave_the_version_serving_from_memory() {
     stage.later(BAKE * 3);
     assert_eq!(stage.live(), [(1, 10_000)]);
     let note = Some("its files are gone; it is served from memory".to_owned());
-    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { note });
+    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { note, quarantined: None });
 }
 
 #[test]
@@ -320,7 +326,8 @@ fn a_load_that_was_refused_for_lack_of_memory_is_tried_again_once_something_is_u
     stage.disk(&[(1, 11), (2, 12), (3, 13)]);
     let order = stage.publisher.next_load(stage.now).unwrap();
     assert_eq!((order.version, order.memory_in_use), (3, 20));
-    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true, quarantined: None };
+    let failure =
+        LoadFailure { reason: "too large".into(), until_memory_is_freed: true, may_pass: false, quarantined: None };
     stage.publisher.load_finished(&order, Err(failure), stage.now);
     assert!(stage.load(&[]).is_empty());
     stage.later(BAKE);
@@ -382,24 +389,12 @@ fn a_version_that_takes_other_inputs_does_not_follow_by_itself() {
     let other = model_of("models/digits/1/model.onnx", order.version, order.fingerprint);
     stage.publisher.load_finished(&order, Ok(other), stage.now);
     assert_eq!(stage.live(), [(1, 10_000)]);
-    let VersionStatus::Loaded { note: Some(note) } = &stage.entry().versions[&2] else { panic!("it is loaded") };
+    let VersionStatus::Loaded { note: Some(note), .. } = &stage.entry().versions[&2] else { panic!("it is loaded") };
     assert!(note.contains("\"features\" was FP32 [-1, 10], now it is FP32 [-1, 64]"), "{note}");
     stage.later(BAKE * 2);
     assert_eq!(stage.loaded(), [1, 2]);
     stage.ask(&[(2, 10_000)]);
     assert_eq!(stage.live(), [(2, 10_000)], "a split may name it");
-}
-
-#[test]
-fn files_that_were_replaced_by_corrupt_ones_are_spoken_of() {
-    let mut stage = Stage::new();
-    stage.disk(&[(1, 11)]);
-    stage.load(&[]);
-    stage.disk(&[(1, 99)]);
-    stage.load(&[1]);
-    assert_eq!(stage.live(), [(1, 10_000)]);
-    let note = Some("its files were replaced and the new ones are refused: corrupt".to_owned());
-    assert_eq!(stage.entry().versions[&1], VersionStatus::Loaded { note });
 }
 
 #[test]
@@ -440,7 +435,8 @@ fn a_larger_budget_gives_a_refused_version_another_try() {
     let mut stage = Stage::new();
     stage.disk(&[(1, 11)]);
     let order = stage.publisher.next_load(stage.now).unwrap();
-    let failure = LoadFailure { reason: "too large".into(), until_memory_is_freed: true, quarantined: None };
+    let failure =
+        LoadFailure { reason: "too large".into(), until_memory_is_freed: true, may_pass: false, quarantined: None };
     stage.publisher.load_finished(&order, Err(failure), stage.now);
     assert!(stage.load(&[]).is_empty());
     stage.publisher.configure(settings, BAKE, stage.now);

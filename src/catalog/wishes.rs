@@ -34,6 +34,8 @@ pub struct LoadFailure {
     pub reason: String,
     /// Whether it is worth another try once something else is unloaded; otherwise only changed files are.
     pub until_memory_is_freed: bool,
+    /// Whether it is worth another try after a pause: what the disk or the machine did may pass.
+    pub may_pass: bool,
     /// Which bytes are held for it, if it is they that are to blame.
     pub quarantined: Option<Quarantined>,
 }

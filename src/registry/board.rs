@@ -58,6 +58,11 @@ impl SourceBoard {
         self.lock().entry(model.to_owned()).or_default().said = said;
     }
 
+    /// Takes in that a model's registry answered, with nothing new.
+    pub fn answered(&self, model: &str, now: SystemTime) {
+        self.lock().entry(model.to_owned()).or_default().said.synced = Some(now);
+    }
+
     /// What is to be shown of a model, if it comes from a registry.
     pub fn view(&self, model: &str, now: SystemTime) -> Option<SourceView> {
         let board = self.lock();

@@ -10,8 +10,8 @@
 
 use super::board::{SourceBoard, SourceState};
 use super::directory::fingerprint;
-use super::source::{Lineage, Offer, Source, SourceError};
-use super::staging::{self, Cache, Progress, StageError};
+use super::source::{Offer, Source, SourceError};
+use super::staging::{self, Cache, Digest, Progress, StageError};
 use crate::catalog::{Present, PresentModel, Roles};
 use crate::config::SourceSettings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 /// Waits between looks grow to so many intervals while the registry does not answer.
 const LONGEST_BACK_OFF: u32 = 8;
+/// The longest pause that a registry may ask for (Retry-After): an alias that is moved back must be seen.
+const LONGEST_PAUSE_ASKED_FOR: Duration = Duration::from_secs(300);
 /// The most looks that are passed over before a version that was refused is tried again.
 const MOST_PASSED_OVER: u32 = 63;
 
@@ -43,6 +45,10 @@ pub struct Follower {
     state: SourceState,
     /// Looks in a row that failed.
     failures: u32,
+    /// How long the registry wants to be left alone.
+    asked_for: Duration,
+    /// Whether the cache has nothing of the model from elsewhere.
+    is_claimed: bool,
     /// When the source wants to be asked again, if sooner than usual.
     again: Option<Duration>,
 }
@@ -98,6 +104,8 @@ impl Follower {
             state,
             failures: 0,
             again: None,
+            is_claimed: false,
+            asked_for: Duration::ZERO,
         }
     }
 
@@ -109,10 +117,7 @@ impl Follower {
 
     /// What the cache has of the model, without asking the registry; all bytes are read, which blocks.
     pub fn recall(&mut self) -> Option<PresentModel> {
-        if let Err(cause) = self.cache.claim(&self.model, &self.source.place()) {
-            tracing::error!(model = self.model, %cause, "what the cache has of a model cannot be used");
-            return None;
-        }
+        self.claim().ok()?;
         let wanted = self.cache.roles(&self.model)?;
         for (version, manifest) in self.cache.versions(&self.model) {
             if let Err(error) = self.cache.prove(&self.model, &manifest) {
@@ -135,11 +140,16 @@ impl Follower {
     /// went wrong: that is on the board.
     /// A download may take hours, and what it is for may be taken back meanwhile: `watch` says when to ask again.
     pub async fn look(&mut self, now: SystemTime, watch: &Watch) -> PresentModel {
+        if let Err(problem) = self.claim() {
+            self.state.problems = vec![problem];
+            self.board.say(&self.model, self.state.clone());
+            return PresentModel { roles: Some(Roles::default()), ..PresentModel::default() };
+        }
         let offer = self.source.offer().await;
         let problems = match offer {
             Ok(offer) => {
                 self.state.synced = Some(now);
-                self.failures = 0;
+                (self.failures, self.asked_for) = (0, Duration::ZERO);
                 let mut followed = self.follow(offer, watch).await;
                 loop {
                     match followed {
@@ -155,18 +165,33 @@ impl Follower {
         self.present()
     }
 
+    /// Sees to it that the cache has nothing of the model that comes from elsewhere.
+    fn claim(&mut self) -> Result<(), String> {
+        if !self.is_claimed {
+            self.cache.claim(&self.model, &self.source.place()).map_err(|cause| {
+                tracing::error!(model = self.model, %cause, "what the cache has of a model cannot be used");
+                format!("what the cache has of it cannot be used: {cause}")
+            })?;
+            self.is_claimed = true;
+        }
+        Ok(())
+    }
+
     /// How long to wait for the next look: the interval, longer while the registry does not answer, and a part of it that
     /// is drawn (`jitter`, 0 to 1), so that replicas do not ask in step.
     #[must_use]
     pub fn pause(&self, interval: Duration, jitter: f64) -> Duration {
         let factor = 2_u32.saturating_pow(self.failures.saturating_sub(1)).min(LONGEST_BACK_OFF);
-        let usual = (interval * factor).mul_f64(0.9 + 0.1 * jitter.clamp(0.0, 1.0));
+        let usual = (interval * factor).mul_f64(0.9 + 0.1 * jitter.clamp(0.0, 1.0)).max(self.asked_for);
         self.again.map_or(usual, |again| again.min(usual))
     }
 
     fn unanswered(&mut self, error: SourceError) -> Vec<String> {
         self.failures = self.failures.saturating_add(1);
         self.again = None;
+        if let SourceError::Failing { retry_after: Some(pause), .. } = error {
+            self.asked_for = pause.min(LONGEST_PAUSE_ASKED_FOR);
+        }
         if self.failures == 1 {
             let model = &self.model;
             tracing::error!(model, cause = %error, "the registry does not say what is wanted; what was wanted last stays");
@@ -229,9 +254,13 @@ impl Follower {
 
     /// Whether a version is here as it is at its source now, as far as that can be told.
     fn has(&self, version: u64) -> bool {
-        let now = self.state.versions.get(&version).and_then(|lineage| lineage.identity.as_ref());
+        let now = self.identity(version);
         let kept = self.cache.manifest(&self.model, version);
-        kept.is_some_and(|kept| now.is_none() || kept.identity.as_ref() == now)
+        kept.is_some_and(|kept| now.is_none() || kept.identity == now)
+    }
+
+    fn identity(&self, version: u64) -> Option<Digest> {
+        self.state.versions.get(&version).and_then(|lineage| lineage.identity.clone())
     }
 
     fn say_why_not(&self, version: u64, error: &StageError) {
@@ -259,8 +288,8 @@ impl Follower {
         let started = std::time::Instant::now();
         let of = (self.model.as_str(), version);
         let staged = tokio::select! {
-            staged = staging::stage(&self.cache, &*self.source, of, &self.progress) => staged,
-            superseded = self.superseded(version, wanted, watch) => {
+            staged = staging::stage(&self.cache, &*self.source, of, self.identity(version), &self.progress) => staged,
+            superseded = self.superseded(wanted, watch) => {
                 tracing::info!(model = self.model, version, "something else is wanted; the download is put off");
                 return Err(superseded);
             }
@@ -271,20 +300,21 @@ impl Follower {
         }))
     }
 
-    /// Waits until the registry wants something else than while `version` began to be fetched.
-    async fn superseded(&self, version: u64, wanted: &Roles, watch: &Watch) -> Superseded {
-        let identity = |versions: &BTreeMap<u64, Lineage>| versions.get(&version).and_then(|it| it.identity.clone());
-        let before = identity(&self.state.versions);
+    /// Waits until the registry says something else than it did before the download.
+    async fn superseded(&self, wanted: &Roles, watch: &Watch) -> Superseded {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(watch.interval) => {}
                 () = watch.wake.notified() => {}
             }
             match self.source.offer().await {
-                Ok(offer) if offer.roles != *wanted || identity(&offer.versions) != before => {
-                    return Superseded(Box::new(offer));
+                Ok(offer) => {
+                    self.board.answered(&self.model, SystemTime::now());
+                    if offer.roles != *wanted || offer.versions != self.state.versions {
+                        return Superseded(Box::new(offer));
+                    }
                 }
-                _ => {}
+                Err(error) => tracing::debug!(model = self.model, cause = %error, "the registry does not answer"),
             }
         }
     }
@@ -304,7 +334,10 @@ impl Follower {
             let (fingerprint, _) = fingerprint(&self.cache.directory(&self.model, version)).ok()??;
             Some((version, Present { fingerprint, settled: true }))
         };
-        let versions = self.cache.versions(&self.model).into_keys().filter_map(seen).collect();
+        // A split may name whatever is here, but for versions that may not serve. One that serves is not taken away.
+        let named: BTreeSet<u64> = self.roles.named().collect();
+        let may_serve = |version: &u64| named.contains(version) || self.lacks_tags(*version).is_none();
+        let versions = self.cache.versions(&self.model).into_keys().filter(may_serve).filter_map(seen).collect();
         PresentModel { versions, roles: Some(self.roles.clone()), ..PresentModel::default() }
     }
 }

@@ -305,7 +305,7 @@ async fn a_version_without_its_tags_is_neither_fetched_nor_made_stable() {
         shelf.tags.clear();
         shelf.stable = Some(2);
     });
-    assert_eq!(case.look().await, (Some(1), vec![], vec![1, 2]), "what serves goes on");
+    assert_eq!(case.look().await, (Some(1), vec![], vec![1]), "what serves goes on; the other may not even by a split");
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ impl Loader {
                 until_memory_is_freed: matches!(error, RegistryError::OverMemoryBudget { .. }),
                 // Clients read the reason too, and where the repository lies is none of their business.
                 reason: error.to_string().replace(&format!("{}/", directory.display()), ""),
+                may_pass: error.may_pass(),
                 quarantined: None,
             };
             if error.is_of_the_bytes() { self.quarantine(&directory, order, (failure, engine)) } else { failure }

@@ -105,6 +105,20 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether another try may help without anybody's doing anything: the disk or the machine was short of something.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Changed => true,
+            Self::Engine(_) | Self::WarmUp { .. } | Self::Golden(_) => !self.is_of_the_bytes(),
+            Self::NotAsRegistered(_)
+            | Self::BadManifest(_)
+            | Self::WrongDigest(_)
+            | Self::OverMemoryBudget { .. }
+            | Self::BadConfig(_) => false,
+        }
+    }
+
     /// Whether the same bytes would be refused again by the same engine: not what the disk, the memory or the clock
     /// did.
     #[must_use]

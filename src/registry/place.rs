@@ -11,7 +11,7 @@
 
 use super::RegistryError;
 use super::session::Sessions;
-use super::trial::{PATIENCE, Trial, has_free_inner_dimension};
+use super::trial::{PATIENCE, Trial, has_free_inner_dimension, processor_time};
 use crate::catalog::{LoadOrder, Placement, TritonConfig};
 use crate::config::ExecutionSettings;
 use crate::engine::{EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph};
@@ -185,14 +185,6 @@ fn shortest(instance: &mut dyn Instance, inputs: Vec<Tensor>) -> Option<(Duratio
         }
     }
     Some((shortest, inputs.iter().map(|input: &Tensor| input.data().len()).sum()))
-}
-
-/// What this thread has had of a processor. Not the time that passed: a version is loaded at the lowest priority beside
-/// workers that serve, and a call that waited for a processor is not a long one. Engines run a call on the thread that makes
-/// it, with one thread each.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]

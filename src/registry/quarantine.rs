@@ -89,7 +89,12 @@ pub fn row(order: &LoadOrder, failure: &LoadFailure) -> Option<QuarantineRow> {
 pub(super) fn failure(row: QuarantineRow) -> LoadFailure {
     let QuarantineRow { digest, engine, reason, at, .. } = row;
     let since = SystemTime::UNIX_EPOCH + at;
-    LoadFailure { reason, until_memory_is_freed: false, quarantined: Some(Quarantined { digest, engine, since }) }
+    LoadFailure {
+        reason,
+        until_memory_is_freed: false,
+        may_pass: false,
+        quarantined: Some(Quarantined { digest, engine, since }),
+    }
 }
 
 /// A time as it is kept.

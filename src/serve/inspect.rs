@@ -68,7 +68,7 @@ fn encode_index(snapshot: &Snapshot, only_ready: bool) -> Vec<u8> {
 /// How a version stands, in the words of the extension, and why.
 fn stands(status: &VersionStatus) -> (IndexState, String) {
     match status {
-        VersionStatus::Loaded { note } => (IndexState::Ready, note.clone().unwrap_or_default()),
+        VersionStatus::Loaded { note, .. } => (IndexState::Ready, note.clone().unwrap_or_default()),
         VersionStatus::Loading => (IndexState::Loading, String::new()),
         VersionStatus::Settling => (IndexState::Loading, "its files are still changing".to_owned()),
         VersionStatus::OnDisk => (IndexState::Unavailable, "it is not asked for".to_owned()),

@@ -1,7 +1,8 @@
 //! The one who writes: jobs come in on a bounded queue and are done one after the other.
 //!
 //! Whoever hands in a job never waits for a disk. What does not fit into the queue is dropped and counted: the next
-//! snapshot holds everything that the dropped one did. Deliveries of webhooks have a queue of their own, so that a flood of
+//! snapshot holds everything that the dropped one did, and what was learned or refused is learned or refused again after a
+//! restart. Deliveries of webhooks have a queue of their own, so that a flood of
 //! them pushes out nothing else, and are written many at a time.
 //!
 //! Invariant: a write that fails or hangs costs that write and a log line, nothing else.

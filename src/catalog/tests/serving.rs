@@ -17,7 +17,8 @@ fn a_model_that_is_known_and_does_not_serve_is_unavailable_with_the_reason() {
     let order = stage.publisher.next_load(stage.now).unwrap();
     let loading = "model \"m\" is not ready: version 1 is being loaded";
     assert_eq!(refusal(&stage), (Fault::Unavailable, loading.into()));
-    let failure = LoadFailure { reason: "corrupt".into(), until_memory_is_freed: false, quarantined: None };
+    let failure =
+        LoadFailure { reason: "corrupt".into(), until_memory_is_freed: false, may_pass: false, quarantined: None };
     stage.publisher.load_finished(&order, Err(failure), stage.now);
     let failed = "model \"m\" is not ready: version 1: corrupt";
     assert_eq!(refusal(&stage), (Fault::Unavailable, failed.into()));

@@ -47,7 +47,7 @@ pub(super) async fn check_state(look: &mut Look<'_>) {
 /// Looks at the cache's directory; `needed` bytes are still to be fetched.
 pub(super) fn check_cache(look: &mut Look<'_>, needed: u64) {
     const CHECK: &str = "cache";
-    if look.sourced().is_empty() {
+    if look.config.models.values().all(|model| model.source.is_none()) {
         return look.note(Finding::skipped(CHECK, "no model comes from a registry"));
     }
     let path = cache_path(look.config);

@@ -53,6 +53,9 @@ pub(super) struct ModelVersion {
     pub(super) version: u64,
     #[serde(default)]
     pub(super) source: String,
+    /// Milliseconds since 1970. A model that was deleted and registered anew has the same numbers at other times.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub(super) creation_timestamp: Option<u64>,
     #[serde(default)]
     pub(super) run_id: String,
     /// `READY`, `PENDING_REGISTRATION` or `FAILED_REGISTRATION`.

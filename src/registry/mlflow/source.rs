@@ -14,6 +14,7 @@ use super::messages::{ModelVersion, RegisteredModel, tag_map};
 use super::open;
 use super::place::Place;
 use super::uri::ModelUri;
+use crate::registry::manifest::Digest;
 use crate::registry::objects::Stores;
 use crate::registry::roles::{self, RoleKind};
 use crate::registry::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Roles, Source, SourceError};
@@ -71,15 +72,24 @@ impl MlflowSource {
 
     async fn offer_of_aliases(&self, name: &str) -> Result<Offer, SourceError> {
         let model = self.client.registered_model(name).await?;
-        let roles = self.roles_of(&model)?;
-        let mut versions = BTreeMap::new();
-        for &number in roles.stable.iter().chain(&roles.warm) {
-            let version = self.client.version(name, number).await?;
+        let mut roles = self.roles_of(&model)?;
+        let (mut versions, mut problems) = (BTreeMap::new(), Vec::new());
+        for number in roles.named().collect::<Vec<_>>() {
             let named = model.aliases.iter().filter(|alias| alias.version == number);
             let aliases = named.map(|alias| alias.alias.clone()).collect();
-            versions.insert(number, self.lineage(version, aliases)?);
+            let version = self.client.version(name, number).await;
+            match version.and_then(|version| self.lineage(version, aliases)) {
+                Ok(lineage) => drop(versions.insert(number, lineage)),
+                Err(error) if error.may_pass() => return Err(error),
+                // It is not wanted as it is, which keeps no other version from being followed.
+                Err(error) => {
+                    problems.push(format!("version {number}: {error}"));
+                    roles.stable = roles.stable.filter(|stable| *stable != number);
+                    roles.warm.remove(&number);
+                }
+            }
         }
-        Ok(Offer { versions, roles, ..Offer::default() })
+        Ok(Offer { versions, roles, problems, ..Offer::default() })
     }
 
     async fn offer_of_logged(&self, id: &str) -> Result<Offer, SourceError> {
@@ -106,7 +116,9 @@ impl MlflowSource {
         aliases.sort();
         let run_id = Some(version.run_id).filter(|run| !run.is_empty());
         let tags = tag_map(version.tags);
-        Ok(Lineage { source: version.source, run_id, aliases, tags, identity: None })
+        let made = (&version.source, &run_id, version.creation_timestamp);
+        let identity = Some(Digest::of(format!("{made:?}").as_bytes()));
+        Ok(Lineage { source: version.source, run_id, aliases, tags, identity })
     }
 
     fn unexpected(&self, reason: String) -> SourceError {

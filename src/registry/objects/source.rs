@@ -26,6 +26,7 @@ use crate::registry::source::{Asked, Lineage, Offer, RemoteBytes, RemoteFile, Ro
 use object_store::path::Path;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -45,6 +46,8 @@ pub struct ObjectSource {
     prefix: Path,
     kinds: BTreeMap<String, RoleKind>,
     clock: Clock,
+    /// Whether aliases say what is wanted, as they did once since the start.
+    has_aliases: AtomicBool,
     /// What is known of the versions that were last looked at.
     seen: Mutex<BTreeMap<u64, Seen>>,
 }
@@ -66,13 +69,23 @@ impl ObjectSource {
     /// The model below a prefix. `kinds` says what aliases mean, `clock` is compared with the times of objects.
     #[must_use]
     pub fn new(store: Store, prefix: Path, kinds: BTreeMap<String, RoleKind>, clock: Clock) -> Self {
-        Self { store, prefix, kinds, clock, seen: Mutex::default() }
+        Self { store, prefix, kinds, clock, has_aliases: AtomicBool::new(false), seen: Mutex::default() }
     }
 
     async fn ask_offer(&self) -> Result<Offer, SourceError> {
         let top = top(&self.store, &self.prefix, ALIASES_FILE).await?;
         let look = match &top.aliases {
-            Some(_) => self.by_aliases(&top).await?,
+            Some(_) => {
+                self.has_aliases.store(true, Ordering::Relaxed);
+                self.by_aliases(&top).await?
+            }
+            // A tool that replaces the file may take it away first; the highest version, which nobody named, must not serve
+            // meanwhile. Whoever takes it away for good starts the gateway anew.
+            None if self.has_aliases.load(Ordering::Relaxed) => {
+                let what = self.store.name_of(&self.prefix);
+                let reason = format!("its {ALIASES_FILE} was there and is not; what it said last stays");
+                return Err(SourceError::NotWhole { what, reason });
+            }
             None => self.by_number(&top).await?,
         };
         *self.lock() = look.seen;
@@ -169,7 +182,7 @@ impl ObjectSource {
 
 impl Source for ObjectSource {
     fn place(&self) -> String {
-        self.store.name_of(&self.prefix)
+        format!("{} below {:?}", self.store.asked.place, self.prefix.as_ref())
     }
 
     fn offer(&self) -> Asked<'_, Offer> {

@@ -165,7 +165,7 @@ async fn a_version_that_is_written_over_counts_as_what_it_was_until_it_is_whole_
 
 #[tokio::test]
 async fn aliases_are_roles_and_a_version_that_is_not_whole_stays_wanted() {
-    let case = Case::new();
+    let mut case = Case::new();
     for version in 1..=9 {
         case.put(&format!("{version}/model.onnx"), "graph").await;
     }
@@ -189,7 +189,11 @@ async fn aliases_are_roles_and_a_version_that_is_not_whole_stays_wanted() {
         let error = case.source.offer().await.unwrap_err().to_string();
         assert!(error.contains("aliases.json: ") && error.contains(said), "{error}");
     }
+    // A tool that replaces it takes it away first.
     case.delete("aliases.json").await;
+    let error = case.source.offer().await.unwrap_err();
+    assert!(error.may_pass() && error.to_string().contains("its aliases.json was there and is not"), "{error}");
+    case.restart();
     assert_eq!(case.stable().await, Some(9));
 }
 

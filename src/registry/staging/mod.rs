@@ -102,7 +102,7 @@ impl StageError {
     }
 }
 
-/// Fetches a version that is not there yet, and answers its manifest. Versions that are not [in use](Cache::hold) may be
+/// Fetches a version that is not there yet, and answers its manifest, with what its source [`expected`](super::source::Lineage::identity) it to be. Versions that are not [in use](Cache::hold) may be
 /// removed to make room.
 ///
 /// # Errors
@@ -111,6 +111,7 @@ pub async fn stage(
     cache: &Cache,
     source: &dyn Source,
     (model, version): (&str, u64),
+    expected: Option<Digest>,
     progress: &Progress,
 ) -> Result<Manifest, StageError> {
     let files = source.files(version).await?;
@@ -118,7 +119,8 @@ pub async fn stage(
         checked_path(&file.path)?;
     }
     manifest::check_names(&files)?;
-    let identity = identity(&files);
+    // What it was when it was offered: if its files are others by now, the next offer says so, and they are fetched again.
+    let identity = expected.or_else(|| identity(&files));
     let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
     let limit = cache.make_room(known)?;
     let _shown = progress.begin(version, known, files.len());

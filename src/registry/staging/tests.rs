@@ -90,7 +90,7 @@ fn cache(directory: &tempfile::TempDir, max_bytes: u64) -> Cache {
 }
 
 async fn staged(cache: &Cache, shelf: &Shelf, version: u64) -> Result<Manifest, StageError> {
-    stage(cache, shelf, ("churn", version), &Progress::default()).await
+    stage(cache, shelf, ("churn", version), None, &Progress::default()).await
 }
 
 /// Everything below a version's directory, by path.

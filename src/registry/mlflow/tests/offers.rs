@@ -13,6 +13,8 @@ async fn registry(aliases: &'static [(&'static str, u64)], status: &'static str)
 
 fn one_model(asked: &Asked, aliases: &[(&str, u64)], status: &str) -> Answer {
     match asked.path.trim_start_matches("/api/2.0/mlflow/") {
+        // Deleted, and still named by an alias.
+        "model-versions/get" if asked.query.ends_with("version=404") => unknown(),
         "registered-models/get" => {
             let map: Vec<_> = aliases
                 .iter()
@@ -96,8 +98,10 @@ async fn an_alias_a_version_or_a_logged_model_is_the_stable_one() {
 #[tokio::test]
 async fn a_version_that_is_not_ready_is_no_reason_to_unload_what_serves() {
     let server = registry(&[("champion", 2)], "PENDING_REGISTRATION").await;
-    let error = source(&server, "models:/m").offer().await.unwrap_err().to_string();
-    assert!(error.contains("found 2 to be PENDING_REGISTRATION"), "{error}");
+    // Without a stable version that is wanted, the one before goes on.
+    let offer = source(&server, "models:/m").offer().await.unwrap();
+    assert_eq!(offer.roles.stable, None);
+    assert!(offer.problems[0].contains("found 2 to be PENDING_REGISTRATION"), "{:?}", offer.problems);
 }
 
 #[tokio::test]
@@ -108,4 +112,19 @@ async fn a_prompt_is_no_model() {
     .await;
     let error = source(&server, "models:/p").offer().await.unwrap_err().to_string();
     assert!(error.contains("models:/p is a prompt"), "{error}");
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_had_keeps_no_other_from_being_followed() {
+    let server = registry(&[("champion", 2), ("challenger", 404)], "READY").await;
+    let offer = source(&server, "models:/m").offer().await.unwrap();
+    assert_eq!((offer.roles.stable, offer.roles.warm.len()), (Some(2), 0));
+    assert!(
+        offer.problems[0].starts_with("version 404: version 404 of model \"m\" is not there"),
+        "{:?}",
+        offer.problems
+    );
+    let server = registry(&[("champion", 404), ("challenger", 3)], "READY").await;
+    let offer = source(&server, "models:/m").offer().await.unwrap();
+    assert_eq!((offer.roles.stable, offer.roles.warm), (None, BTreeSet::from([3])));
 }
