@@ -20,6 +20,7 @@ use crate::store::{Job, Keeper, Store};
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -193,9 +194,10 @@ impl Control {
             // Whoever wants nothing learned wants nothing that was.
             let learns = order.settings.drift.learn_rows > 0;
             let store = self.state.as_ref().filter(|_| learns).map(|(store, _)| store.clone());
+            let runtime = Handle::current();
             let load = move || {
                 let recall = |model| match &store {
-                    Some(store) => learning::recall(model, store),
+                    Some(store) => learning::recall(model, store, &runtime),
                     None => model,
                 };
                 let outcome = loader.load(&order).map(recall);

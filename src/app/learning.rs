@@ -77,13 +77,13 @@ pub(super) fn row(model: &Model, now: SystemTime) -> Option<LearnedRow> {
 }
 
 /// The version that was just loaded, with the reference that it learned earlier if it has no profile of its own. Blocks,
-/// on a thread of its own.
-pub(super) fn recall(model: Arc<Model>, store: &Store) -> Arc<Model> {
+/// on a thread of its own, which no runtime knows; `runtime` is the store's.
+pub(super) fn recall(model: Arc<Model>, store: &Store, runtime: &Handle) -> Arc<Model> {
     if model.profile.is_ok() {
         return model;
     }
     let (name, version) = (&model.name, model.version);
-    let found = Handle::current().block_on(async {
+    let found = runtime.block_on(async {
         tokio::time::timeout(PATIENCE, store.learned(name, version))
             .await
             .map_err(|_late| format!("{PATIENCE:?} passed"))
