@@ -1,7 +1,8 @@
 //! One answer, read from a socket.
 //!
-//! HTTP/1.1 with a length or in chunks, and nothing else: whoever is measured answers so. The version that answered is read
-//! twice, from the header and from the body, since a gateway that mixes versions up may well do so in one of them.
+//! HTTP/1.1 with a length or in chunks, and nothing else: whoever is measured answers so. The version that answered is
+//! read twice, from the header and from the body, since a gateway that mixes versions up may well do so in one of
+//! them.
 //!
 //! Invariant: an answer is whole, and none is larger than [`MAX_ANSWER`].
 

@@ -10,8 +10,8 @@
 //!     "expected": "e.ndjson", "pointer": "/outputs/1/data", "connections": 16, "seconds": 4}'
 //! ```
 //!
-//! Where versions are swapped meanwhile, two of them taking turns under rising numbers, each answer is held against the version
-//! that it names: see [`tally`].
+//! Where versions are swapped meanwhile, two of them taking turns under rising numbers, each answer is held against the
+//! version that it names: see [`tally`].
 //!
 //! Prints one JSON object. One thread: it is to be given a processor of its own. An example of the package and not a binary,
 //! since examples are built with the package's settings and lints but are never installed with it.
@@ -68,8 +68,8 @@ struct Settings {
     /// Requests a second that leave whatever comes back (open loop), and whose time counts from when they should have left;
     /// without it each connection sends its next request when the last was answered.
     rate: Option<f64>,
-    /// In the open loop: waits without sleeping, so that requests leave to the microsecond and not to the millisecond of a
-    /// timer; takes a whole processor.
+    /// In the open loop: waits without sleeping, so that requests leave to the microsecond and not to the millisecond
+    /// of a timer; takes a whole processor.
     #[serde(default)]
     spin: bool,
     /// A file that ends the load early by being there.

@@ -1,13 +1,14 @@
 //! What came back so far: what is known to be right, counts, times.
 //!
-//! An answer that names its version is held against what that version must say, and against nothing else: numbers that are
-//! right for the other version alone are a *mixed* answer, and so is one whose header and body name two versions. Answers of
-//! two versions of equal parity differ in their number alone, so that the one that was right once is compared byte by byte
-//! but for that. Once a version has answered, whatever leaves later must not be answered by an older one.
+//! An answer that names its version is held against what that version must say, and against nothing else: numbers that
+//! are right for the other version alone are a *mixed* answer, and so is one whose header and body name two versions.
+//! Answers of two versions of equal parity differ in their number alone, so that the one that was right once is
+//! compared byte by byte but for that. Once a version has answered, whatever leaves later must not be answered by an
+//! older one.
 //!
-//! The timeline has eight bytes for each right answer, two little-endian numbers of 32 bits: microseconds from the start
-//! until its request left, or should have, and how long it took, in tenths of microseconds. All of them and no histogram,
-//! because only afterwards is it known between which moments quantiles are wanted.
+//! The timeline has eight bytes for each right answer, two little-endian numbers of 32 bits: microseconds from the
+//! start until its request left, or should have, and how long it took, in tenths of microseconds. All of them and no
+//! histogram, because only afterwards is it known between which moments quantiles are wanted.
 //!
 //! Invariant: a mixed answer is also one that failed.
 

@@ -2,12 +2,13 @@
 """How long an alias move takes, from the file that says it to the first answer of the new version. Run by alias.sh.
 
 The source is a directory with `aliases.json` and a manifest in each version, so that nobody else's processor time is
-measured. The model has a matrix of ten megabytes; every version has a number and bytes of its own, so that each move is a
-fetch, a proof, a load and a warm-up of ten megabytes. Requests come in an open loop all the while, one every few
-milliseconds, and the first that the new version answers ends a move; each answer is compared with what is computed here.
+measured. The model has a matrix of ten megabytes; every version has a number and bytes of its own, so that each move
+is a fetch, a proof, a load and a warm-up of ten megabytes. Requests come in an open loop all the while, one every few
+milliseconds, and the first that the new version answers ends a move; each answer is compared with what is computed
+here.
 
-First moves that a signed delivery (Standard Webhooks) follows, while the gateway would look by itself every hour. Then, at
-a gateway that looks often, moves at random moments of its interval with no delivery at all.
+First moves that a signed delivery (Standard Webhooks) follows, while the gateway would look by itself every hour.
+Then, at a gateway that looks often, moves at random moments of its interval with no delivery at all.
 
 Invariant: a move begins before the file is replaced, and the new version was whole in its place before that.
 """
@@ -183,10 +184,8 @@ def moves_of(options, secret, engine, case, interval, count):
         log = versions.Log(gateway)
         log.wait_until_loaded(store.version, LOAD_SECONDS)
         time.sleep(SETTLE_SECONDS)
-        told = {
-            "pointer": "/outputs/0/data", "tolerance": TOLERANCE, "connections": CONNECTIONS, "rate": float(options.rate)
-        }  # fmt: skip
-        with versions.Load(options, gateway, MODEL, files, **told) as load:
+        told = {"tolerance": TOLERANCE, "connections": CONNECTIONS, "rate": float(options.rate)}
+        with versions.Load(options, gateway, MODEL, files, pointer="/outputs/0/data", **told) as load:
             draw, moves = random.Random(SEED), []
             for _ in range(count):
                 moves.append(one_move(options, gateway, store, log, case, draw))
@@ -205,7 +204,7 @@ def moves_of(options, secret, engine, case, interval, count):
 
 def one_move(options, gateway, store, log, case, draw):
     store.add()
-    # What went out of service is unloaded by then; and where nothing tells the gateway, it may be anywhere in its interval.
+    # What went out of service is unloaded by then; where nothing tells the gateway, it may be anywhere in its interval.
     time.sleep(SETTLE_SECONDS + (draw.uniform(0, options.poll) if case == "dropped" else 0))
     begun = store.move()
     acknowledged = deliver(gateway, store.version) if case == "delivered" else None
@@ -252,8 +251,8 @@ def write(options, results):
             [row(options, result) for result in whole],
         ),
         "",
-        "Medians, milliseconds: from the move to the acknowledgement, and to the end of the fetch; from there until the "
-        "version is loaded and warm; from there to its first answer.",
+        "Medians, milliseconds: from the move to the acknowledgement, and to the end of the fetch; from there until "
+        "the version is loaded and warm; from there to its first answer.",
         "",
         *common.table(
             ["engine", "deliveries", "acknowledged", "fetched", "then loaded", "then answered"],

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """A thousand version swaps under open-loop load: wrong answers, latency around swaps, memory, cost. Run by swaps.sh.
 
-Two trained models take turns under rising version numbers, each with a manifest, renamed into a repository that is watched.
-Swaps come in rounds: some at a fast pace, two seconds for these to settle, a quiet stretch, and one swap that is measured.
-Its window opens with the new version's first answer, as the load saw it. The time from the rename until then is looked at
-apart: a version is loaded then, and that must not be felt either. What went out of service is unloaded a second after a
-swap, so within its window.
+Two trained models take turns under rising version numbers, each with a manifest, renamed into a repository that is
+watched. Swaps come in rounds: some at a fast pace, two seconds for these to settle, a quiet stretch, and one swap that
+is measured. Its window opens with the new version's first answer, as the load saw it. The time from the rename until
+then is looked at apart: a version is loaded then, and that must not be felt either. What went out of service is
+unloaded a second after a swap, so within its window.
 
-While the load runs, this process sleeps, renames directories that lie ready, and reads the end of the log: it shares the
-load's processor. What a request costs is the processor time of all of the gateway's threads in the quiet stretches.
+While the load runs, this process sleeps, renames directories that lie ready, and reads the end of the log: it shares
+the load's processor. What a request costs is the processor time of all of the gateway's threads in the quiet
+stretches.
 
-Invariant: every answer was held against what the version that it names must say, and what is pooled as quiet is two seconds
-after one swap and ends before the next.
+Invariant: every answer was held against what the version that it names must say, and what is pooled as quiet is two
+seconds after one swap and ends before the next.
 """
 
 import os
@@ -32,8 +33,6 @@ WINDOW_SECONDS = 2.0
 # From the end of what counts as quiet to the rename, and from the window's end to the next round.
 GUARD_SECONDS = 0.1
 WARM_UP_SECONDS, MEMORY_SECONDS, LOAD_SECONDS = 5.0, 3.0, 60.0
-# Of the peak, which the open loop runs at.
-SHARE = 0.8
 # Directories of earlier versions that stay.
 KEPT = 8
 # Rounds at either end between which the cost of a request is compared.
@@ -45,8 +44,8 @@ LIMITS = {"p99_ratio": 1.2, "loading_p99_ratio": 1.2, "memory_ratio": 1.1, "cost
 
 @dataclass
 class Round:
-    """A measured swap: its version; when its directory was renamed and what was quiet before it, seconds since 1970; the
-    gateway's processor time in the quiet; memory after it."""
+    """A measured swap: its version; when its directory was renamed and what was quiet before it, seconds since 1970;
+    the gateway's processor time in the quiet; memory after it."""
 
     version: int
     renamed: float
@@ -67,7 +66,7 @@ class Course:
 def run(options):
     if not 1 <= options.measured <= options.swaps or options.swaps < 2:
         raise Failure(f"of at least two swaps one to all can be measured, not {options.measured} of {options.swaps}")
-    files = expectations(options)
+    files, told = expectations(options)
     models, staging = (Path(options.scratch) / name for name in ("models", "staging"))
     versions.stage(options, staging, MODEL, options.swaps + 1)
     (models / MODEL).mkdir(parents=True)
@@ -76,17 +75,17 @@ def run(options):
     try:
         engine = gateway.version(MODEL)["engine"]
         peak, busy = measure_peak(options, gateway, files)
-        common.say(
-            f"peak {peak:,.0f}/s with the gateway {busy:.0%} busy; {options.swaps} swaps at {peak * SHARE:,.0f}/s"
-        )
-        settings = {"pointer": held_out.POINTER, "connections": CONNECTIONS, "rate": peak * SHARE, "spin": True}
+        rate = peak * options.share
+        common.say(f"peak {peak:,.0f}/s with the gateway {busy:.0%} busy; {options.swaps} swaps at {rate:,.0f}/s")
+        settings = {"pointer": held_out.POINTER, "connections": CONNECTIONS, "rate": rate, "spin": True}
         with versions.Load(options, gateway, MODEL, files, **settings) as load:
             time.sleep(WARM_UP_SECONDS)
             course = swap_all(options, gateway, load, (staging, models / MODEL))
             report = load.finish()
     finally:
         gateway.stop()
-    found = {"engine": engine, "peak": peak, "busy_at_peak": busy, "rate": peak * SHARE}
+    found = {"engine": engine, "peak": peak, "busy_at_peak": busy, "rate": rate}
+    found |= {"bodies": BODIES, "bodies_that_tell_apart": told}
     faults = faults_of(options, report)
     if all(str(measured.version) in report["versions"] for measured in course.rounds):
         found |= result_of(course, report, load.timeline)
@@ -95,15 +94,13 @@ def run(options):
 
 
 def expectations(options):
-    """Bodies that the two models answer differently, with what even and odd versions must answer."""
+    """Bodies, with what even and odd versions must answer. All held-out rows, since some alone would be drift."""
     files = []
     for name, trained in (("even", 2), ("odd", 1)):
         folder = Path(options.scratch) / name
         folder.mkdir()
         files.append(held_out.write(folder, MODEL, trained, 1, BODIES))
-    told = versions.keep_apart(*files)
-    common.say(f"{told} of {BODIES} rows tell the two models apart")
-    return files
+    return files, versions.told_apart(*files)
 
 
 def measure_peak(options, gateway, files):
@@ -188,16 +185,19 @@ def processor_seconds(gateway):
 
 
 class Timeline:
-    """When each right answer's request left, seconds from the load's start, and how long it took, ms; in that order."""
+    """When each right answer's request left and how long it took, in the order of leaving. Whole numbers as they were
+    written, since there are tens of millions."""
 
     def __init__(self, path):
         pairs = np.fromfile(path, dtype="<u4").reshape(-1, 2)
         order = np.argsort(pairs[:, 0], kind="stable")
-        self.left, self.took = pairs[order, 0] / 1e6, pairs[order, 1] / 1e4
+        self.left, self.took = pairs[order, 0], pairs[order, 1]
 
     def between(self, start, end):
-        first, last = np.searchsorted(self.left, [start, end])
-        return self.took[first:last]
+        """Milliseconds, of requests that left between two moments, seconds from the load's start."""
+        bounds = np.array([start * 1e6, end * 1e6]).astype(self.left.dtype)
+        first, last = np.searchsorted(self.left, bounds)
+        return self.took[first:last] / 1e4
 
 
 def result_of(course, report, timeline):
@@ -263,9 +263,10 @@ def write(options, found, report):
     kept = {name: value for name, value in report.items() if name not in ("versions", "counts")}
     about = f"{MODEL}, {found['engine']}, {common.engine_text(options)}"
     lines = [
-        f"{about}; {options.swaps} swaps, {options.measured} of them measured, at {found['rate']:,.0f} requests/s in an "
-        f"open loop, {SHARE:.0%} of the peak of {found['peak']:,.0f}/s (gateway {found['busy_at_peak']:.0%} busy); "
-        f"{report['seconds']:.0f} s.",
+        f"{about}; {options.swaps} swaps, {options.measured} of them measured, at {found['rate']:,.0f} requests/s in "
+        f"an open loop, {options.share:.0%} of the peak of {found['peak']:,.0f}/s (gateway "
+        f"{found['busy_at_peak']:.0%} busy); {report['seconds']:.0f} s. An answer of the wrong model shows in {found['bodies_that_tell_apart']} of "
+        f"{found['bodies']:,} bodies.",
         "",
         *common.table(["", "found", "wanted", "kept"], figures(options, found, report, held)),
         "",
@@ -276,8 +277,9 @@ def write(options, found, report):
         "",
         f"p99 of the {WINDOW_SECONDS:g} s over that of the quiet before, swap by swap: "
         f"{spread_text(found['p99_ratio_by_swap'])}; of the second half of each quiet stretch over its first: "
-        f"{spread_text(found['p99_ratio_of_quiet_halves'])} (median, 5 % to 95 %). From the rename to the first answer: "
-        f"{spread_text(found['loading_seconds'])} s. Most memory after the first swaps: {found['memory_peak_mb']:.0f} MB.",
+        f"{spread_text(found['p99_ratio_of_quiet_halves'])} (median, 5 % to 95 %). From the rename to the first "
+        f"answer: {spread_text(found['loading_seconds'])} s. Most memory after the first swaps: "
+        f"{found['memory_peak_mb']:.0f} MB.",
     ]
     common.write(options, {"limits": LIMITS, "held": held, "load": kept, **found}, lines)
 
@@ -329,6 +331,6 @@ def spread_text(found):
 
 if __name__ == "__main__":
     options = common.parse_arguments(
-        __doc__, swaps=1000, measured=100, fast_gap=0.4, quiet=1.5, peak_seconds=5.0
+        __doc__, swaps=1000, measured=100, fast_gap=0.4, quiet=1.5, peak_seconds=5.0, share=0.8
     )  # fmt: skip
     common.main(run, options)
