@@ -76,6 +76,15 @@ def load(options, gateway, model, files, **settings):
 
 def report_of(process, seconds):
     """Waits for a load that was started and checks what it reports."""
+    report = outcome_of(process, seconds)
+    if report["failed"] or not report["requests"]:
+        counts = f"{report['failed']} of {report['failed'] + report['requests']} requests failed"
+        raise Failure(f"{counts}: {(report['first_failure'] or 'none was answered')[:400]}")
+    return report
+
+
+def outcome_of(process, seconds):
+    """Waits for a load that was started; what it reports, whatever that is."""
     try:
         output, errors = process.communicate(timeout=seconds + PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -86,11 +95,7 @@ def report_of(process, seconds):
             process.communicate()
     if process.returncode:
         raise Failure(f"the load ended with {process.returncode}: {errors.decode().strip()[-300:]}")
-    report = json.loads(output)
-    if report["failed"] or not report["requests"]:
-        counts = f"{report['failed']} of {report['failed'] + report['requests']} requests failed"
-        raise Failure(f"{counts}: {(report['first_failure'] or 'none was answered')[:400]}")
-    return report
+    return json.loads(output)
 
 
 def spread(values):
