@@ -7,7 +7,7 @@
 use super::Look;
 use super::finding::Finding;
 use crate::app::cache_path;
-use crate::registry::staging::Cache;
+use crate::registry::staging::{self, Cache};
 use crate::store::Store;
 use crate::telemetry::logs::sized;
 use std::io::{self, Write};
@@ -116,8 +116,7 @@ fn existing(path: &Path) -> &Path {
 }
 
 fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(existing(path))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    staging::free_bytes(existing(path))
 }
 
 #[cfg(test)]

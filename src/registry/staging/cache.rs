@@ -5,22 +5,22 @@
 //!
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
+use super::disk::{UNFINISHED, free_bytes, link, names, read_json, remove, sync_directory, write_json};
+use super::room::{Promises, Room};
 use super::{Digest, Manifest, StageError};
 use crate::catalog::Roles;
-use crate::registry::manifest::LARGEST_MANIFEST;
 use crate::registry::source::Lineage;
-use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Directories of the cache.
 const DIRECTORIES: [&str; 7] = ["blobs", "partial", "versions", "view", "roles", "lineage", "places"];
-/// Of names that something has before it is whole.
-const UNFINISHED: &str = ".new";
+
+/// Bytes of the disk that downloads leave free: journals and logs are often beside them.
+const SPARED: u64 = 64 << 20;
 
 /// The files of fetched versions.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Cache {
     parallel: usize,
     /// Versions that may not be removed to make room, by model.
     in_use: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
+    /// What downloads that are under way may take.
+    promises: Arc<Mutex<Promises>>,
     /// Held while blobs come or go: between a blob and its manifest nobody may sweep.
     changing: Arc<Mutex<()>>,
 }
@@ -52,7 +54,14 @@ impl Cache {
             let path = root.join(name);
             fs::create_dir_all(&path).map_err(|cause| StageError::Disk { path, cause })?;
         }
-        let cache = Self { root, max_bytes, parallel, in_use: Arc::default(), changing: Arc::default() };
+        let cache = Self {
+            root,
+            max_bytes,
+            parallel,
+            in_use: Arc::default(),
+            promises: Arc::default(),
+            changing: Arc::default(),
+        };
         for part in ["versions", "view"] {
             for model in names(&cache.root.join(part)) {
                 let folder = cache.root.join(part).join(model);
@@ -256,37 +265,80 @@ impl Cache {
         lock(&self.changing)
     }
 
-    /// Removes what is not in use until so many bytes more fit, and answers how many there is room for then.
-    pub(super) fn make_room(&self, needed: u64) -> Result<u64, StageError> {
+    /// Promises room for a download of `known` bytes, and of all that there is besides if the length of a file `is_unknown`.
+    /// What is not in use is removed until they fit: unfinished files of downloads that nobody goes on with, and then
+    /// versions. `partials` are the names of its own unfinished files.
+    pub(super) fn make_room(
+        &self,
+        (known, is_unknown): (u64, bool),
+        partials: Vec<Digest>,
+    ) -> Result<Room, StageError> {
         let _changing = self.change();
-        let in_use = lock(&self.in_use).clone();
-        let (mut kept, mut free_to_go) = (0_u64, Vec::new());
-        for version in self.all() {
-            let is_in_use = |versions: &BTreeSet<u64>| versions.contains(&version.manifest.version);
-            if in_use.get(&version.model).is_some_and(is_in_use) {
-                kept += version.manifest.size();
+        let (promised, active) = {
+            let promises = lock(&self.promises);
+            (promises.bytes, promises.partials.iter().chain(&partials).cloned().collect::<BTreeSet<_>>())
+        };
+        let (kept, mut idle) = self.idle_versions();
+        let kept = kept.saturating_add(promised);
+        if kept.saturating_add(known) > self.max_bytes {
+            return Err(StageError::OverBudget { needed: known, limit: self.max_bytes, kept });
+        }
+        let mut unfinished = self.unfinished(&active);
+        let used = |left: &[(SystemTime, PathBuf, u64)]| {
+            let partial: u64 = left.iter().map(|(_, _, size)| size).sum();
+            self.size().saturating_add(partial).saturating_add(promised)
+        };
+        while used(&unfinished).saturating_add(known) > self.max_bytes {
+            if let Some((_, path, _)) = unfinished.pop() {
+                remove(&path)?;
+            } else if let Some(Kept { model, manifest, .. }) = idle.pop() {
+                tracing::info!(model, version = manifest.version, "a cached version is removed to make room");
+                self.forget_one(&model, manifest.version)?;
             } else {
-                free_to_go.push(version);
+                self.sweep()?;
+                break;
             }
         }
-        if kept.saturating_add(needed) > self.max_bytes {
-            return Err(StageError::OverBudget { needed, limit: self.max_bytes, kept });
-        }
-        free_to_go.sort_by_key(|version| version.used);
-        let mut oldest_first = free_to_go.into_iter();
-        while self.size().saturating_add(needed) > self.max_bytes {
-            match oldest_first.next() {
-                Some(Kept { model, manifest, .. }) => {
-                    tracing::info!(model, version = manifest.version, "a cached version is removed to make room");
-                    self.forget_one(&model, manifest.version)?;
-                }
-                None => {
-                    self.sweep()?;
-                    break;
-                }
+        let room = self.max_bytes.saturating_sub(used(&unfinished));
+        self.check_disk(known)?;
+        let bytes = if is_unknown { room.max(known) } else { known };
+        Ok(Room::promised(&self.promises, (bytes, known), partials))
+    }
+
+    /// Bytes of versions in use, and the others, the one that was used last first.
+    fn idle_versions(&self) -> (u64, Vec<Kept>) {
+        let in_use = lock(&self.in_use).clone();
+        let is_in_use =
+            |kept: &Kept| in_use.get(&kept.model).is_some_and(|versions| versions.contains(&kept.manifest.version));
+        let (used, mut idle): (Vec<Kept>, Vec<Kept>) = self.all().partition(is_in_use);
+        idle.sort_by_key(|version| std::cmp::Reverse(version.used));
+        (used.iter().map(|version| version.manifest.size()).fold(0, u64::saturating_add), idle)
+    }
+
+    /// Unfinished files that no download is at: when they were last written, where and how long they are; the oldest last.
+    fn unfinished(&self, active: &BTreeSet<Digest>) -> Vec<(SystemTime, PathBuf, u64)> {
+        let folder = self.root.join("partial");
+        let is_active = |name: &String| active.iter().any(|key| key.as_str() == name);
+        let looked_at = |name: String| {
+            let path = folder.join(name);
+            let found = fs::metadata(&path).ok()?;
+            Some((found.modified().unwrap_or(SystemTime::UNIX_EPOCH), path, found.len()))
+        };
+        let names = names(&folder).into_iter().filter(|name| !is_active(name));
+        let mut unfinished: Vec<_> = names.filter_map(looked_at).collect();
+        unfinished.sort_by_key(|(written, _, _)| std::cmp::Reverse(*written));
+        unfinished
+    }
+
+    /// Refuses what the disk has no room for, before it is full: others write there too.
+    fn check_disk(&self, needed: u64) -> Result<(), StageError> {
+        match free_bytes(&self.root) {
+            Ok(free) if free < needed.saturating_add(SPARED) => {
+                Err(StageError::DiskFull { needed, free, path: self.root.clone() })
             }
+            // A file system that cannot say what is free refuses by itself when it is full.
+            _ => Ok(()),
         }
-        Ok(self.max_bytes.saturating_sub(self.size()))
     }
 
     /// Bytes of all blobs.
@@ -338,66 +390,4 @@ impl Cache {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The names in a directory; none if it cannot be read.
-fn names(directory: &Path) -> Vec<String> {
-    let items = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = items.filter_map(|item| item.file_name().into_string().ok()).collect();
-    names.sort();
-    names
-}
-
-/// Removes a file or a directory, if it is there.
-fn remove(path: &Path) -> Result<(), StageError> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(cause) => Err(cause),
-    };
-    match removed {
-        Err(cause) if !matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(StageError::Disk { path: path.to_owned(), cause })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A second name for a file; a copy where the file system has no such thing.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => fs::copy(from, to).map(drop),
-        linked => linked,
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let file = fs::metadata(path).ok().filter(|file| file.len() <= LARGEST_MANIFEST)?;
-    let text = file.is_file().then(|| fs::read(path).ok())??;
-    serde_json::from_slice(&text).ok()
-}
-
-/// Writes a file that is whole at any moment, or not there. What nobody would read, because it is too long, is not
-/// written.
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StageError> {
-    let unfinished = path.with_extension(UNFINISHED.trim_start_matches('.'));
-    let write = || {
-        let text = serde_json::to_vec(value)?;
-        if text.len() as u64 > LARGEST_MANIFEST {
-            return Err(ErrorKind::FileTooLarge.into());
-        }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        sync_directory(folder)
-    };
-    write().map_err(|cause| StageError::Disk { path: path.to_owned(), cause })
-}
-
-/// Sees to it that what was renamed within a directory outlives a loss of power.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

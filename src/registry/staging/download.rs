@@ -6,6 +6,7 @@
 //! Invariant: what is answered is whole and on disk, and stays where it is until the version is kept, so that an attempt that
 //! follows finds it.
 
+use super::room::Room;
 use super::{Cache, Digest, Progress, StageError, StoredFile, WrongDigest};
 use crate::registry::source::{RemoteBytes, RemoteFile, Source, SourceError};
 use sha2::{Digest as _, Sha256};
@@ -16,12 +17,12 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 /// Bytes that are read from the disk at a time.
 const PIECE: usize = 1 << 20;
 
-/// Fetches a file of a version. `limit` is what it may take, and `key` names what is there of an earlier attempt.
+/// Fetches a file of a version into the `room` that there is for it; `key` names what is there of an earlier attempt.
 pub(super) async fn fetch(
     cache: &Cache,
     source: &dyn Source,
     (version, file): (u64, &RemoteFile),
-    (limit, key): (u64, Digest),
+    (room, key): (&Room, Digest),
     progress: &Progress,
 ) -> Result<(StoredFile, PathBuf), StageError> {
     let partial = cache.partial(&key);
@@ -39,7 +40,7 @@ pub(super) async fn fetch(
         if bytes.position() != target.length {
             target.restart(progress).await?;
         }
-        target.fill(&mut *bytes, file, limit, progress).await?;
+        target.fill(&mut *bytes, file, room, progress).await?;
     }
     let (sha256, size) = target.finish().await?;
     if let Some(expected) = file.size.filter(|expected| *expected != size) {
@@ -105,16 +106,21 @@ impl Target {
         &mut self,
         bytes: &mut dyn RemoteBytes,
         file: &RemoteFile,
-        limit: u64,
+        room: &Room,
         progress: &Progress,
     ) -> Result<(), StageError> {
+        // What is there of an earlier attempt takes room as well.
+        let mut taken = self.length;
+        let mut fits = file.size.is_some() || room.take(taken);
         while let Some(piece) = bytes.next().await? {
             let length = self.length.saturating_add(piece.len() as u64);
             if let Some(expected) = file.size.filter(|expected| length > *expected) {
                 return Err(StageError::WrongSize { path: file.path.clone(), expected, found: length });
             }
-            if length > limit {
-                let reason = format!("{} has more than the {limit} bytes that there is room for", file.path);
+            fits = fits && (file.size.is_some() || room.take(length - taken));
+            taken = length;
+            if !fits {
+                let reason = format!("{} has {length} bytes or more, and there is no room for them", file.path);
                 return Err(SourceError::Unexpected { place: "a file".to_owned(), reason }.into());
             }
             self.hasher.update(&piece);

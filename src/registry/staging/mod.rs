@@ -17,15 +17,18 @@
 
 mod cache;
 mod contents;
+mod disk;
 mod download;
 mod manifest;
 mod progress;
+mod room;
 #[cfg(test)]
 mod tests;
 
 pub use super::manifest::{Digest, StoredFile, WrongDigest};
 pub use cache::Cache;
 pub use contents::digest_of;
+pub use disk::free_bytes;
 pub use manifest::Manifest;
 pub use progress::{Progress, ProgressView};
 
@@ -56,6 +59,16 @@ pub enum StageError {
         limit: u64,
         /// What versions in use take of it.
         kept: u64,
+    },
+    /// The disk has no room for them.
+    #[error("its files take {needed} bytes, and where {path} is {free} are free")]
+    DiskFull {
+        /// Bytes of the version.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The cache's directory.
+        path: PathBuf,
     },
     /// A file is not as long as the source said.
     #[error("{path} has {found} bytes, the registry said {expected}")]
@@ -96,7 +109,7 @@ impl StageError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Source(error) => error.may_pass(),
-            Self::Disk { .. } | Self::WrongSize { .. } | Self::Changed { .. } => true,
+            Self::Disk { .. } | Self::DiskFull { .. } | Self::WrongSize { .. } | Self::Changed { .. } => true,
             Self::WrongDigest(_) | Self::OverBudget { .. } | Self::NoModel { .. } => false,
         }
     }
@@ -122,10 +135,12 @@ pub async fn stage(
     // What it was when it was offered: if its files are others by now, the next offer says so, and they are fetched again.
     let identity = expected.or_else(|| identity(&files));
     let known: u64 = files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
-    let limit = cache.make_room(known)?;
+    let keys = files.iter().map(|file| files_key(model, version, file)).collect();
+    let room = cache.make_room((known, files.iter().any(|file| file.size.is_none())), keys)?;
+    let room = &room;
     let _shown = progress.begin(version, known, files.len());
     let fetch = |file: RemoteFile| async move {
-        let budget = (limit, files_key(model, version, &file));
+        let budget = (room, files_key(model, version, &file));
         download::fetch(cache, source, (version, &file), budget, progress).await
     };
     let stored = stream::iter(files).map(fetch).buffer_unordered(cache.parallel()).try_collect().await;

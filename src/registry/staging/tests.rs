@@ -232,6 +232,36 @@ async fn what_was_not_used_for_longest_makes_room_and_what_is_in_use_never_does(
     assert!(matches!(error, StageError::OverBudget { needed: 250, limit: 300, kept: 90 }), "{error}");
 }
 
+#[test]
+fn downloads_at_a_time_are_promised_no_more_than_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(&directory, 300);
+    let key = |name: &str| vec![Digest::of(name.as_bytes())];
+    let first = cache.make_room((200, false), key("a")).unwrap();
+    let error = cache.make_room((200, false), key("b")).unwrap_err();
+    assert!(matches!(error, StageError::OverBudget { needed: 200, limit: 300, kept: 200 }), "{error}");
+    let rest = cache.make_room((50, true), key("c")).unwrap();
+    assert!(rest.take(30) && !rest.take(21) && rest.take(20), "two files of unknown length share what is left");
+    assert!(cache.make_room((1, false), key("d")).is_err());
+    drop((first, rest));
+    assert!(cache.make_room((300, false), key("e")).is_ok());
+}
+
+#[test]
+fn unfinished_files_of_other_downloads_count_and_are_the_first_to_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = cache(&directory, 300);
+    let keys = ["old", "own", "running"].map(|name| Digest::of(name.as_bytes()));
+    for key in &keys {
+        fs::write(cache.partial(key), [0; 100]).unwrap();
+    }
+    let running = cache.make_room((100, false), vec![keys[2].clone()]).unwrap();
+    assert!(keys.iter().all(|key| cache.partial(key).exists()));
+    let _own = cache.make_room((150, false), vec![keys[1].clone()]).unwrap();
+    assert_eq!(keys.each_ref().map(|key| cache.partial(key).exists()), [false, true, true]);
+    drop(running);
+}
+
 #[tokio::test]
 async fn bytes_that_changed_in_the_cache_are_found() {
     let directory = tempfile::tempdir().unwrap();
