@@ -27,7 +27,7 @@ mod warm;
 
 pub use engines::Engines;
 pub use error::EngineError;
-pub use executor::{Executor, Lane, LaneSettings, Refused, Reply, ServiceTime};
+pub use executor::{Executor, Lane, LaneSettings, Opener, Refused, Reply, ServiceTime};
 pub use onnxruntime::{CandidateOutcome, CandidateReport, CandidateSource, RuntimeInfo, RuntimeSearch, RuntimeVersion};
 pub use warm::{synthesize_inputs, warm};
 

@@ -139,7 +139,8 @@ impl Loader {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");
         }
         let trial = Trial::read(directory, graph.signature(), profile.as_ref().ok(), order.config.max_batch_size)?;
-        let plan = Plan { graph, load: &load, sessions, trial: &trial };
+        let trial = Arc::new(trial);
+        let plan = Plan { graph, load: &load, sessions, trial: Arc::clone(&trial) };
         let placed = place::place(plan, order, (self.workers, &self.executor))?;
         let graph = placed.graph;
         for warning in &placed.warnings {

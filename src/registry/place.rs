@@ -14,7 +14,7 @@ use super::session::Sessions;
 use super::trial::{PATIENCE, Trial, has_free_inner_dimension, processor_time};
 use crate::catalog::{LoadOrder, Placement, TritonConfig};
 use crate::config::ExecutionSettings;
-use crate::engine::{EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph};
+use crate::engine::{EngineError, Executor, Instance, Lane, LaneSettings, LoadOptions, LoadedGraph, Opener};
 use crate::tensor::{Signature, Tensor};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct Plan<'a> {
     /// Loads it again.
     pub(super) load: &'a dyn Fn(LoadOptions) -> Result<LoadedGraph, EngineError>,
     pub(super) sessions: Sessions,
-    pub(super) trial: &'a Trial,
+    pub(super) trial: Arc<Trial>,
 }
 
 /// What calls cost.
@@ -75,8 +75,8 @@ pub(super) fn place(
 ) -> Result<Placed, RegistryError> {
     let settings = &order.settings.execution;
     let Plan { mut graph, load, sessions, trial } = plan;
-    let (mut instance, mut warnings) = open_proven(trial, &graph)?;
-    let cost = measure(instance.as_mut(), graph.signature(), (trial, order.config.max_batch_size));
+    let (mut instance, mut warnings) = open_proven(&trial, &graph)?;
+    let cost = measure(instance.as_mut(), graph.signature(), (&trial, order.config.max_batch_size));
     let mut first = Some(instance);
     // Where nothing could be made up that the model takes, nobody knows how long it takes.
     let from_values = cost.map_or(0, |cost| cost.values_within(settings.inline_limit));
@@ -86,13 +86,19 @@ pub(super) fn place(
         for _ in 1..workers {
             instances.push(trial.open(&graph)?);
         }
+        if from_values < usize::MAX {
+            // Its first request must not depend on what became of the files by then.
+            first = Some(trial.open(&graph)?);
+        }
     } else if sessions.in_lane != sessions.on_workers {
         graph = load(sessions.in_lane)?;
         // Threads add in another order, so what one session showed another must show again.
-        let (instance, found) = open_proven(trial, &graph)?;
+        let (instance, found) = open_proven(&trial, &graph)?;
         (first, warnings) = (Some(instance), found);
     }
-    let lane = Lane::new(executor, graph.clone(), lane_settings(settings, &order.config, cost), first);
+    let of_lane = graph.clone();
+    let opener = Opener::new(move || trial.open(&of_lane).map_err(|error| error.to_string()));
+    let lane = Lane::new(executor, opener, lane_settings(settings, &order.config, cost), first);
     let in_turn_from = cost.map_or(0, |cost| cost.values_within(BRIEF));
     let placement = Placement { lane, from_values, in_turn_from, timeout: settings.timeout, waiting: Arc::default() };
     tracing::debug!(

@@ -23,6 +23,7 @@ mod merge;
 mod metrics;
 mod mlflow;
 mod objects;
+mod overwritten;
 mod profiles;
 mod quality;
 mod reference_values;

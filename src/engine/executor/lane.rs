@@ -6,14 +6,18 @@
 //! besides. Callers that have gone and deadlines that have passed are dropped before they cost a call. When the next call
 //! is due is decided in `queue.rs`.
 //!
-//! Instances are opened when they are first needed and kept.
+//! Instances are opened when they are first needed and kept. That may fail long after the version was loaded: its files may
+//! have been overwritten or be gone, or memory may be short. The version that serves is none the worse for it, so the lane
+//! goes on with the instances it has, as if no more had been asked for.
 //!
-//! Invariant: at most `instances` calls run at a time, and at most `queue` jobs wait.
+//! Invariant: at most `instances` calls run at a time, and at most `queue` jobs wait; while there is an instance, no job
+//! fails because another could not be opened.
 
+use super::opener::Opener;
 use super::queue::{Job, Queue};
 use super::service::ServiceTime;
 use super::{Executor, batch};
-use crate::engine::{EngineError, Instance, LoadedGraph};
+use crate::engine::{EngineError, Instance};
 use crate::tensor::Tensor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +43,7 @@ pub struct LaneSettings {
 #[derive(Debug)]
 pub struct Lane {
     executor: Arc<Executor>,
-    graph: LoadedGraph,
+    opener: Opener,
     settings: LaneSettings,
     state: Mutex<LaneState>,
 }
@@ -49,6 +53,10 @@ struct LaneState {
     jobs: Queue,
     idle: Vec<Box<dyn Instance>>,
     busy: usize,
+    /// Instances that there are, idle or running.
+    opened: usize,
+    /// Calls at a time: as many as are set, or fewer where no more instances could be opened.
+    limit: usize,
     /// For when it is listed with the executor.
     listed: Option<Instant>,
     service: ServiceTime,
@@ -76,22 +84,24 @@ pub struct Refused {
 }
 
 impl Lane {
-    /// A lane of the executor, with an instance to begin with if there is one.
+    /// A lane of the executor, with an instance to begin with if there is one, and what opens the others.
     #[must_use]
     pub fn new(
         executor: &Arc<Executor>,
-        graph: LoadedGraph,
+        opener: Opener,
         settings: LaneSettings,
         first: Option<Box<dyn Instance>>,
     ) -> Arc<Self> {
         let state = LaneState {
             jobs: Queue::new(settings.max_batch, settings.delay),
+            opened: usize::from(first.is_some()),
             idle: first.into_iter().collect(),
             busy: 0,
+            limit: settings.instances,
             listed: None,
             service: ServiceTime::new(settings.call),
         };
-        Arc::new(Self { executor: Arc::clone(executor), graph, settings, state: Mutex::new(state) })
+        Arc::new(Self { executor: Arc::clone(executor), opener, settings, state: Mutex::new(state) })
     }
 
     /// Takes a job, to be answered by `deadline`; never waits.
@@ -125,7 +135,7 @@ impl Lane {
         if state.jobs.len() >= self.settings.queue {
             state.jobs.drop_gone();
         }
-        let (ahead, instances) = (state.jobs.len() + state.busy, self.settings.instances);
+        let (ahead, instances) = (state.jobs.len() + state.busy, state.limit);
         let is_full = state.jobs.len() >= self.settings.queue;
         if is_full || now + state.service.surely_until_answered(ahead, instances) > deadline {
             return Err(Refused { retry_after: state.service.until_answered(ahead, instances), is_full });
@@ -154,7 +164,7 @@ impl Lane {
         state.listed = None;
         // It was listed when there was an instance for it, but jobs may have been taken or have come since.
         let is_due = is_last || state.jobs.due(state.service.surely()).is_some_and(|due| due <= started);
-        let jobs = if is_due && state.busy < self.settings.instances { state.jobs.take(started) } else { Vec::new() };
+        let jobs = if is_due && state.busy < state.limit { state.jobs.take(started) } else { Vec::new() };
         if jobs.is_empty() {
             return self.list_if_ready(&mut state, started);
         }
@@ -163,11 +173,63 @@ impl Lane {
         // Other jobs may be run by other threads meanwhile.
         self.list_if_ready(&mut state, started);
         drop(state);
-        let (instance, call) = self.call(instance, &jobs);
+        let Some((instance, jobs)) = self.instance_for(jobs, instance) else { return };
+        self.call(instance, jobs);
+    }
+
+    /// The jobs and the instance to run them on, which is opened if there is no idle one. None where it cannot be opened:
+    /// the jobs then wait for those that there are, or are answered if there are none.
+    fn instance_for(
+        self: &Arc<Self>,
+        jobs: Vec<Job>,
+        idle: Option<Box<dyn Instance>>,
+    ) -> Option<(Box<dyn Instance>, Vec<Job>)> {
+        if let Some(instance) = idle {
+            return Some((instance, jobs));
+        }
+        let opened = self.opener.open();
+        let mut state = self.lock();
+        let reason = match opened {
+            Ok(instance) => {
+                state.opened += 1;
+                state.limit = state.limit.max(state.opened);
+                return Some((instance, jobs));
+            }
+            Err(reason) => reason,
+        };
+        let now = Instant::now();
+        state.busy -= 1;
+        if state.opened > 0 {
+            if state.limit > state.opened {
+                let (asked, instances) = (self.settings.instances, state.opened);
+                tracing::warn!(
+                    reason,
+                    asked,
+                    instances,
+                    "no further instance can be opened; the lane goes on with those it has"
+                );
+            }
+            state.limit = state.opened;
+            state.jobs.put_back(jobs);
+            self.list_if_ready(&mut state, now);
+            return None;
+        }
+        self.list_if_ready(&mut state, now);
+        drop(state);
+        // Callers did not ask for a load, so a load that fails is a run that fails.
+        Call::failed(&jobs, &format!("no instance: {reason}")).answer(jobs, now);
+        None
+    }
+
+    /// Runs jobs in one call and answers them.
+    fn call(self: &Arc<Self>, mut instance: Box<dyn Instance>, jobs: Vec<Job>) {
+        let started = Instant::now();
+        let call = catch_unwind(AssertUnwindSafe(|| run(instance.as_mut(), &jobs)));
+        let call = call.unwrap_or_else(|_| Call::failed(&jobs, "a bug ended the call"));
         let ended = Instant::now();
         let mut state = self.lock();
         state.busy -= 1;
-        state.idle.extend(instance);
+        state.idle.push(instance);
         state.service.note(ended.saturating_duration_since(started), jobs.len());
         state.jobs.ended(jobs.len(), ended);
         if !call.has_rows {
@@ -175,31 +237,34 @@ impl Lane {
         }
         self.list_if_ready(&mut state, ended);
         drop(state);
-        for (job, outputs) in jobs.into_iter().zip(call.outputs) {
-            job.reply_with(Some(outputs), started);
-        }
-    }
-
-    /// Runs jobs in one call.
-    fn call(&self, instance: Option<Box<dyn Instance>>, jobs: &[Job]) -> (Option<Box<dyn Instance>>, Call) {
-        match instance.map_or_else(|| self.graph.instance(), Ok) {
-            Ok(mut instance) => {
-                let call = catch_unwind(AssertUnwindSafe(|| run(instance.as_mut(), jobs)));
-                (Some(instance), call.unwrap_or_else(|_| Call::failed(jobs, "a bug ended the call")))
-            }
-            // Callers did not ask for a load, so a load that fails is a run that fails.
-            Err(error) => (None, Call::failed(jobs, &format!("no new instance: {error}"))),
-        }
+        call.answer(jobs, started);
     }
 
     /// Lists the lane for when its next call is due, if there is an instance for it and it is not listed for then or earlier.
     fn list_if_ready(self: &Arc<Self>, state: &mut LaneState, now: Instant) {
-        let due = state.jobs.due(state.service.surely()).filter(|_| state.busy < self.settings.instances);
+        let due = state.jobs.due(state.service.surely()).filter(|_| state.busy < state.limit);
         let Some(due) = due else { return };
         if state.listed.is_none_or(|listed| due < listed && listed > now) {
             state.listed = Some(due);
             self.executor.list(Arc::clone(self), due, now);
         }
+    }
+
+    /// Takes the idle instance as a call would.
+    #[cfg(test)]
+    pub(super) fn hold_idle(&self) -> Box<dyn Instance> {
+        let mut state = self.lock();
+        state.busy += 1;
+        state.idle.pop().expect("there is an idle instance")
+    }
+
+    /// Gives it back as the end of a call does.
+    #[cfg(test)]
+    pub(super) fn give_back(self: &Arc<Self>, instance: Box<dyn Instance>) {
+        let mut state = self.lock();
+        state.busy -= 1;
+        state.idle.push(instance);
+        self.list_if_ready(&mut state, Instant::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, LaneState> {
@@ -219,6 +284,12 @@ impl Call {
     fn failed(jobs: &[Job], reason: &str) -> Self {
         let error = || EngineError::RunFailed { engine: "executor", reason: reason.to_owned() };
         Self { outputs: jobs.iter().map(|_| Err(error())).collect(), has_rows: true }
+    }
+
+    fn answer(self, jobs: Vec<Job>, started: Instant) {
+        for (job, outputs) in jobs.into_iter().zip(self.outputs) {
+            job.reply_with(Some(outputs), started);
+        }
     }
 }
 

@@ -21,12 +21,14 @@
 mod agenda;
 mod batch;
 mod lane;
+mod opener;
 mod queue;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use lane::{Lane, LaneSettings, Refused, Reply};
+pub use opener::Opener;
 pub use service::ServiceTime;
 
 use agenda::Agenda;

@@ -59,6 +59,14 @@ impl Queue {
         self.jobs.push_back(job);
     }
 
+    /// Takes back jobs that were taken last and not run.
+    pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            self.rows = self.rows.saturating_add(self.rows_of(&job));
+            self.jobs.push_front(job);
+        }
+    }
+
     /// Drops the jobs of callers that have gone.
     pub(super) fn drop_gone(&mut self) {
         self.jobs.retain(|job| !job.reply.is_closed());

@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::onnx::samples::{Folder, affine};
 use crate::engine::{EngineChoice, Engines, LoadOptions, LoadedGraph, RuntimeSearch};
 use crate::tensor::{Shape, Tensor, TensorData};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn graph() -> LoadedGraph {
@@ -14,7 +15,7 @@ fn graph() -> LoadedGraph {
 }
 
 fn lane(executor: &Arc<Executor>, settings: LaneSettings) -> Arc<Lane> {
-    Lane::new(executor, graph(), settings, None)
+    Lane::new(executor, graph().into(), settings, None)
 }
 
 fn settings() -> LaneSettings {
@@ -102,7 +103,7 @@ fn what_cannot_be_answered_in_time_is_refused_and_what_became_late_is_not_run() 
     let first = within(11).unwrap();
     assert!(within(19).is_err(), "behind the first it would take twenty seconds");
     // Its deadline passes before its turn comes.
-    let lane = Lane::new(&executor, graph(), settings(), None);
+    let lane = Lane::new(&executor, graph().into(), settings(), None);
     let late = lane.submit(request(1.0), now, Instant::now()).unwrap();
     std::thread::sleep(Duration::from_millis(2));
     work_off(&executor);
@@ -170,4 +171,44 @@ fn a_delay_ends() {
         }
         executor.close();
     });
+}
+
+/// A lane of four instances with one to begin with, whose further ones cannot be opened; how often that was tried.
+fn lane_that_opens_none(executor: &Arc<Executor>, first: bool) -> (Arc<Lane>, Arc<AtomicUsize>) {
+    let tried = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tried);
+    let opener = Opener::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Err("its file was replaced".to_owned())
+    });
+    let first = first.then(|| graph().instance().unwrap());
+    (Lane::new(executor, opener, LaneSettings { instances: 4, queue: 100, max_batch: 2, ..settings() }, first), tried)
+}
+
+#[test]
+fn requests_wait_for_the_instances_there_are_where_no_further_one_can_be_opened() {
+    let executor = Arc::new(Executor::default());
+    let (lane, tried) = lane_that_opens_none(&executor, true);
+    // All instances but one are missing while this call runs, so the second thread has to open one.
+    let busy = lane.hold_idle();
+    let replies: Vec<_> =
+        (0..20_u8).map(|index| lane.submit(request(f32::from(index)), Instant::now(), in_an_hour()).unwrap()).collect();
+    Arc::clone(&lane).run_once(&executor, true);
+    assert_eq!((lane.waiting(), tried.load(Ordering::Relaxed)), (20, 1), "they were put back");
+    lane.give_back(busy);
+    work_off(&executor);
+    for (index, reply) in (0..20_u8).zip(replies) {
+        assert_eq!(data_of(reply.blocking_recv().unwrap()), expected(f32::from(index)));
+    }
+    assert_eq!(tried.load(Ordering::Relaxed), 1, "the lane does not try again and again");
+}
+
+#[test]
+fn a_lane_without_any_instance_says_why() {
+    let executor = Arc::new(Executor::default());
+    let (lane, _tried) = lane_that_opens_none(&executor, false);
+    let reply = lane.submit(request(1.0), Instant::now(), in_an_hour()).unwrap();
+    work_off(&executor);
+    let error = reply.blocking_recv().unwrap().outputs.unwrap().unwrap_err();
+    assert!(error.to_string().contains("no instance: its file was replaced"), "{error}");
 }

@@ -31,6 +31,17 @@ pub(crate) struct OnnxFile {
     /// The model to load instead of the file, where it had to be changed.
     pub(crate) edited: Option<Vec<u8>>,
     stamp: Stamp,
+    /// The files beside it that hold weights, each once.
+    weights: Vec<WeightFile>,
+}
+
+/// A file beside a model that holds weights of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WeightFile {
+    /// As the model names it: within the model's folder.
+    pub(crate) location: String,
+    pub(crate) path: PathBuf,
+    stamp: Stamp,
 }
 
 /// One operator of a model: what decides whether an engine can run it, and what to call it if not.
@@ -64,7 +75,7 @@ impl OnnxFile {
     fn parse(path: &Path, stamp: Stamp, bytes: &[u8]) -> Result<Self, EngineError> {
         let malformed = |error: wire::WireError| EngineError::Malformed { path: path.to_path_buf(), reason: error.0 };
         let original = Graph::of_model(bytes).map_err(malformed)?;
-        check_external(path, &external::of_model(bytes).map_err(malformed)?)?;
+        let weights = weight_files(path, &external::of_model(bytes).map_err(malformed)?)?;
         let edited = zip_map::without_zip_map(bytes, &original).map_err(malformed)?;
         let graph = match &edited {
             Some(edited) => Graph::of_model(edited).map_err(malformed)?,
@@ -83,7 +94,7 @@ impl OnnxFile {
         let mut collect = |node: &graph::Node<'_>| Operator::of(node).map(|operator| operators.push(operator));
         graph.visit_nodes(&mut collect).map_err(malformed)?;
         drop(graph);
-        Ok(Self { path: path.to_path_buf(), signature, operators, edited, stamp })
+        Ok(Self { path: path.to_path_buf(), signature, operators, edited, stamp, weights })
     }
 
     /// The folder that external data is found in.
@@ -91,13 +102,17 @@ impl OnnxFile {
         folder_of(&self.path)
     }
 
-    /// Whether the file is still the one that was read, so that loading it again gives the same model.
+    /// Whether the files are still those that were read, so that loading them again gives the same model.
     pub(crate) fn check_unchanged(&self) -> Result<(), EngineError> {
-        match Stamp::of(&self.path) {
-            Ok(stamp) if stamp == self.stamp => Ok(()),
-            Ok(_) => Err(EngineError::Replaced { path: self.path.clone() }),
-            Err(source) => Err(EngineError::Unreadable { path: self.path.clone(), source }),
+        let weights = self.weights.iter().map(|file| (&file.path, file.stamp));
+        for (path, expected) in weights.chain([(&self.path, self.stamp)]) {
+            match Stamp::of(path) {
+                Ok(stamp) if stamp == expected => {}
+                Ok(_) => return Err(EngineError::Replaced { path: path.clone() }),
+                Err(source) => return Err(EngineError::Unreadable { path: path.clone(), source }),
+            }
         }
+        Ok(())
     }
 }
 
@@ -108,7 +123,9 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn check_external(path: &Path, weights: &[external::ExternalData<'_>]) -> Result<(), EngineError> {
+/// The files that hold weights, looked at before any of them is read.
+fn weight_files(path: &Path, weights: &[external::ExternalData<'_>]) -> Result<Vec<WeightFile>, EngineError> {
+    let mut files: Vec<WeightFile> = Vec::new();
     for weight in weights {
         weight.check(folder_of(path)).map_err(|reason| EngineError::ExternalData {
             path: path.to_path_buf(),
@@ -116,8 +133,16 @@ fn check_external(path: &Path, weights: &[external::ExternalData<'_>]) -> Result
             location: weight.location.to_owned(),
             reason,
         })?;
+        if files.last().is_some_and(|last| last.location == weight.location) {
+            continue;
+        }
+        let file = folder_of(path).join(weight.location);
+        let stamp = Stamp::of(&file).map_err(|source| EngineError::Unreadable { path: file.clone(), source })?;
+        files.push(WeightFile { location: weight.location.to_owned(), path: file, stamp });
     }
-    Ok(())
+    files.sort_by(|one, other| one.location.cmp(&other.location));
+    files.dedup_by(|one, other| one.location == other.location);
+    Ok(files)
 }
 
 impl Operator {

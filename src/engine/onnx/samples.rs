@@ -119,7 +119,7 @@ impl Model {
         self.graph.clone()
     }
 
-    fn field(mut self, number: u64, message: &Message) -> Self {
+    pub(crate) fn field(mut self, number: u64, message: &Message) -> Self {
         self.graph = self.graph.message(number, message);
         self
     }

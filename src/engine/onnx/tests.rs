@@ -201,6 +201,23 @@ fn a_file_that_is_written_again_is_noticed() {
     assert!(matches!(file.check_unchanged(), Err(EngineError::Unreadable { .. })));
 }
 
+#[test]
+fn weights_that_are_written_again_are_noticed() {
+    let folder = Folder::new();
+    let text = |key: &str, value: &str| Message::default().bytes(1, key.as_bytes()).bytes(2, value.as_bytes());
+    let weight = Message::default().varint(1, 4).varint(2, 1).bytes(8, b"w").varint(14, 1);
+    let weight = weight.message(13, &text("location", "data/w")).message(13, &text("length", "16"));
+    folder.write("data/w", &[0; 16]);
+    let path = folder.write("model.onnx", &identity(FLOAT, &[]).field(5, &weight).bytes());
+    let file = OnnxFile::read(&path).unwrap();
+    file.check_unchanged().unwrap();
+    let weights = folder.write("data/w", &[1; 17]);
+    match file.check_unchanged() {
+        Err(EngineError::Replaced { path }) => assert_eq!(path, weights),
+        other => panic!("{other:?}"),
+    }
+}
+
 proptest! {
     #[test]
     fn a_damaged_model_is_read_or_refused_but_never_panics(position in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {

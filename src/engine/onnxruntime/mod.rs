@@ -140,6 +140,8 @@ fn open_session(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> Res
     file.check_unchanged()?;
     let refused = |reason: String| EngineError::LoadFailed { path: file.path.clone(), engine: ENGINE, reason };
     let session = commit(runtime, file, options).map_err(|error| refused(error.to_string()))?;
+    // What was read in between may have been another model.
+    file.check_unchanged()?;
     let agree = agree(session.inputs(), &file.signature.inputs) && agree(session.outputs(), &file.signature.outputs);
     if agree { Ok(session) } else { Err(refused("its inputs and outputs are not those of the file".to_owned())) }
 }
