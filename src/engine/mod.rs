@@ -52,6 +52,10 @@ pub struct LoadOptions {
     pub parallel: NonZeroUsize,
     /// How far ONNX Runtime rewrites the graph. tract has no such levels.
     pub optimization: Optimization,
+    /// Whether nobody writes to the model's files while it is loaded. Weights that lie beside the model are then mapped by
+    /// ONNX Runtime; else they are read, once for all instances: a mapped file that is cut off ends the process, and one
+    /// that is written over changes answers.
+    pub files_are_sealed: bool,
 }
 
 /// How far ONNX Runtime rewrites a graph before it runs it.
@@ -103,7 +107,7 @@ enum Engine {
 impl Default for LoadOptions {
     fn default() -> Self {
         let (threads, parallel) = (NonZeroUsize::MIN, NonZeroUsize::MIN);
-        Self { threads, parallel, optimization: Optimization::default() }
+        Self { threads, parallel, optimization: Optimization::default(), files_are_sealed: false }
     }
 }
 

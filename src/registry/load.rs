@@ -16,7 +16,7 @@ use super::trial::Trial;
 use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, manifest, memory};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts, Quarantined};
 use crate::config::EngineChoice;
-use crate::engine::{Engines, Executor, LoadedGraph};
+use crate::engine::{Engines, Executor, LoadOptions, LoadedGraph};
 use crate::observe::Recorder;
 use crate::profile::Profile;
 use crate::tensor::Signature;
@@ -128,7 +128,10 @@ impl Loader {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let sessions = sessions(&options, &order.settings.execution, cores);
         let path = directory.join(MODEL_FILE);
-        let load = |options| self.engines.load(&path, order.settings.engine, &options);
+        // Fetched files are links to blobs of the cache, which are never written to.
+        let files_are_sealed = order.settings.source.is_some();
+        let load =
+            |options| self.engines.load(&path, order.settings.engine, &LoadOptions { files_are_sealed, ..options });
         let graph = load(sessions.on_workers)?;
         warn_of_unused_options(order, &graph, &options);
         if let Some(registered) = described.as_ref().and_then(|described| described.signature.as_ref()) {
@@ -177,7 +180,13 @@ impl Loader {
 
     fn check_memory(&self, directory: &Path, order: &LoadOrder) -> Result<u64, RegistryError> {
         let file_bytes = size_of_files(directory)?;
-        let needed = memory::reckon(file_bytes, self.workers, self.engines.onnx_runtime().is_none());
+        let with_runtime = self.engines.onnx_runtime().is_some();
+        let mut needed = memory::reckon(file_bytes, self.workers, !with_runtime);
+        if with_runtime && order.settings.source.is_none() {
+            // Weights beside the graph are kept in memory, sessions have copies of their own.
+            let graph = fs::metadata(directory.join(MODEL_FILE)).map_or(0, |graph| graph.len());
+            needed = needed.saturating_add(file_bytes.saturating_sub(graph));
+        }
         if order.memory_in_use.saturating_add(needed) <= self.memory_budget {
             return Ok(needed);
         }

@@ -47,7 +47,7 @@ pub(super) fn sessions(said: &SessionOptions, settings: &ExecutionSettings, core
     };
     Sessions {
         on_workers: LoadOptions { optimization, ..LoadOptions::default() },
-        in_lane: LoadOptions { threads, parallel, optimization },
+        in_lane: LoadOptions { threads, parallel, optimization, ..LoadOptions::default() },
     }
 }
 

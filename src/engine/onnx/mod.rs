@@ -15,10 +15,16 @@ mod tests;
 mod wire;
 mod zip_map;
 
+#[cfg(test)]
+pub(crate) use wire::Message;
+
 use super::EngineError;
 use crate::tensor::Signature;
 use graph::Graph;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A model file that was read and understood.
@@ -32,14 +38,14 @@ pub(crate) struct OnnxFile {
     pub(crate) edited: Option<Vec<u8>>,
     stamp: Stamp,
     /// The files beside it that hold weights, each once.
-    weights: Vec<WeightFile>,
+    pub(crate) weights: Vec<WeightFile>,
 }
 
 /// A file beside a model that holds weights of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WeightFile {
     /// As the model names it: within the model's folder.
-    pub(crate) location: String,
+    pub(crate) location: PathBuf,
     pub(crate) path: PathBuf,
     stamp: Stamp,
 }
@@ -61,6 +67,20 @@ pub(crate) struct Operator {
 struct Stamp {
     length: u64,
     modified: Option<SystemTime>,
+}
+
+impl WeightFile {
+    /// All of the file, if it is as long as it was.
+    pub(crate) fn read(&self) -> Result<Arc<[u8]>, EngineError> {
+        let unreadable = |source| EngineError::Unreadable { path: self.path.clone(), source };
+        let length =
+            usize::try_from(self.stamp.length).map_err(|_too_large| unreadable(io::ErrorKind::FileTooLarge.into()))?;
+        // Of one allocation, where making it from a vector would take the file twice.
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+        let buffer = Arc::get_mut(&mut bytes).expect("nobody else has it yet");
+        File::open(&self.path).and_then(|mut file| file.read_exact(buffer)).map_err(unreadable)?;
+        Ok(bytes)
+    }
 }
 
 impl OnnxFile {
@@ -133,12 +153,15 @@ fn weight_files(path: &Path, weights: &[external::ExternalData<'_>]) -> Result<V
             location: weight.location.to_owned(),
             reason,
         })?;
-        if files.last().is_some_and(|last| last.location == weight.location) {
+        // ONNX Runtime knows `./w` and `w` as one.
+        let parts = Path::new(weight.location).components().filter(|part| *part != Component::CurDir);
+        let location: PathBuf = parts.collect();
+        if files.last().is_some_and(|last| last.location == location) {
             continue;
         }
-        let file = folder_of(path).join(weight.location);
+        let file = folder_of(path).join(&location);
         let stamp = Stamp::of(&file).map_err(|source| EngineError::Unreadable { path: file.clone(), source })?;
-        files.push(WeightFile { location: weight.location.to_owned(), path: file, stamp });
+        files.push(WeightFile { location, path: file, stamp });
     }
     files.sort_by(|one, other| one.location.cmp(&other.location));
     files.dedup_by(|one, other| one.location == other.location);

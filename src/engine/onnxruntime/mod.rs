@@ -9,6 +9,10 @@
 //! the session as they are, except strings, which it keeps in objects of its own, and outputs are copied into plain
 //! vectors.
 //!
+//! Weights in files beside the model would be mapped, and whoever then cuts such a file off ends the process. So they are
+//! read first and lent to the sessions, unless nobody writes to the files. Those that belong to the body of an `If` or a
+//! loop cannot be given to ONNX Runtime this way and are mapped all the same.
+//!
 //! Invariant: a session always has the inputs and outputs of the signature, in its order.
 
 mod bound;
@@ -67,12 +71,19 @@ struct SessionPlan {
     options: LoadOptions,
     /// The session that showed that the model loads; the first instance takes it.
     first: Mutex<Option<Session>>,
+    /// Behind the session, which may refer to them.
+    weights: Weights,
 }
+
+/// Files of weights in memory, by the names that the model has for them.
+type Weights = Arc<[(PathBuf, Arc<[u8]>)]>;
 
 #[derive(Debug)]
 struct SessionInstance {
     session: Session,
     kept: bound::Kept,
+    /// Behind the session, which may refer to them.
+    _weights: Weights,
 }
 
 impl Discovered {
@@ -92,11 +103,14 @@ impl Discovered {
         options: LoadOptions,
     ) -> Option<Result<Arc<dyn Plan>, EngineError>> {
         let runtime = self.runtime.as_ref()?;
-        let session = catch_unwind(AssertUnwindSafe(|| open_session(runtime, file, options)))
-            .unwrap_or_else(|panic| Err(panicked(guard::message(panic))));
-        Some(session.map(|session| -> Arc<dyn Plan> {
+        let load = || {
+            let weights = read_weights(file, options)?;
+            Ok((open_session(runtime, file, (options, &weights))?, weights))
+        };
+        let loaded = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|panic| Err(panicked(guard::message(panic))));
+        Some(loaded.map(|(session, weights)| -> Arc<dyn Plan> {
             let (runtime, file) = (Arc::clone(runtime), Arc::clone(file));
-            Arc::new(SessionPlan { runtime, file, options, first: Mutex::new(Some(session)) })
+            Arc::new(SessionPlan { runtime, file, options, first: Mutex::new(Some(session)), weights })
         }))
     }
 }
@@ -110,9 +124,10 @@ impl Plan for SessionPlan {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let session = match first {
             Some(session) => session,
-            None => open_session(&self.runtime, &self.file, self.options)?,
+            None => open_session(&self.runtime, &self.file, (self.options, &self.weights))?,
         };
-        Ok(Box::new(SessionInstance { session, kept: bound::Kept::default() }))
+        let _weights = Arc::clone(&self.weights);
+        Ok(Box::new(SessionInstance { session, kept: bound::Kept::default(), _weights }))
     }
 }
 
@@ -136,17 +151,25 @@ impl Instance for SessionInstance {
     }
 }
 
-fn open_session(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> Result<Session, EngineError> {
+/// The files of weights that must not be mapped.
+fn read_weights(file: &OnnxFile, options: LoadOptions) -> Result<Weights, EngineError> {
+    if options.files_are_sealed {
+        return Ok(Arc::default());
+    }
+    file.weights.iter().map(|weights| Ok((weights.location.clone(), weights.read()?))).collect()
+}
+
+fn open_session(runtime: &Runtime, file: &OnnxFile, how: (LoadOptions, &Weights)) -> Result<Session, EngineError> {
     file.check_unchanged()?;
     let refused = |reason: String| EngineError::LoadFailed { path: file.path.clone(), engine: ENGINE, reason };
-    let session = commit(runtime, file, options).map_err(|error| refused(error.to_string()))?;
+    let session = commit(runtime, file, how).map_err(|error| refused(error.to_string()))?;
     // What was read in between may have been another model.
     file.check_unchanged()?;
     let agree = agree(session.inputs(), &file.signature.inputs) && agree(session.outputs(), &file.signature.outputs);
     if agree { Ok(session) } else { Err(refused("its inputs and outputs are not those of the file".to_owned())) }
 }
 
-fn commit(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> ort::Result<Session> {
+fn commit(runtime: &Runtime, file: &OnnxFile, (options, weights): (LoadOptions, &Weights)) -> ort::Result<Session> {
     let level = match options.optimization {
         Optimization::Off => GraphOptimizationLevel::Disable,
         Optimization::Basic => GraphOptimizationLevel::Level1,
@@ -162,6 +185,9 @@ fn commit(runtime: &Runtime, file: &OnnxFile, options: LoadOptions) -> ort::Resu
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_log_level(LogLevel::Error)?;
+    for (location, bytes) in weights.iter() {
+        builder = builder.with_external_initializer_file_in_memory(location, Arc::clone(bytes))?;
+    }
     match &file.edited {
         None => builder.commit_from_file(&file.path),
         Some(bytes) => {

@@ -20,7 +20,7 @@ fn a_model_answers_the_same_however_its_sessions_are_made() {
                 let [threads, parallel] = [threads, parallel].map(|count| NonZeroUsize::new(count).unwrap());
                 let folder = Folder::new();
                 let path = folder.write("model.onnx", &affine().bytes());
-                let options = LoadOptions { threads, parallel, optimization };
+                let options = LoadOptions { threads, parallel, optimization, ..LoadOptions::default() };
                 let graph = engines.load(&path, choice, &options).unwrap();
                 let inputs = synthesize_inputs(graph.signature(), 3).unwrap();
                 let (mut outputs, mut usual) = (Vec::new(), Vec::new());
@@ -160,7 +160,7 @@ fn onnx_runtime_asked_for_by_name_and_absent_is_an_error_with_the_way_to_get_it(
     let engines = Engines::discover(&RuntimeSearch { explicit: Some(old.clone()), ..RuntimeSearch::default() });
     let text = refusal(&engines, &affine(), EngineChoice::OnnxRuntime);
     assert!(text.contains("ONNX Runtime was not found; install ONNX Runtime"), "{text}");
-    assert!(text.contains(&format!("passed over: {} (setting, version 1.10.0) is older than 1.17.0", old.display())));
+    assert!(text.contains(&format!("passed over: {} (setting, version 1.10.0) is older than 1.18.0", old.display())));
     assert_eq!(load(&engines, &affine(), EngineChoice::Auto).unwrap().engine_name(), "tract");
 }
 
@@ -233,4 +233,49 @@ fn a_second_discovery_shares_the_runtime_and_another_library_is_passed_over() {
     let report = &other.report()[0];
     assert_eq!(report.version, Some(info.version), "read from the bytes, since the name has none");
     assert!(report.to_string().contains("this process already uses"), "{report}");
+}
+
+/// `y = x + w`, 1,024 ones in a file beside it for `w`.
+fn sum_with_weights_beside(folder: &Folder) -> PathBuf {
+    folder.write("data/weights.bin", &[1.0_f32; 2048].map(f32::to_le_bytes).concat());
+    let text = |key: &str, value: &str| Message::default().bytes(1, key.as_bytes()).bytes(2, value.as_bytes());
+    let mut weight = Message::default().varint(1, 1024).varint(2, FLOAT).bytes(8, b"w").varint(14, 1);
+    for (key, value) in [("location", "./data/weights.bin"), ("offset", "4096"), ("length", "4096")] {
+        weight = weight.message(13, &text(key, value));
+    }
+    let shape = [Dim::Named("N"), Dim::Of(1024)];
+    let model = Model::new().input("x", FLOAT, &shape).field(5, &weight);
+    folder.write("model.onnx", &model.node("Add", &["x", "w"], &["y"]).output("y", FLOAT, &shape).bytes())
+}
+
+#[test]
+fn weights_beside_a_model_that_others_may_write_to_are_not_mapped() {
+    let (engines, choices) = engines();
+    for choice in choices {
+        let folder = Folder::new();
+        let path = sum_with_weights_beside(&folder);
+        let weights = folder.path().join("data/weights.bin");
+        // A run on a mapping that is cut off would end this process, so the mapping itself is looked for.
+        let is_mapped = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+            maps.contains(weights.to_str().unwrap())
+        };
+        let (x, expected, mut outputs) =
+            ([floats(&[1, 1024], &[0.5; 1024])], [floats(&[1, 1024], &[1.5; 1024])], vec![]);
+        let options = LoadOptions { files_are_sealed: true, ..LoadOptions::default() };
+        let mut sealed = engines.load(&path, choice, &options).unwrap().instance().unwrap();
+        sealed.run(&x, &mut outputs).unwrap();
+        assert_eq!(outputs, expected);
+        assert_eq!(is_mapped(), choice == EngineChoice::OnnxRuntime && cfg!(target_os = "linux"));
+        drop(sealed);
+        let graph = engines.load(&path, choice, &LoadOptions::default()).unwrap();
+        let mut instances = [graph.instance().unwrap(), graph.instance().unwrap()];
+        assert!(!is_mapped());
+        std::fs::write(&weights, [7; 10]).unwrap();
+        drop(graph);
+        for instance in &mut instances {
+            instance.run(&x, &mut outputs).unwrap();
+            assert_eq!(outputs, expected);
+        }
+    }
 }

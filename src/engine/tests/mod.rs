@@ -5,6 +5,7 @@
 mod loading;
 mod running;
 
+use super::onnx::Message;
 use super::onnx::samples::{
     Attribute, Dim, FLOAT, Folder, INT64, Model, STRING, affine, identity, scaler, sequence_of_maps, tensor_type,
     zipped_classifier,
