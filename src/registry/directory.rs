@@ -12,13 +12,14 @@
 //!
 //! Invariant: a listing never fails because of one model, and what cannot be looked at stands as it was.
 
+use super::walk::{WalkedFile, files_below};
 use super::{MODEL_FILE, RegistryError, config_file, manifest};
 use crate::catalog::{Listing, Present, PresentModel};
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use twox_hash::XxHash64;
 
@@ -29,9 +30,6 @@ pub const QUIET: Duration = Duration::from_secs(2);
 pub const MODELS_LIMIT: usize = 10_000;
 /// The most versions of a model that are looked at: the highest ones.
 pub const VERSIONS_LIMIT: usize = 1_000;
-/// The most files of a version that its fingerprint covers.
-const FILES_LIMIT: usize = 1_000;
-
 /// Lists the versions and the configuration of every model below `repository`. `previous` is the last listing; `now` is
 /// the wall clock that file times are compared with.
 ///
@@ -73,17 +71,12 @@ pub fn fingerprint(directory: &Path) -> io::Result<Option<(u64, SystemTime)>> {
         Err(error) => return Err(error),
     };
     let mut newest = model.modified()?;
-    let mut files = Vec::new();
-    for item in fs::read_dir(directory)?.take(FILES_LIMIT) {
-        let item = item?;
-        if item.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        let seen = fs::metadata(item.path()).and_then(|file| Ok((file.len(), file.modified()?))).ok();
+    let seen = |file: WalkedFile| {
+        let seen = file.metadata.and_then(|found| Some((found.len(), found.modified().ok()?)));
         newest = seen.map_or(newest, |(_, modified)| newest.max(modified));
-        files.push((item.file_name(), seen));
-    }
-    files.sort();
+        (file.path, seen)
+    };
+    let files: Vec<(PathBuf, Option<(u64, SystemTime)>)> = files_below(directory)?.into_iter().map(seen).collect();
     let mut hasher = XxHash64::with_seed(0);
     files.hash(&mut hasher);
     Ok(Some((hasher.finish(), newest)))

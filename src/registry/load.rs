@@ -13,6 +13,7 @@ use super::quarantine::{self, Quarantine};
 use super::session::sessions;
 use super::staging::digest_of;
 use super::trial::Trial;
+use super::walk::files_below;
 use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, manifest, memory};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts, Quarantined};
 use crate::config::EngineChoice;
@@ -181,7 +182,8 @@ impl Loader {
     fn check_memory(&self, directory: &Path, order: &LoadOrder) -> Result<u64, RegistryError> {
         let file_bytes = size_of_files(directory)?;
         let with_runtime = self.engines.onnx_runtime().is_some();
-        let mut needed = memory::reckon(file_bytes, self.workers, !with_runtime);
+        // A session for each worker, and the first of the lane; further ones of the lane are opened when calls wait.
+        let mut needed = memory::reckon(file_bytes, self.workers + 1, !with_runtime);
         if with_runtime && order.settings.source.is_none() {
             // Weights beside the graph are kept in memory, sessions have copies of their own.
             let graph = fs::metadata(directory.join(MODEL_FILE)).map_or(0, |graph| graph.len());
@@ -284,10 +286,6 @@ fn warn_of_unused_profile(order: &LoadOrder, profile: Option<&Profile>, recorder
 
 fn size_of_files(directory: &Path) -> Result<u64, RegistryError> {
     let unreadable = |cause| RegistryError::Unreadable { path: directory.to_owned(), cause };
-    let mut total = 0_u64;
-    for item in fs::read_dir(directory).map_err(unreadable)? {
-        let size = item.and_then(|item| fs::metadata(item.path())).map_err(unreadable)?.len();
-        total = total.saturating_add(size);
-    }
-    Ok(total)
+    let sizes = files_below(directory).map_err(unreadable)?.into_iter().filter_map(|file| Some(file.metadata?.len()));
+    Ok(sizes.fold(0, u64::saturating_add))
 }

@@ -12,6 +12,7 @@
 //! graph among them.
 
 use super::source::{MOST_FILES, checked_path};
+use super::walk::files_below;
 use super::{MANIFEST_FILE, MODEL_FILE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The format that is written and read.
 pub const FORMAT: u32 = 1;
@@ -107,24 +108,8 @@ impl FileManifest {
     /// # Errors
     /// What cannot be read, or be part of a version.
     pub fn of_directory(directory: &Path) -> io::Result<Self> {
-        let (mut files, mut waiting) = (Vec::new(), vec![PathBuf::new()]);
-        while let Some(folder) = waiting.pop() {
-            for item in fs::read_dir(directory.join(&folder))? {
-                let name = item?.file_name();
-                let below = folder.join(&name);
-                if name.as_encoded_bytes().starts_with(b".") || below == Path::new(MANIFEST_FILE) {
-                    continue;
-                }
-                if directory.join(&below).is_dir() {
-                    waiting.push(below);
-                    continue;
-                }
-                if files.len() == MOST_FILES {
-                    return Err(io::Error::other(format!("expected at most {MOST_FILES} files, found more")));
-                }
-                files.push(stored(directory, &below)?);
-            }
-        }
+        let walked = files_below(directory)?.into_iter().filter(|file| file.path != Path::new(MANIFEST_FILE));
+        let files = walked.map(|file| stored(directory, &file.path)).collect::<io::Result<_>>()?;
         Self { format: FORMAT, files }.checked().map_err(io::Error::other)
     }
 

@@ -33,6 +33,7 @@ pub mod staging;
 mod tests;
 mod trial;
 pub mod triton;
+mod walk;
 
 pub use trial::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES, hold_golden};
 

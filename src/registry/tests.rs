@@ -280,3 +280,21 @@ fn a_broken_graph_is_held_whatever_version_has_it() {
     assert_eq!(repository.refusal(2).1.unwrap(), held);
     assert_eq!(repository.entry().stable().unwrap().version, 1);
 }
+
+#[test]
+fn files_in_directories_of_a_version_are_part_of_it() {
+    let version = tempfile::tempdir().unwrap();
+    fs::create_dir(version.path().join("data")).unwrap();
+    fs::write(version.path().join(MODEL_FILE), "graph").unwrap();
+    let fingerprint = || directory::fingerprint(version.path()).unwrap().unwrap();
+    let (alone, _) = fingerprint();
+    let weights = version.path().join("data/weights.bin");
+    fs::write(&weights, "half").unwrap();
+    let (half, _) = fingerprint();
+    let file = fs::File::options().append(true).open(&weights).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    file.set_modified(later).unwrap();
+    let (whole, newest) = fingerprint();
+    assert!(alone != half && half != whole, "a copy that goes on shows");
+    assert_eq!(newest, later);
+}

@@ -7,14 +7,10 @@
 //! Invariant: the same names and bytes give the same digest, whatever the times of the files.
 
 use super::{Digest, Manifest, StoredFile};
-use std::fs;
-use std::io;
+use crate::registry::walk::{WalkedFile, files_below};
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::path::Path;
-
-/// The most files of a directory that has a digest.
-const MOST_FILES: usize = 10_000;
-/// How deep they may lie; links may lead in circles.
-const DEEPEST: usize = 16;
 
 /// The digest of all files below a directory. Reads them whole, which blocks.
 ///
@@ -22,40 +18,19 @@ const DEEPEST: usize = 16;
 /// What the system says, and [`io::ErrorKind::FileTooLarge`] for more files, or deeper ones, than have a digest.
 pub fn digest_of(directory: &Path) -> io::Result<Digest> {
     let mut files = Vec::new();
-    collect(directory, "", &mut files)?;
+    for WalkedFile { path, metadata } in files_below(directory)? {
+        let Some(found) = metadata.filter(Metadata::is_file) else { continue };
+        let sha256 = Digest::of_file(&directory.join(&path))?;
+        let path = path.into_os_string().into_string().map_err(|_name| io::Error::from(ErrorKind::InvalidFilename))?;
+        files.push(StoredFile { path, sha256, size: found.len() });
+    }
     Ok(Manifest::new(0, files, None).digest)
-}
-
-fn collect(directory: &Path, prefix: &str, files: &mut Vec<StoredFile>) -> io::Result<()> {
-    if prefix.matches('/').count() > DEEPEST {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    for item in fs::read_dir(directory)? {
-        let item = item?;
-        let name = item.file_name().into_string().map_err(|_name| io::Error::from(io::ErrorKind::InvalidFilename))?;
-        if name.starts_with('.') {
-            continue;
-        }
-        let (path, found) = (item.path(), fs::metadata(item.path())?);
-        if found.is_dir() {
-            collect(&path, &format!("{prefix}{name}/"), files)?;
-        } else if found.is_file() {
-            files.push(StoredFile {
-                path: format!("{prefix}{name}"),
-                sha256: Digest::of_file(&path)?,
-                size: found.len(),
-            });
-        }
-        if files.len() > MOST_FILES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn names_and_bytes_alone_make_the_digest() {
