@@ -89,7 +89,8 @@ async fn a_version_that_is_being_copied_never_answers_before_it_is_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_over_the_memory_budget_is_refused_with_the_numbers() {
-    let budget = 6_u64 << 20;
+    // Room for the sessions of one version, two workers' and the lane's, and not for those of two.
+    let budget = 9_u64 << 20;
     let gateway = Gateway::start(Repository::of(&["churn/1"]), |config| {
         config.repository.memory_budget = Some(budget);
     })
