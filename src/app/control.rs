@@ -1,12 +1,13 @@
 //! The control loop: the one task that drives the publisher.
 //!
-//! It lists the repository, orders loads one at a time on a thread in the background, and fulfils wishes from the admin port. One
-//! load at a time, because two would compete for the cores that serve.
+//! It lists the repository, orders loads one at a time on a thread in the background, and fulfils wishes from the admin
+//! port. One load at a time, because two would compete for the cores that serve.
 //!
 //! Invariant: everything that may change what is live happens here, one thing after the other.
 
+use super::background::Background;
 use super::following::Found;
-use super::{AppError, ConfigSource, background, learning};
+use super::{AppError, ConfigSource, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
 use crate::catalog::{
@@ -65,6 +66,8 @@ pub(super) struct Control {
     /// What was last said of the repository: whether it can be listed.
     is_listable: bool,
     list: Option<JoinHandle<Result<Listing, RegistryError>>>,
+    /// Where versions are loaded.
+    loading: Background,
     load: Option<oneshot::Receiver<LoadOutcome>>,
 }
 
@@ -91,6 +94,7 @@ impl Control {
             listed_once: false,
             is_listable: true,
             list: None,
+            loading: Background::new("tidegate-loader")?,
             load: None,
         })
     }
@@ -211,13 +215,7 @@ impl Control {
                 let outcome = loader.load(&order).map(recall);
                 (order, outcome)
             };
-            match background::start("tidegate-loader", load) {
-                Ok(load) => self.load = Some(load),
-                Err(error) => {
-                    tracing::error!(cause = %error, "nothing is loaded");
-                    self.publisher.load_lost(now);
-                }
-            }
+            self.load = Some(self.loading.run(load));
         }
         if self.listed_once
             && self.awaited.is_empty()

@@ -2,7 +2,8 @@
 //!
 //! Invariant: they end once the executor is closed and has nothing left to do.
 
-use super::{AppError, background};
+use super::AppError;
+use super::background::{self, Share};
 use crate::engine::Executor;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ pub(super) fn start(executor: &Arc<Executor>) -> Result<(), AppError> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     for index in 0..cores {
         let executor = Arc::clone(executor);
-        background::start(&format!("tidegate-executor-{index}"), move || executor.work())?;
+        background::start(&format!("tidegate-executor-{index}"), Share::Little, move || executor.work())?;
     }
     Ok(())
 }

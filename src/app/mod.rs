@@ -3,8 +3,9 @@
 //! ```text
 //!  control runtime:  acceptor · control loop (publisher) · judge loop · state keeper · admin server · alert sinks
 //!  worker threads:   one current-thread runtime each
-//!  at the lowest priority: executor threads (long calls) · loader thread (one version at a time)
-//!                          followers thread (models that come from a registry) · retirer thread (frees memory)
+//!  executor threads: long calls, at the lowest priority
+//!  on what time is left over: loader thread (one version at a time) · followers thread (models that come from a
+//!                    registry) · retirer thread (frees memory)
 //! ```
 //!
 //! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
@@ -48,6 +49,7 @@ use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
 use crate::telemetry::{Telemetry, bars};
+use background::Share;
 use clock::{UnixClock, unix};
 use control::{Control, Parts, RELOAD_NOTE};
 use following::FOUND_QUEUE;
@@ -147,7 +149,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
     // Ends with the publisher.
-    drop(background::start("tidegate-retirer", move || retire_until_closed(&to_retire))?);
+    drop(background::start("tidegate-retirer", Share::Leftover, move || retire_until_closed(&to_retire))?);
     let publisher = Publisher::new(retired, config.repository.bake);
     let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
     let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();

@@ -138,6 +138,7 @@ impl Follower {
 
     /// Asks the registry, and fetches what is wanted and not here. What the catalog is to know comes back, also if something
     /// went wrong: that is on the board.
+    ///
     /// A download may take hours, and what it is for may be taken back meanwhile: `watch` says when to ask again.
     pub async fn look(&mut self, now: SystemTime, watch: &Watch) -> PresentModel {
         if let Err(problem) = self.claim() {
