@@ -321,7 +321,8 @@ async fn a_download_is_put_off_when_something_else_is_wanted_and_goes_on_when_it
         registry.0.lock().unwrap().stable = Some(3);
         wake.notify_one();
     };
-    let (seen, ()) = tokio::join!(case.look(), moved);
+    let both = async { tokio::join!(case.look(), moved).0 };
+    let seen = tokio::time::timeout(Duration::from_secs(60), both).await.expect("the download is put off");
     assert_eq!(seen, (Some(3), vec![], vec![1, 3]));
     assert_eq!(case.board.view("churn", SystemTime::now()).unwrap().download, None);
     case.change(|shelf| (shelf.stable, shelf.stuck) = (Some(2), None));
