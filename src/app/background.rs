@@ -148,8 +148,8 @@ fn idle_time_only() -> bool {
     false
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
 
