@@ -36,6 +36,7 @@
 //! | [`judge`] | looks four times a second at alarms, once at everything |
 //! | [`alert`] | rules, pending, firing, resolved, sinks |
 //! | [`registry`] | where versions come from; loading and warming them |
+//! | [`rollout`] | new versions get their traffic on evidence, or lose it |
 //! | [`report`] | what a version looks like, as JSON and as a page with pictures |
 //! | [`serve`] | the data plane; start reading at [`serve::predict`] |
 //! | [`admin`] | admin API, metrics page, health |
@@ -66,6 +67,7 @@ pub mod profile;
 pub mod protocol;
 pub mod registry;
 pub mod report;
+pub mod rollout;
 pub mod route;
 pub mod serve;
 pub mod sketch;

@@ -134,6 +134,7 @@ mod read;
 mod reader;
 mod registry;
 mod reload;
+mod rollout_settings;
 mod secret;
 mod secret_source;
 mod settings;
@@ -152,6 +153,10 @@ pub use judging_settings::{
 pub use objects::{AzureSettings, GcsSettings, ObjectSettings, S3Settings};
 pub use problem::{ConfigProblems, Origin, Problem, ProblemKind};
 pub use registry::{CacheSettings, MlflowSettings, RegistrySettings, Role, SourceSettings};
+pub use rollout_settings::{
+    GuardSettings, Newer, OnTimeout, RolloutHookKind, RolloutHookSettings, RolloutSettings, ShadowSettings,
+    StepSettings, ToleranceSettings,
+};
 pub use secret::{Secret, WebhookUrl};
 pub use settings::{
     AlertSettings, Config, EngineChoice, EngineSettings, LogFormat, LogLevel, LogSettings, ModelSettings,

@@ -49,6 +49,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> 
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),
         latency: reader.table("latency", |reader| judging::latency(reader, latency)),
         errors: reader.table("errors", |reader| judging::errors(reader, errors)),
+        rollout: None,
     }
 }
 

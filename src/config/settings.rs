@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::execution::ExecutionSettings;
 use super::judging_settings::{DriftSettings, ErrorSettings, LatencySettings};
 use super::registry::{RegistrySettings, SourceSettings};
+use super::rollout_settings::RolloutSettings;
 use super::secret::{Secret, WebhookUrl};
 
 /// Every setting.
@@ -125,6 +126,8 @@ pub struct ModelSettings {
     pub latency: LatencySettings,
     /// When it fails too often.
     pub errors: ErrorSettings,
+    /// How a new version gets its traffic. Default `None`: at once, as soon as it is to be stable.
+    pub rollout: Option<RolloutSettings>,
 }
 
 /// What runs a model.
@@ -217,6 +220,7 @@ impl Config {
             drift: self.drift.clone(),
             latency: self.latency.clone(),
             errors: self.errors.clone(),
+            rollout: None,
         })
     }
 }

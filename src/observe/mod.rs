@@ -33,6 +33,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod trial;
 mod window;
 mod windows;
 mod windows_codec;

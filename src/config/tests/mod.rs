@@ -251,6 +251,7 @@ fn a_model_says_what_differs_and_takes_the_rest_from_the_settings_for_all() {
         drift: DriftSettings { threshold: 0.5, critical: ["age".into(), "plan".into()].into(), ..drift.clone() },
         latency: LatencySettings { p99_limit: Duration::from_millis(5), ..latency.clone() },
         errors: ErrorSettings { allowed_rate: 0.25 },
+        rollout: None,
     };
     let engine = EngineChoice::Auto;
     let other = ModelSettings { engine, monitoring: true, source: None, split: None, ..churn.clone() };
