@@ -3,6 +3,13 @@
 //! Invariant: guards are armed in every state; what lowers a share is done first and written down after, what raises one
 //! is written down first.
 
+mod desk;
+mod judgement;
 mod phase;
 
+pub use desk::{
+    DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
+    RolloutDesk, RolloutView, ShadowView, TestPlan, TestView,
+};
+pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
