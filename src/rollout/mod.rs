@@ -3,13 +3,27 @@
 //! Invariant: guards are armed in every state; what lowers a share is done first and written down after, what raises one
 //! is written down first.
 
+pub mod course;
 mod desk;
+pub mod explain;
+mod gates;
+pub mod history;
+pub mod journal;
 mod judgement;
+pub mod judging;
+pub mod machine;
 mod phase;
+pub mod plan;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod wishes;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
     RolloutDesk, RolloutView, ShadowView, TestPlan, TestView,
 };
 pub use judgement::{Judgement, MetricJudgement};
+pub use gates::waits_for;
 pub use phase::{Pause, Phase, Verdict};
+pub use wishes::{carry_out, check_test};
