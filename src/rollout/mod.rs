@@ -5,7 +5,9 @@
 
 mod desk;
 mod judgement;
+pub mod judging;
 mod phase;
+mod question;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
@@ -13,3 +15,4 @@ pub use desk::{
 };
 pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
+pub use question::answer;
