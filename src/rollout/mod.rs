@@ -14,9 +14,8 @@ pub mod judging;
 pub mod machine;
 mod phase;
 pub mod plan;
+mod question;
 pub mod state;
-#[cfg(test)]
-mod tests;
 mod wishes;
 
 pub use desk::{
@@ -26,4 +25,5 @@ pub use desk::{
 pub use judgement::{Judgement, MetricJudgement};
 pub use gates::waits_for;
 pub use phase::{Pause, Phase, Verdict};
+pub use question::answer;
 pub use wishes::{carry_out, check_test};
