@@ -35,5 +35,6 @@ mod state;
 mod support;
 mod swap;
 mod tidy;
+mod trials;
 mod verify;
 mod webhooks;
