@@ -4,8 +4,12 @@
 //! is written down first.
 
 mod desk;
+pub mod hooks;
 mod judgement;
 mod phase;
+#[cfg(test)]
+pub(crate) mod test_support;
+pub mod write_back;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
