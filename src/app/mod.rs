@@ -26,6 +26,7 @@ pub mod mlflow;
 mod objects;
 mod progress;
 mod replica;
+pub mod rollout_hooks;
 mod sources;
 mod state;
 mod workers;
@@ -45,6 +46,7 @@ use crate::registry::memory;
 use crate::registry::quarantine::Quarantine;
 use crate::registry::source::SourceError;
 use crate::registry::staging::{Cache, StageError};
+use crate::rollout::RolloutDesk;
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
@@ -291,6 +293,7 @@ fn desk(
         state: StateView { path: config.state.path.clone(), health },
         sources,
         hooks,
+        rollouts: RolloutDesk::new().0,
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
         access: Access::new(token(&config.server.admin_token), token(&config.server.admin_viewer_token)),

@@ -69,7 +69,7 @@ fn obstacle(state: &State, to: Phase, now: u64) -> Option<(Pause, String)> {
 
 /// The moments at which hooks are asked before a move.
 #[must_use]
-pub fn moments(state: &State, to: Phase) -> &'static [RolloutHookKind] {
+fn moments(state: &State, to: Phase) -> &'static [RolloutHookKind] {
     match (state.phase, to) {
         (Phase::Warming, Phase::Promoting) => &[
             RolloutHookKind::ConfirmRollout,

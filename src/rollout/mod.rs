@@ -8,6 +8,7 @@ mod desk;
 pub mod explain;
 mod gates;
 pub mod history;
+pub mod hooks;
 pub mod journal;
 mod judgement;
 pub mod judging;
@@ -16,7 +17,10 @@ mod phase;
 pub mod plan;
 mod question;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod test_support;
 mod wishes;
+pub mod write_back;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
