@@ -336,6 +336,7 @@ fn entry(name: &str, state: &ModelState) -> Entry {
         loaded: state.loaded.iter().map(|(version, loaded)| (*version, Arc::clone(&loaded.model))).collect(),
         versions: state.statuses(),
         explicit: state.explicit.is_some(),
+        fingerprints: state.present.iter().map(|(version, present)| (*version, present.fingerprint)).collect(),
         hold: state.hold.as_ref().map(|hold| hold.id.clone()),
         roles: state.roles.clone(),
         target: state.target(),

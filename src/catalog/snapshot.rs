@@ -51,6 +51,8 @@ pub struct Entry {
     pub versions: BTreeMap<u64, VersionStatus>,
     /// Whether the split was set by somebody, or follows the version policy.
     pub explicit: bool,
+    /// Identifies the files of every version that is on disk.
+    pub fingerprints: BTreeMap<u64, u64>,
     /// The rollout that owns the weights, if one does.
     pub hold: Option<String>,
     /// What its registry wants of its versions; nothing for a model of a directory.

@@ -50,6 +50,18 @@ impl History {
         }
     }
 
+    /// Takes in one that begins.
+    pub fn begin(&mut self, state: &State) {
+        self.take(&state.beginning.id, &Entry::Started(Box::new(state.beginning.clone())));
+    }
+
+    /// Takes in one that ended.
+    pub fn end(&mut self, state: &State) {
+        if let Some(ended) = &state.ended {
+            self.take(&state.beginning.id, ended);
+        }
+    }
+
     /// All of them.
     #[must_use]
     pub fn past(&self) -> &[Past] {

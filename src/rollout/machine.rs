@@ -44,6 +44,8 @@ pub enum Event {
     Live,
     /// Somebody looked at what was counted.
     Judged(Box<Look>),
+    /// No copies of requests can be made, and why.
+    Unmirrored(String),
     /// Another version is wanted: its number and digest.
     Newer(u64, String),
     /// The registry's stable version is another.
@@ -90,6 +92,8 @@ pub fn advance(state: &State, event: &Event, now: u64) -> Vec<Entry> {
         Event::Unusable(reason) => unusable(state, reason),
         Event::Live => live(state),
         Event::Judged(look) => judged(state, look, now),
+        Event::Unmirrored(reason) if state.phase == Phase::Shadow => raise(state, Vec::new(), reason, now),
+        Event::Unmirrored(_) => Vec::new(),
         Event::Newer(version, digest) => newer(state, *version, digest),
         Event::Champion(version) => champion(state, *version),
         Event::Hook { hook, name, yes, text } => hook_answered(state, (*hook, name), *yes, text),

@@ -47,6 +47,8 @@ pub struct State {
     pub promoted_at: Option<u64>,
     /// Unix milliseconds when it ended.
     pub ended_at: Option<u64>,
+    /// The entry with which it ended.
+    pub ended: Option<Entry>,
     /// Why it stands there.
     pub reason: String,
     /// Whether somebody said that it may go on past a gate or without a verdict.
@@ -116,6 +118,7 @@ impl State {
             since: at,
             promoted_at: None,
             ended_at: None,
+            ended: None,
             reason: format!("started by {}", beginning.by),
             go_on: false,
             confirmed: BTreeSet::new(),
@@ -174,6 +177,7 @@ impl State {
                 let weight = if *outcome == Phase::Done { ALL } else { 0 };
                 self.move_to((*outcome, weight), record.at);
                 (self.ended_at, self.reason, self.ends) = (Some(record.at), reason.clone(), None);
+                self.ended = Some(record.entry.clone());
             }
         }
         if !matches!(record.entry, Entry::Counted { .. } | Entry::WriteBack { .. } | Entry::Hook { .. }) {
@@ -187,6 +191,8 @@ impl State {
     }
 
     fn move_to(&mut self, (to, weight): (Phase, u16), at: u64) {
+        // What was promoted is counted on: nothing about its traffic changes.
+        let is_counted_on = (self.phase, to) == (Phase::Promoting, Phase::Baking);
         if (to, weight) == (self.phase, self.weight) {
             self.leave_out_keys();
         }
@@ -202,8 +208,10 @@ impl State {
         (self.phase, self.weight, self.since) = (to, weight, at);
         (self.pause, self.go_on) = (None, false);
         self.confirmed.clear();
-        self.closed = self.counts().len();
-        self.part = self.generation;
+        if !is_counted_on {
+            self.closed = self.counts().len();
+            self.part = self.generation;
+        }
     }
 
     fn decide(&mut self, decision: &Decision) {

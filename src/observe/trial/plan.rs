@@ -184,7 +184,7 @@ fn output_tensors(stable: &Recorder) -> (Box<[OutputTensor]>, Vec<OutputCells>) 
                 let (name, expected, ordered) = (column.name.clone(), cells.expected.clone(), cells.ordered);
                 let column = OutputColumn { cells, first };
                 first += expected.len();
-                outputs.push(OutputCells { name, expected, ordered });
+                outputs.push(OutputCells { name, expected, ordered, values: Vec::new() });
                 column
             })
             .collect();
