@@ -29,6 +29,8 @@ mod quality;
 mod reference_values;
 mod report;
 mod retrain;
+mod rollouts;
+mod rollouts_mlflow;
 mod segments;
 mod split;
 mod state;
