@@ -168,7 +168,9 @@ fn at_a_share_that_did_not_grow_no_key_is_drawn_anew() {
     let share = TrialShare { before: 1_000, ..SHARE };
     let trial = trial(share);
     assert_eq!(share.keyed_weight(), None);
-    (0..FULL_WEIGHT).for_each(|point| drop(request(&trial, 1, key(hash_at(point, point.into())), &ordinary())));
+    for point in 0..FULL_WEIGHT {
+        request(&trial, 1, key(hash_at(point, point.into())), &ordinary());
+    }
     assert_eq!(events(&trial), []);
     assert_eq!(trial.guards().stable.iter().map(|tally| tally.answers).sum::<u64>(), 10_000, "guards see them all");
 }
@@ -308,7 +310,7 @@ fn the_layout_is_of_the_stable_versions_reference_and_counts() {
     let names: Vec<&str> = layout.outputs.iter().map(|output| output.name.as_str()).collect();
     assert_eq!(names, ["score 0", "score 1", "word 0"]);
     assert!(layout.outputs.iter().all(|output| output.expected.iter().sum::<u64>() == 1_001));
-    assert!(layout.outputs[0].ordered >= 10 && layout.outputs[2].ordered == 0);
+    assert!(layout.outputs[0].ordered >= 8 && layout.outputs[2].ordered == 0);
     assert_eq!((layout.latency_limit, layout.latency_added, layout.latency_edges.len()), (1_000_000_000, 100_000, 16));
     let recorder = Recorder::new(&signature(), None, 512, 1);
     let mut phases = [0; PHASES];
