@@ -1,7 +1,7 @@
 //! What is asked and what is printed. The command as a process is tested from outside.
 
 use super::*;
-use crate::detect::intervals::Interval;
+use crate::detect::Interval;
 use crate::detect::two_arm::Effect;
 use crate::rollout::test_support::view;
 use crate::rollout::{ExplainedEntry, Judgement, MetricJudgement, Pause, Phase, Verdict};
