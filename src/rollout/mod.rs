@@ -19,6 +19,8 @@ mod question;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
 mod wishes;
 pub mod write_back;
 
