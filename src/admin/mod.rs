@@ -16,6 +16,7 @@ mod metrics_page;
 mod profile_view;
 mod report;
 pub mod server;
+mod shadow_series;
 mod split;
 mod views;
 

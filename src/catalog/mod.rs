@@ -9,6 +9,7 @@
 //! Invariant: requests only read; a published snapshot never changes.
 
 mod legacy;
+mod mirror;
 mod model;
 mod policy;
 mod publisher;
@@ -20,6 +21,7 @@ mod state;
 mod tests;
 mod wishes;
 
+pub use mirror::{Mirror, MirrorError, MirrorRunner, OpenInstance};
 pub use model::{LoadFacts, Model, ModelParts};
 pub use policy::{TritonConfig, TritonExecution, VersionPolicy};
 pub use publisher::Publisher;

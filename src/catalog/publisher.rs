@@ -12,7 +12,7 @@ use super::state::{Failure, Listing, Loaded, ModelState, Weights};
 use super::wishes::{
     FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
 };
-use super::{Model, Retired, VersionStatus};
+use super::{Mirror, Model, Retired, VersionStatus};
 use crate::config::ModelSettings;
 use crate::route::Split;
 use std::collections::{BTreeMap, HashMap};
@@ -253,6 +253,14 @@ impl Publisher {
         reply(Ok(SplitView { weights, generation: self.generation }));
     }
 
+    /// Has the stable version's requests of a model copied to a mirror, or to none any more.
+    pub fn set_mirror(&mut self, name: &str, mirror: Option<Arc<Mirror>>, now: Duration) {
+        if let Some(state) = self.models.get_mut(name) {
+            state.mirror = mirror;
+            self.republish(now);
+        }
+    }
+
     /// Says that every model has been tried once, so that readiness may be judged.
     pub fn first_pass_done(&mut self, now: Duration) {
         self.settled = true;
@@ -385,7 +393,7 @@ fn entry(name: &str, state: &ModelState) -> Entry {
     let serving = state.live.as_ref().map(|weights| {
         let split = Split::try_new(weights).expect("a live split was checked when it was asked for");
         let arms = split.arms().iter().map(|arm| Arc::clone(&state.loaded[&arm.version].model)).collect();
-        Serving { split, arms }
+        Serving { split, arms, mirror: state.mirror.clone() }
     });
     Entry {
         name: name.to_owned(),

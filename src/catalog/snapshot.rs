@@ -5,7 +5,7 @@
 //!
 //! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
 
-use super::{Model, Quarantined, TritonConfig};
+use super::{Mirror, Model, Quarantined, TritonConfig};
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::route::{Arm, ArmRole, Split};
@@ -61,6 +61,8 @@ pub struct Serving {
     pub split: Split,
     /// The arms in the split's order.
     pub arms: Vec<Arc<Model>>,
+    /// Where copies of the stable version's requests go, if they are copied.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// What became of a version.
@@ -102,6 +104,8 @@ pub struct Picked {
     pub max_batch_size: Option<NonZeroU32>,
     /// Whether its values are counted.
     pub is_monitored: bool,
+    /// Where a copy goes once it is answered, if it is drawn: of the stable version alone, and of nobody who named it.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request came to its version.
@@ -250,7 +254,8 @@ impl Entry {
             ArmRole::Stable => ArmLabel::Stable,
             ArmRole::Canary => ArmLabel::Canary,
         };
-        Ok(self.picked(&serving.arms[index], arm))
+        let mirror = serving.mirror.as_ref().filter(|_| arm == ArmLabel::Stable).cloned();
+        Ok(Picked { mirror, ..self.picked(&serving.arms[index], arm) })
     }
 
     /// The version that a request named.
@@ -308,7 +313,7 @@ impl Entry {
 
     fn picked(&self, model: &Arc<Model>, arm: ArmLabel) -> Picked {
         let (max_batch_size, is_monitored) = (self.config.max_batch_size, self.settings.monitoring);
-        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored }
+        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored, mirror: None }
     }
 
     fn loaded_versions(&self) -> String {

@@ -17,7 +17,7 @@
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
 use super::wishes::LoadFailure;
-use super::{Model, Quarantined, TritonConfig, VersionStatus};
+use super::{Mirror, Model, Quarantined, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,6 +90,8 @@ pub(super) struct ModelState {
     pub(super) asked: Option<Weights>,
     /// The live split.
     pub(super) live: Option<Weights>,
+    /// Where copies of the stable version's requests go.
+    pub(super) mirror: Option<Arc<Mirror>>,
     pub(super) swaps: u64,
 }
 
@@ -140,6 +142,7 @@ impl ModelState {
             explicit: None,
             asked: None,
             live: None,
+            mirror: None,
             swaps: 0,
         }
     }

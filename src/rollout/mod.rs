@@ -6,6 +6,7 @@
 mod desk;
 mod judgement;
 mod phase;
+mod shadow;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
@@ -13,3 +14,4 @@ pub use desk::{
 };
 pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
+pub use shadow::{ShadowRule, judge_shadow};

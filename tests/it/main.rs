@@ -30,6 +30,7 @@ mod reference_values;
 mod report;
 mod retrain;
 mod segments;
+mod shadow;
 mod split;
 mod state;
 mod support;
