@@ -5,7 +5,9 @@
 
 mod desk;
 mod judgement;
+pub mod judging;
 mod phase;
+mod question;
 mod shadow;
 
 pub use desk::{
@@ -14,4 +16,5 @@ pub use desk::{
 };
 pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
+pub use question::answer;
 pub use shadow::{ShadowRule, judge_shadow};

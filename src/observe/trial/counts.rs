@@ -114,4 +114,8 @@ pub struct OutputCells {
     pub expected: Vec<u64>,
     /// How many of the first cells are in the order of their values.
     pub ordered: usize,
+    /// What a value in each of these counts as when a mean is asked for, the mean of the reference's values in it for
+    /// example; empty where that is unknown.
+    #[serde(default)]
+    pub values: Vec<f64>,
 }
