@@ -51,7 +51,8 @@ mod tests {
         };
         let mut listing = directory::list(&repository, &Listing::new(), SystemTime::now()).unwrap();
         listing.retain(|name, _| name == "churn");
-        let (retired, _freed_at_once) = std::sync::mpsc::sync_channel(1);
+        let (retired, freed_at_once) = std::sync::mpsc::sync_channel(1);
+        drop(freed_at_once);
         let (mut publisher, settings) = (Publisher::new(retired, Duration::ZERO), Arc::new(settings));
         publisher.observe(&listing, |_name| Arc::clone(&settings), Duration::ZERO);
         while let Some(order) = publisher.next_load(Duration::ZERO) {

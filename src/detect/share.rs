@@ -5,20 +5,38 @@
 use super::Interval;
 use statrs::function::beta::inv_beta_reg;
 
+/// Trials beyond which the interval is that of as many, in proportion: wider than it need be, by nothing that matters, and
+/// found in bounded time.
+const MOST_TRIALS: u64 = 1_000_000;
+
 /// The exact interval of a share with `events` of `trials`, each end missed with a chance of at most `risk` (Clopper and
 /// Pearson 1934); all of 0 to 1 without trials. It holds at one look, not at many.
 #[must_use]
 pub fn share_interval(events: u64, trials: u64, risk: f64) -> Interval {
     let events = events.min(trials);
-    let (happened, missed) = (events as f64, (trials - events) as f64);
-    let low = if events == 0 { 0.0 } else { inv_beta_reg(happened, missed + 1.0, risk) };
-    let high = if events == trials { 1.0 } else { inv_beta_reg(happened + 1.0, missed, 1.0 - risk) };
+    let scale = (MOST_TRIALS as f64 / trials as f64).min(1.0);
+    // Rounded away from each other, so that each end is on its own side.
+    let (fewest, most) = ((events as f64 * scale).floor(), (events as f64 * scale).ceil());
+    let all = (trials as f64 * scale).round();
+    let low = if fewest < 1.0 { 0.0 } else { inv_beta_reg(fewest, all - fewest + 1.0, risk) };
+    let high = if most >= all { 1.0 } else { inv_beta_reg(most + 1.0, all - most, 1.0 - risk) };
     Interval { low, high }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_share_is_in_its_interval_however_much_was_counted(events in any::<u64>(), trials in any::<u64>(), shift in 0_u32..64) {
+            let (events, trials) = (events >> shift, trials >> shift);
+            let found = share_interval(events, trials, 0.025);
+            let share = if trials == 0 { 0.5 } else { events.min(trials) as f64 / trials as f64 };
+            prop_assert!(0.0 <= found.low && found.low <= share && share <= found.high && found.high <= 1.0, "{:?}", found);
+        }
+    }
 
     #[test]
     fn intervals_are_those_of_the_exact_test() {

@@ -17,8 +17,6 @@
 
 mod ring;
 mod runner;
-#[cfg(test)]
-mod tests;
 
 pub use runner::{MirrorRunner, OpenInstance};
 

@@ -87,7 +87,7 @@ impl MirrorRunner {
     }
 
     /// Answers the next copy, and says whether there was one.
-    pub(super) fn step(&mut self) -> bool {
+    pub(in crate::catalog) fn step(&mut self) -> bool {
         let Some(Copied { draw, inputs, outputs }) = self.shared.ring.take(&mut self.taken) else { return false };
         let inputs = self.tally.plan().in_order(inputs);
         let answer = AssertUnwindSafe(|| -> Result<(), EngineError> {
@@ -111,7 +111,7 @@ impl MirrorRunner {
     }
 
     /// Shows what was counted.
-    pub(super) fn post(&mut self) {
+    pub(in crate::catalog) fn post(&mut self) {
         if self.posted != self.taken {
             self.posted = self.taken;
             self.shared.counts.store(Arc::new(self.tally.counts(kolmogorov_smirnov)));
