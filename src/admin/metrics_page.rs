@@ -5,7 +5,7 @@
 //!
 //! Invariant: labels are bounded by what is loaded and by fixed tables.
 
-use super::{Desk, bin_series, shadow_series};
+use super::{Desk, bin_series, rollout_series, shadow_series};
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model, Placement};
 use crate::detect::Verdict;
@@ -51,6 +51,7 @@ pub(super) fn render(desk: &Desk) -> String {
     }
     alert_series(desk);
     let mut page = telemetry.render();
+    rollout_series::write(&mut page, &desk.rollouts.posted());
     write_family(&mut page, &names::REQUEST_DURATION, &durations(&models));
     page
 }

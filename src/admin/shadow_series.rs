@@ -25,7 +25,7 @@ pub(super) fn set(telemetry: &Telemetry, entry: &Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{Listing, Mirror, Publisher};
+    use crate::catalog::{Listing, Mirror, Publisher, RolloutHold};
     use crate::config::{Config, EngineChoice, ShadowSettings};
     use crate::engine::{Engines, RuntimeSearch, synthesize_inputs};
     use crate::registry::directory;
@@ -78,7 +78,9 @@ mod tests {
         while mirror.counts().compared == 0 {
             std::thread::yield_now();
         }
-        publisher.set_mirror("churn", Some(Arc::clone(&mirror)), Duration::ZERO);
+        let (id, weights, shadow) = ("r".to_owned(), vec![(2, 10_000)], Some(Arc::clone(&mirror)));
+        let hold = RolloutHold { id, weights, trial: None, shadow };
+        publisher.hold("churn", hold, Box::new(|outcome| drop(outcome.unwrap())), Duration::ZERO);
         let telemetry = Telemetry::new();
         set(&telemetry, &publisher.catalog().snapshot().models["churn"]);
         let page = telemetry.render();
@@ -90,7 +92,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
-        publisher.set_mirror("churn", None, Duration::ZERO);
+        publisher.release("churn", None, Duration::ZERO);
         drop((mirror, entry, publisher));
         far_end.join().unwrap();
     }

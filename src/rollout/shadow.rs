@@ -19,6 +19,7 @@
 //!
 //! Invariant: a judgement follows from the rule and the counts alone.
 
+use super::plan::Plan;
 use super::{Judgement, MetricJudgement, ShadowView, Verdict};
 use crate::config::{GuardSettings, ShadowSettings};
 use crate::detect::alarm::RateCeiling;
@@ -26,6 +27,10 @@ use crate::detect::share_interval;
 use crate::detect::two_arm::Effect;
 use crate::observe::shadow::ShadowCounts;
 use serde::{Deserialize, Serialize};
+
+/// The shadow phase's part of a rollout's rate of false aborts: what its budget sets aside for the check of shares, which
+/// aborts nothing.
+pub const SHADOW_SHARE: f64 = 0.01;
 
 /// Chance that an end of the interval that is shown misses the rate.
 const INTERVAL_RISK: f64 = 0.025;
@@ -70,6 +75,21 @@ impl ShadowRule {
             non_finite: guards.non_finite,
             false_abort,
         }
+    }
+
+    /// The rule of a plan, if it has copies of requests.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let (shadow, usual) = (plan.shadow.as_ref()?, GuardSettings::default());
+        let limit = |name: &str, usual: f64| plan.limits.get(name).copied().unwrap_or(usual);
+        Some(Self {
+            min_samples: shadow.step.min_samples,
+            max_disagreement: shadow.max_disagreement,
+            errors: limit("guards.errors", usual.errors),
+            broken: limit("guards.broken", usual.broken),
+            non_finite: limit("guards.non_finite", usual.non_finite),
+            false_abort: SHADOW_SHARE * plan.false_abort_rate,
+        })
     }
 
     fn rates(&self, counts: &ShadowCounts) -> Vec<Limited> {
@@ -162,6 +182,7 @@ impl From<&ShadowCounts> for ShadowView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RolloutSettings;
     use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
@@ -263,6 +284,16 @@ mod tests {
         }
         // 40 of 400 are promised at most; what would be seen of a rule that ignores looks is several times that.
         assert!(failed <= 40, "{failed} of 400");
+    }
+
+    #[test]
+    fn a_plan_says_what_copies_are_judged_by() {
+        let settings = RolloutSettings { shadow: Some(ShadowSettings::default()), ..RolloutSettings::default() };
+        let guards = GuardSettings { errors: 0.2, broken: 0.3, non_finite: 0.4, ..GuardSettings::default() };
+        let settings = RolloutSettings { guards: guards.clone(), ..settings };
+        let rule = ShadowRule::of(&Plan::of(&settings)).unwrap();
+        assert_eq!(rule, ShadowRule::new(&ShadowSettings::default(), &guards, 0.01 * settings.false_abort_rate));
+        assert_eq!(ShadowRule::of(&Plan::of(&RolloutSettings::default())), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod round_notes;
 mod socket;
 pub mod spread;
 mod timing;
+mod trial;
 mod turns;
 mod waiting;
 pub mod worker;

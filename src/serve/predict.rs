@@ -13,12 +13,14 @@ use super::call::{self, CallError};
 use super::paths::{PredictCall, Protocol};
 use super::respond::{self, Answer};
 use super::timing::Stopwatch;
+use super::trial::Visit;
 use super::waiting::{Answered, Wait};
 use super::worker::Worker;
 use super::{body, copies, refusals};
 use crate::catalog::{ArmLabel, Model, Picked, Place, Placement};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
+use crate::observe::trial::Outcome;
 use crate::observe::{Evidence, Origin, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
 use crate::protocol::{AnswerHead, ProtocolError, oip, v1};
 use crate::route;
@@ -72,6 +74,23 @@ impl Blamed for PredictError {
     }
 }
 
+impl PredictError {
+    /// What it is to a rollout of the version.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Panicked(_) => Outcome::Failed { panicked: true },
+            Self::Engine { cause, .. } if matches!(**cause, EngineError::Panicked { .. }) => {
+                Outcome::Failed { panicked: true }
+            }
+            Self::Call(CallError::Overdue { .. }) => Outcome::Overdue,
+            // Too much to do, or a header that no version would take.
+            Self::Call(CallError::Contended(_) | CallError::NoDuration { .. }) => Outcome::Unanswered,
+            other if other.fault() == Fault::InvalidRequest => Outcome::Refused,
+            _ => Outcome::Failed { panicked: false },
+        }
+    }
+}
+
 /// A whole request for a version that was picked.
 struct Asked<'a> {
     protocol: Protocol,
@@ -79,6 +98,8 @@ struct Asked<'a> {
     body: &'a [u8],
     /// What its values are counted as; nothing if they are not counted.
     evidence: Option<Evidence>,
+    /// Its part in a rollout, if it has one.
+    visit: Option<&'a Visit>,
 }
 
 /// What a decoded request asks for.
@@ -130,10 +151,12 @@ pub(super) async fn answer(
         Ok(picked) => picked,
         Err(error) => return (refuse(worker, call, headers, &error), None),
     };
+    let visit = Visit::open(worker.index, &picked, evidence);
     let evidence = picked.is_monitored.then_some(evidence);
-    let asked = Asked { protocol: call.protocol, headers, body, evidence };
+    let asked = Asked { protocol: call.protocol, headers, body, evidence, visit: visit.as_ref() };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let is_answered = outcome.is_ok();
+    let end = outcome.as_ref().map_or_else(PredictError::outcome, |_| Outcome::Predicted);
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),
@@ -146,7 +169,11 @@ pub(super) async fn answer(
     if is_answered {
         watch.end(Phase::Encode, ended);
     }
-    model.recorder.record_answer(worker.index, label, &watch.finish(ended));
+    let phases = watch.finish(ended);
+    model.recorder.record_answer(worker.index, label, &phases);
+    if let Some(visit) = visit {
+        visit.close(end, phases[Phase::Total as usize]);
+    }
     let answered = label.2.is_timed().then(|| {
         let may_wait = model.is_brief();
         Answered { model, worker: worker.index, at: ended, may_wait }
@@ -242,6 +269,9 @@ fn finish(
     decoded: &Decoded,
     outputs: &[Tensor],
 ) -> Result<Bytes, PredictError> {
+    if let Some(visit) = asked.visit {
+        visit.look((model.signature(), &decoded.inputs), outputs);
+    }
     let answer = encode(model, asked.protocol, decoded, outputs)?;
     let Some(evidence) = asked.evidence else {
         model.recorder.count_prediction(worker.index, &decoded.inputs);

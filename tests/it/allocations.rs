@@ -5,10 +5,14 @@
 
 use allocation_counter::measure;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tidegate::catalog::{LoadFacts, Mirror, Model, ModelParts};
-use tidegate::config::{EngineChoice, SegmentSettings, SegmentSource, ShadowSettings};
+use tidegate::config::{
+    EngineChoice, GuardSettings, SegmentSettings, SegmentSource, ShadowSettings, ToleranceSettings,
+};
 use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
+use tidegate::observe::trial::{Outcome, Trial, TrialPlan, TrialShare};
 use tidegate::observe::{Evidence, Origin, PHASES, Phase, Protocol, Recorder, RefusalKind, StatusLabel};
 use tidegate::protocol::{AnswerHead, oip};
 use tidegate::registry::load::read_profile;
@@ -80,6 +84,39 @@ fn recording_allocates_nothing_once_a_shard_exists() {
         phases[Phase::Total as usize] = 25_000;
         assert_eq!(allocations(|| recorder.record_answer(0, label, &phases)), 0);
     }
+}
+
+#[test]
+fn a_rollout_allocates_nothing_per_request_once_a_shard_exists() {
+    let (graph, recorder) = graph("2");
+    let settings = (&GuardSettings::default(), &ToleranceSettings::default());
+    let plan = Arc::new(TrialPlan::new(&recorder, &recorder.totals().answers, settings));
+    let trial = Trial::new(plan, TrialShare { canary: 2, stable: 1, weight: 500, before: 100 }, 1);
+    let mut events = 0;
+    for rows in [1, 64] {
+        let inputs = oip::decode_infer(body(rows).as_bytes(), graph.signature()).unwrap().inputs;
+        let mut outputs = Vec::new();
+        graph.instance().unwrap().run(&inputs, &mut outputs).unwrap();
+        let mut request = |version: u64, evidence: Evidence, outcome: Outcome| {
+            let Some(entrant) = trial.enter(version, evidence) else { return };
+            let findings = trial.look(0, &entrant, (graph.signature(), &inputs), &outputs);
+            trial.count(0, &entrant, (outcome, findings), 25_000);
+            events += 1;
+        };
+        // The shard.
+        request(1, Evidence::Row { draw: 0 }, Outcome::Predicted);
+        let count = allocations(|| {
+            for draw in 0..1_000_u64 {
+                let key_hash = draw.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                for evidence in [Evidence::Row { draw }, Evidence::KeyGroup { draw, key_hash }, Evidence::None] {
+                    request(1 + draw % 2, evidence, Outcome::Predicted);
+                    request(1 + draw % 2, evidence, Outcome::Failed { panicked: draw % 3 == 0 });
+                }
+            }
+        });
+        assert_eq!(count, 0, "{rows} rows");
+    }
+    assert_eq!(events, 2 * (1 + 4_000));
 }
 
 #[test]

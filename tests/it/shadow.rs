@@ -10,7 +10,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tidegate::app::mirroring::Mirrors;
-use tidegate::catalog::{Listing, Mirror, MirrorRunner, Model, Publisher};
+use tidegate::catalog::{Listing, Mirror, MirrorRunner, Model, Publisher, RolloutHold};
 use tidegate::config::{Config, EngineChoice, ModelSettings, ShadowSettings};
 use tidegate::engine::{EngineError, Engines, Executor, Instance, RuntimeSearch};
 use tidegate::observe::ServerRecorder;
@@ -101,7 +101,10 @@ impl Plane {
     }
 
     fn set_mirror(&mut self, mirror: Option<&Arc<Mirror>>) {
-        self.publisher.set_mirror("churn", mirror.cloned(), Duration::ZERO);
+        let Some(mirror) = mirror else { return self.publisher.release("churn", None, Duration::ZERO) };
+        let (weights, shadow) = (vec![(1, 10_000 - CANARY), (2, CANARY)], Some(Arc::clone(mirror)));
+        let hold = RolloutHold { id: "r".to_owned(), weights, trial: None, shadow };
+        self.publisher.hold("churn", hold, Box::new(|outcome| drop(outcome.unwrap())), Duration::ZERO);
     }
 
     /// A mirror of version 1 in version 2 whose instance does as a test says, and its far end.

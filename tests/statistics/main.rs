@@ -15,5 +15,6 @@ mod names;
 mod rates;
 mod rules;
 mod seasons;
+mod split;
 mod streams;
 mod support;

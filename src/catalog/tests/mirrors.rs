@@ -221,7 +221,9 @@ fn only_requests_of_the_stable_version_that_name_none_are_copied() {
     let (mirror, _runner) = Mirror::new(&model(1, 11), &model(2, 12), &settings_of(4)).unwrap();
     let _reply = stage.ask(&[(1, 9_000), (2, 1_000)]);
     stage.load(&[]);
-    stage.publisher.set_mirror("m", Some(Arc::clone(&mirror)), stage.now);
+    let weights = vec![(1, 9_000), (2, 1_000)];
+    let hold = RolloutHold { id: "r".into(), weights, trial: None, shadow: Some(Arc::clone(&mirror)) };
+    stage.publisher.hold("m", hold, Box::new(|outcome| drop(outcome.unwrap())), stage.now);
     let copied = |stage: &Stage, point: u16| stage.entry().pick(point).unwrap().mirror.is_some();
     let by_version = |stage: &Stage| {
         let points = (0..10_000_u16).filter(|point| copied(stage, *point));
@@ -229,6 +231,6 @@ fn only_requests_of_the_stable_version_that_name_none_are_copied() {
     };
     assert_eq!(by_version(&stage), vec![1; 9_000]);
     assert!(stage.entry().pinned("1").unwrap().mirror.is_none());
-    stage.publisher.set_mirror("m", None, stage.now);
+    stage.publisher.release("m", None, stage.now);
     assert!(by_version(&stage).is_empty());
 }

@@ -8,6 +8,7 @@
 use super::python::{Python, make, run};
 use super::wait::until;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,38 @@ impl MlflowServer {
     /// Moves an alias.
     pub(crate) fn set_alias(&self, name: &str, alias: &str, version: u64) {
         self.script(&["alias", name, alias, &version.to_string()]);
+    }
+
+    /// Registers two files with `tests/python/rollout_models.py`: the champion and its challenger.
+    pub(crate) fn register_pair(&self, name: &str, champion: &Path, challenger: &Path) {
+        let url = self.url();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/rollout_models.py");
+        let mut command = Command::new(self.python.interpreter());
+        command.current_dir(self.directory.path()).arg(script).args(["register", &url, name]);
+        run(command.arg(champion).arg(challenger));
+    }
+
+    /// Versions by alias, and the tags of a version.
+    pub(crate) async fn aliases_and_tags(
+        &self,
+        name: &str,
+        version: u64,
+    ) -> (BTreeMap<String, u64>, BTreeMap<String, String>) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let get = async |path: String| -> Value {
+            let url = format!("{}/api/2.0/mlflow/{path}", self.url());
+            client.get(url).send().await.unwrap().json().await.unwrap()
+        };
+        let model = get(format!("registered-models/get?name={name}")).await;
+        let version = get(format!("model-versions/get?name={name}&version={version}")).await;
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let aliases = list(&model["registered_model"]["aliases"]);
+        let tags = list(&version["model_version"]["tags"]);
+        (
+            aliases.iter().map(|alias| (text(&alias["alias"]), text(&alias["version"]).parse().unwrap())).collect(),
+            tags.iter().map(|tag| (text(&tag["key"]), text(&tag["value"]))).collect(),
+        )
     }
 
     /// The directory that an `mlflow-artifacts:` address is on the server's disk.
