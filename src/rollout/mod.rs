@@ -20,6 +20,8 @@ mod shadow;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
 mod wishes;
 pub mod write_back;
 
