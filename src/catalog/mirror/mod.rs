@@ -99,8 +99,7 @@ impl Mirror {
         open: OpenInstance,
     ) -> Result<(Arc<Self>, MirrorRunner), MirrorError> {
         let plan = ShadowPlan::new(&primary.recorder, primary.signature(), shadow.signature());
-        let plan =
-            plan.map_err(|reason| MirrorError { primary: primary.version, shadow: shadow.version, reason })?;
+        let plan = plan.map_err(|reason| MirrorError { primary: primary.version, shadow: shadow.version, reason })?;
         let shared = Arc::new(Shared {
             ring: Ring::new(settings.queue, settings.memory),
             dropped: AtomicU64::new(0),

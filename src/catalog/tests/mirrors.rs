@@ -137,8 +137,7 @@ fn an_instance_that_cannot_be_opened_fails_copies_until_it_can() {
         _ => graph("models/churn/1/model.onnx").instance(),
     };
     let (primary, shadow) = (model(1, 11), model(2, 12));
-    let (mirror, mut runner) =
-        Mirror::with_instances(&primary, &shadow, &settings_of(4), Box::new(open)).unwrap();
+    let (mirror, mut runner) = Mirror::with_instances(&primary, &shadow, &settings_of(4), Box::new(open)).unwrap();
     let counts = counts_of(&mirror, &mut runner, 4);
     assert_eq!((counts.failed, counts.broken, counts.compared), (2, 0, 2));
 }
@@ -152,8 +151,7 @@ fn a_version_that_hangs_fills_its_queue_and_nothing_else() {
         Ok(Box::new(Hanging(std::sync::Mutex::new(hung))) as Box<dyn Instance>)
     };
     let (primary, shadow) = (model(1, 11), model(2, 12));
-    let (mirror, runner) =
-        Mirror::with_instances(&primary, &shadow, &settings_of(8), Box::new(open)).unwrap();
+    let (mirror, runner) = Mirror::with_instances(&primary, &shadow, &settings_of(8), Box::new(open)).unwrap();
     let (inputs, outputs) = answered();
     let thread = std::thread::spawn(|| runner.run());
     assert!(mirror.offer(0, inputs.clone(), &mut outputs.clone()));
@@ -201,7 +199,8 @@ fn the_share_of_draws_that_are_copied_is_exact() {
     for share in [0, 1, 1_000, 10_000] {
         let settings = ShadowSettings { share, ..settings_of(4) };
         let (mirror, _runner) = Mirror::new(&model(1, 11), &model(2, 12), &settings).unwrap();
-        let copied = (0..10_000_u64).filter(|step| mirror.wants(step * (u64::MAX / 10_000) + u64::MAX / 20_000)).count();
+        let copied =
+            (0..10_000_u64).filter(|step| mirror.wants(step * (u64::MAX / 10_000) + u64::MAX / 20_000)).count();
         assert_eq!(copied, usize::from(share));
     }
 }

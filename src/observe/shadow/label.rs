@@ -7,7 +7,12 @@ use crate::tensor::TensorData;
 use std::ops::Range;
 
 /// Compares the values in `row` of both answers; none if the primary has no label there.
-pub(super) fn agrees(kind: LabelKind, primary: &TensorData, shadow: &TensorData, mut row: Range<usize>) -> Option<bool> {
+pub(super) fn agrees(
+    kind: LabelKind,
+    primary: &TensorData,
+    shadow: &TensorData,
+    mut row: Range<usize>,
+) -> Option<bool> {
     if row.is_empty() {
         return None;
     }

@@ -16,7 +16,7 @@
 //! Invariant: every output that clients get from the primary is compared.
 
 use crate::observe::columns::Side;
-use crate::observe::{Recorder, RecordedColumn};
+use crate::observe::{RecordedColumn, Recorder};
 use crate::sketch::ColumnLayout;
 use crate::sketch::log_linear::floats;
 use crate::tensor::{DataType, Signature, TensorSpec};

@@ -126,7 +126,8 @@ fn of_several_columns_the_label_is_the_place_of_the_largest() {
         compare(&mut tally, matrix(3, &given), matrix(3, &tried));
     }
     assert_eq!(counts(&tally).rows_disagreed, 0);
-    for (given, tried) in [([0.1, 0.7, 0.2], [0.7, 0.1, 0.2]), ([0.1, 0.2, 0.3], [nan; 3]), ([nan; 3], [0.1, 0.2, 0.3])] {
+    for (given, tried) in [([0.1, 0.7, 0.2], [0.7, 0.1, 0.2]), ([0.1, 0.2, 0.3], [nan; 3]), ([nan; 3], [0.1, 0.2, 0.3])]
+    {
         compare(&mut tally, matrix(3, &given), matrix(3, &tried));
     }
     let counts = counts(&tally);
@@ -137,7 +138,8 @@ fn of_several_columns_the_label_is_the_place_of_the_largest() {
 #[test]
 fn integers_and_strings_are_labels_themselves() {
     let mut tally = tally(vec![spec("label", DataType::Int64, Some(1))]);
-    let integers = |values: Vec<i64>| Tensor::try_new(Shape::matrix(values.len(), 1), TensorData::Int64(values)).unwrap();
+    let integers =
+        |values: Vec<i64>| Tensor::try_new(Shape::matrix(values.len(), 1), TensorData::Int64(values)).unwrap();
     compare(&mut tally, integers(vec![1, 2, 3]), integers(vec![1, 2, 4]));
     let counted = counts(&tally);
     assert_eq!((counted.rows, counted.rows_disagreed, counted.numbers), (3, 1, 3));
@@ -162,7 +164,11 @@ fn a_single_probability_has_a_side_and_a_number_that_is_none_has_no_label() {
     compare(&mut tally, matrix(1, &[0.4, 17.0]), matrix(1, &[0.4, 17.0]));
     compare(&mut tally, matrix(1, &[0.4]), matrix(1, &[0.6]));
     let counted = counts(&tally);
-    assert_eq!((counted.compared, counted.rows, counted.labelled), (3, 0, 0), "it is no probability, and was none before");
+    assert_eq!(
+        (counted.compared, counted.rows, counted.labelled),
+        (3, 0, 0),
+        "it is no probability, and was none before"
+    );
     assert_eq!(counted.label_agreement(), None);
 }
 

@@ -24,10 +24,10 @@ fn scale<T>(short: T, long: T) -> T {
 /// Runs `work` on every index on all cores and gives the results in order.
 fn in_parallel<T: Send>(count: usize, work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = |core: usize| (core..count).step_by(cores).map(|index| (index, work(index as u64))).collect::<Vec<_>>();
+    let share = &share;
     let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let work = &work;
-        let share = |core: usize| move || (core..count).step_by(cores).map(|index| (index, work(index as u64)));
-        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || share(core)().collect::<Vec<_>>())).collect();
+        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || share(core))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     results.sort_by_key(|(index, _)| *index);
