@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A queue of many senders and one receiver.
 pub(super) struct Ring<T> {
-    places: Box<[AtomicCell<Option<Box<Item<T>>>>]>,
+    places: Box<[Place<T>]>,
     most_bytes: usize,
     /// Items that wait, those that are being put in among them.
     waiting: CachePadded<AtomicUsize>,
@@ -28,12 +28,15 @@ pub(super) struct Ring<T> {
     given: CachePadded<AtomicUsize>,
 }
 
+/// Where an item waits: one pointer, swapped by a single instruction.
+type Place<T> = AtomicCell<Option<Box<Item<T>>>>;
+
 struct Item<T> {
     value: T,
     bytes: usize,
 }
 
-const _: () = assert!(AtomicCell::<Option<Box<Item<u8>>>>::is_lock_free(), "a place is one pointer");
+const _: () = assert!(Place::<u8>::is_lock_free(), "a place is one pointer");
 
 impl<T> Ring<T> {
     /// A queue for so many items, one at least, and so many bytes.
@@ -61,13 +64,13 @@ impl<T> Ring<T> {
     pub(super) fn take(&self, taken: &mut usize) -> Option<T> {
         let item = self.places[*taken % self.places.len()].take()?;
         *taken = taken.wrapping_add(1);
-        Some(self.release(item))
+        Some(self.release(*item))
     }
 
     /// Throws away what waits, when no sender is left. The receiver may be taking meanwhile, and then finds nothing.
     pub(super) fn clear(&self) {
         for item in self.places.iter().filter_map(AtomicCell::take) {
-            drop(self.release(item));
+            drop(self.release(*item));
         }
     }
 
@@ -76,8 +79,7 @@ impl<T> Ring<T> {
         self.waiting.load(Ordering::Relaxed).min(self.places.len())
     }
 
-    fn release(&self, item: Box<Item<T>>) -> T {
-        let Item { value, bytes } = *item;
+    fn release(&self, Item { value, bytes }: Item<T>) -> T {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
         // After the place is empty: who sees the count may be given the place.
         self.waiting.fetch_sub(1, Ordering::AcqRel);

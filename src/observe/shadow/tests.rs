@@ -60,7 +60,7 @@ proptest! {
         let mut tally = scores(3);
         for answer in &answers {
             let tensor = matrix(3, &answer[..answer.len() / 3 * 3]);
-            tally.compare(draw, &[tensor.clone()], &[tensor]);
+            tally.compare(draw, std::slice::from_ref(&tensor), std::slice::from_ref(&tensor));
         }
         let counts = counts(&tally);
         prop_assert_eq!((counts.compared, counts.labelled), (answers.len() as u64, answers.len() as u64));
@@ -193,7 +193,7 @@ fn the_first_output_of_scores_has_the_label_before_any_other() {
 fn one_row_of_a_copy_is_evidence_and_all_are_shown() {
     let mut tally = scores(2);
     let (given, tried) = (matrix(2, &[0.9, 0.1, 0.9, 0.1]), matrix(2, &[0.9, 0.1, 0.1, 0.9]));
-    tally.compare(0, &[given.clone()], &[tried.clone()]);
+    tally.compare(0, std::slice::from_ref(&given), std::slice::from_ref(&tried));
     let counted = counts(&tally);
     assert_eq!((counted.labelled, counted.disagreed, counted.rows, counted.rows_disagreed), (1, 0, 2, 1));
     tally.compare(u64::MAX, &[given], &[tried]);
