@@ -26,7 +26,7 @@ use tidegate::serve::acceptor::{WorkerHandle, accept};
 use tidegate::serve::{Gate, Limits, spread, worker};
 use tidegate::tensor::{Shape, Tensor, TensorData};
 use tokio::net::TcpListener;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 const WELL: f32 = 0.0;
@@ -71,6 +71,7 @@ struct Plane {
     stop: CancellationToken,
     executor: Arc<Executor>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    accepting: JoinSet<()>,
     _retired: std::sync::mpsc::Receiver<Retired>,
 }
 
@@ -150,9 +151,11 @@ impl Plane {
         let calling = std::thread::spawn(move || of_lanes.work());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, vec![handle], 100, stop.clone()));
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, vec![handle], 100, stop.clone()));
         let client = Client::new(address, address);
-        Self { client, trial, stop, executor, threads: vec![serving, calling], _retired: retired }
+        let threads = vec![serving, calling];
+        Self { client, trial, stop, executor, threads, accepting, _retired: retired }
     }
 
     /// Sends a row that begins with an order, with a key if there is one.
@@ -164,8 +167,9 @@ impl Plane {
         send(key.into_iter().fold(request, |request, key| request.header("tidegate-routing-key", key))).await
     }
 
-    fn stop(self) -> TrialCounts {
+    async fn stop(self) -> TrialCounts {
         self.stop.cancel();
+        self.accepting.join_all().await;
         self.executor.close();
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
         self.trial.counts()
@@ -272,7 +276,7 @@ async fn a_trial_counts_what_was_sent(in_lane: bool) {
         arm_of(&mut expected, &answer).note(&answer, order, Some(0));
     }
     drop(connection);
-    let counts = plane.stop();
+    let counts = plane.stop().await;
     assert_eq!(counts.segments.len(), 2);
     assert!(expected.values().all(|expected| expected.guard.answers > 20), "both arms were asked: {expected:?}");
     expected["canary"].hold(&counts, |segment| &segment.canary, &counts.guards.canary);
@@ -299,7 +303,7 @@ async fn a_request_that_is_not_answered_in_time_is_an_event_and_no_error() {
         let answer = send(request.header("tidegate-timeout", "1ns")).await;
         assert!(matches!(answer.status, 429 | 503 | 504), "{}: {}", answer.status, answer.text);
     }
-    let counts = plane.stop();
+    let counts = plane.stop().await;
     let [segment] = &counts.segments[..] else { panic!("{:?}", counts.segments) };
     let (canary, stable) = (&segment.canary, &segment.stable);
     assert_eq!((canary.events + stable.events, canary.errors + stable.errors), (4, 0));

@@ -121,7 +121,7 @@ fn even_groups(finite: &[u64]) -> Vec<usize> {
         }
         mass += finite[slot];
     }
-    begins.extend(used().last().map(|last| last + 1));
+    begins.extend(used().next_back().map(|last| last + 1));
     begins
 }
 

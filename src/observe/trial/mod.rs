@@ -139,6 +139,7 @@ impl Trial {
 
     /// Looks at predictions that are about to be sent, and counts the row of them that is evidence. `signature` is of the
     /// version that made them of `inputs`.
+    #[must_use]
     pub fn look(
         &self,
         worker: usize,

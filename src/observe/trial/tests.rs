@@ -349,8 +349,8 @@ fn of_many_columns_the_first_are_compared() {
     let trial = Trial::new(plan_of(&recorder, None), SHARE, 1);
     assert_eq!(trial.layout().outputs.len(), MOST_OUTPUTS);
     let entrant = trial.enter(2, row(0)).unwrap();
-    trial.look(0, &entrant, (&wide, &[]), &[floats(100, &[0.5; 100]), floats(1, &[0.5])]);
-    trial.count(0, &entrant, (Outcome::Predicted, Findings::default()), 1);
+    let findings = trial.look(0, &entrant, (&wide, &[]), &[floats(100, &[0.5; 100]), floats(1, &[0.5])]);
+    trial.count(0, &entrant, (Outcome::Predicted, findings), 1);
     assert_eq!(trial.counts().segments[0].canary.outputs.iter().flatten().sum::<u64>(), MOST_OUTPUTS as u64);
 }
 
@@ -362,8 +362,8 @@ fn rows_that_are_too_wide_are_compared_by_their_statistics() {
     assert_eq!(trial.layout().outputs.len(), 4);
     for values in [[0.5; 40], [900.0; 40]] {
         let entrant = trial.enter(2, row(0)).unwrap();
-        trial.look(0, &entrant, (&wide, &[]), &[floats(40, &values)]);
-        trial.count(0, &entrant, (Outcome::Predicted, Findings::default()), 1);
+        let findings = trial.look(0, &entrant, (&wide, &[]), &[floats(40, &values)]);
+        trial.count(0, &entrant, (Outcome::Predicted, findings), 1);
     }
     let counts = trial.counts();
     let used: Vec<usize> = counts.segments[0]
