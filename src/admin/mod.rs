@@ -19,6 +19,7 @@ mod report;
 mod rollout_series;
 mod rollouts;
 pub mod server;
+mod shadow_series;
 mod split;
 mod views;
 

@@ -5,7 +5,7 @@
 //!  worker threads:   one current-thread runtime each
 //!  executor threads: long calls, at the lowest priority
 //!  on what time is left over: loader thread (one version at a time) · followers thread (models that come from a
-//!                    registry) · retirer thread (frees memory)
+//!                    registry) · retirer thread (frees memory) · a thread for each mirror (answers copies of requests)
 //! ```
 //!
 //! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
@@ -22,6 +22,7 @@ mod following;
 mod hooks;
 mod judging;
 mod learning;
+pub mod mirroring;
 pub mod mlflow;
 mod objects;
 mod progress;

@@ -11,6 +11,7 @@
 //! Invariant: versions of a hold are loaded for as long as it lasts; a version that was refused is never the target while
 //! its bytes are the same.
 
+use super::Mirror;
 use super::state::{ModelState, Weights};
 use crate::observe::trial::Trial;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub struct RolloutHold {
     pub weights: Weights,
     /// What both arms are counted in, if they are.
     pub trial: Option<Arc<Trial>>,
+    /// Where copies of the stable version's requests go, if they are copied.
+    pub shadow: Option<Arc<Mirror>>,
 }
 
 /// What a rollout left behind.

@@ -11,6 +11,7 @@
 
 mod holds;
 mod legacy;
+mod mirror;
 mod model;
 mod policy;
 mod publisher;
@@ -23,6 +24,7 @@ mod tests;
 mod wishes;
 
 pub use holds::{Chosen, MOST_REFUSED, RolloutHold};
+pub use mirror::{Mirror, MirrorError, MirrorRunner, OpenInstance};
 pub use model::{LoadFacts, Model, ModelParts};
 pub use policy::{TritonConfig, TritonExecution, VersionPolicy};
 pub use publisher::Publisher;

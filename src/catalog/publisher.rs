@@ -325,7 +325,9 @@ fn entry(name: &str, state: &ModelState) -> Entry {
     let serving = state.live.as_ref().map(|weights| {
         let split = Split::try_new(weights).expect("a live split was checked when it was asked for");
         let arms = split.arms().iter().map(|arm| Arc::clone(&state.loaded[&arm.version].model)).collect();
-        Serving { split, arms, trial: state.hold.as_ref().and_then(|hold| hold.trial.clone()) }
+        let hold = state.hold.as_ref();
+        let (trial, mirror) = (hold.and_then(|hold| hold.trial.clone()), hold.and_then(|hold| hold.shadow.clone()));
+        Serving { split, arms, trial, mirror }
     });
     Entry {
         name: name.to_owned(),

@@ -5,7 +5,7 @@
 //!
 //! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
 
-use super::{Model, Quarantined, Roles, TritonConfig};
+use super::{Mirror, Model, Quarantined, Roles, TritonConfig};
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::observe::trial::Trial;
@@ -72,6 +72,8 @@ pub struct Serving {
     pub arms: Vec<Arc<Model>>,
     /// What a rollout counts both arms in, if one does.
     pub trial: Option<Arc<Trial>>,
+    /// Where copies of the stable version's requests go, if they are copied.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// What became of a version.
@@ -115,6 +117,8 @@ pub struct Picked {
     pub is_monitored: bool,
     /// What a rollout counts it in, if one does; never a request that named its version.
     pub trial: Option<Arc<Trial>>,
+    /// Where a copy goes once it is answered, if it is drawn: of the stable version alone, and of nobody who named it.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request came to its version.
@@ -263,7 +267,8 @@ impl Entry {
             ArmRole::Stable => ArmLabel::Stable,
             ArmRole::Canary => ArmLabel::Canary,
         };
-        Ok(Picked { trial: serving.trial.clone(), ..self.picked(&serving.arms[index], arm) })
+        let mirror = serving.mirror.as_ref().filter(|_| arm == ArmLabel::Stable).cloned();
+        Ok(Picked { trial: serving.trial.clone(), mirror, ..self.picked(&serving.arms[index], arm) })
     }
 
     /// The version that a request named.
@@ -330,7 +335,7 @@ impl Entry {
 
     fn picked(&self, model: &Arc<Model>, arm: ArmLabel) -> Picked {
         let (max_batch_size, is_monitored) = (self.config.max_batch_size, self.settings.monitoring);
-        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored, trial: None }
+        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored, trial: None, mirror: None }
     }
 
     fn loaded_versions(&self) -> String {

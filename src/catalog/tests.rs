@@ -2,6 +2,7 @@
 
 mod freezing;
 mod holds;
+mod mirrors;
 mod policy;
 mod replaced;
 mod roles;

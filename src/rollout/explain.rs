@@ -8,7 +8,7 @@
 
 use super::journal::{Decision, Entry, Record, Subject};
 use super::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
-use super::{ExplainedEntry, Explanation, Judgement, Order, RolloutView};
+use super::{ExplainedEntry, Explanation, Judgement, Order, RolloutView, judge_shadow};
 
 /// A journal in words. Entries come with their numbers in the store.
 #[must_use]
@@ -47,7 +47,7 @@ fn judged_again(judging: &JudgingPlan, decision: &Decision) -> Option<Judgement>
         Subject::Step => Some(judge_step(judging, &decision.counts, decision.needed)),
         Subject::Guards => Some(judge_guards(judging, &decision.guards, decision.frozen.as_ref())),
         Subject::Bake => decision.frozen.as_ref().map(|frozen| judge_bake(judging, frozen, &decision.counts)),
-        Subject::Shadow => None,
+        Subject::Shadow => decision.copies.as_ref().map(|copies| judge_shadow(&copies.rule, &copies.counts)),
     }
 }
 

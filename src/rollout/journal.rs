@@ -8,8 +8,9 @@
 
 use super::judging::{Frozen, JudgingPlan};
 use super::plan::Plan;
-use super::{Judgement, Order, Pause, Phase, TestPlan};
+use super::{Judgement, Order, Pause, Phase, ShadowRule, TestPlan};
 use crate::config::RolloutHookKind;
+use crate::observe::shadow::ShadowCounts;
 use crate::observe::trial::{GuardSegment, TrialCounts};
 use serde::{Deserialize, Serialize};
 
@@ -193,10 +194,23 @@ pub struct Decision {
     pub guards: Vec<GuardSegment>,
     /// Stable's counts before promotion, if it was compared with those.
     pub frozen: Option<Frozen>,
+    /// Copies of requests, if they decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Box<Copies>>,
     /// What it came to.
     pub judgement: Judgement,
     /// What was done, for people.
     pub reason: String,
+}
+
+/// What copies of requests came to, and what they were judged by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    /// The limits.
+    pub rule: ShadowRule,
+    /// What was compared.
+    pub counts: ShadowCounts,
 }
 
 /// Why an entry cannot be read.

@@ -21,7 +21,7 @@
 //! Invariant: no clock, no I/O; the same state, event and time give the same entries.
 
 use super::gates::{hook_answered, raise};
-use super::journal::{Decision, Entry, Subject};
+use super::journal::{Copies, Decision, Entry, Subject};
 use super::judging::JudgingPlan;
 use super::state::{ALL, State};
 use super::wishes::{champion, newer};
@@ -72,6 +72,8 @@ pub struct Look {
     pub counts: Vec<TrialCounts>,
     /// What the guards read, if they were looked at.
     pub guards: Vec<GuardSegment>,
+    /// Copies of requests, if they were looked at.
+    pub copies: Option<Box<Copies>>,
     /// What it came to.
     pub judgement: Judgement,
 }
@@ -257,6 +259,7 @@ fn decision(state: &State, look: &Look, reason: String) -> Entry {
         counts: look.counts.clone(),
         guards: look.guards.clone(),
         frozen: state.frozen.clone(),
+        copies: look.copies.clone(),
         judgement: look.judgement.clone(),
         reason,
     }))

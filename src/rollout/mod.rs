@@ -16,6 +16,7 @@ pub mod machine;
 mod phase;
 pub mod plan;
 mod question;
+mod shadow;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -32,4 +33,5 @@ pub use judgement::{Judgement, MetricJudgement};
 pub use gates::waits_for;
 pub use phase::{Pause, Phase, Verdict};
 pub use question::answer;
+pub use shadow::{SHADOW_SHARE, ShadowRule, judge_shadow};
 pub use wishes::{carry_out, check_test};

@@ -17,6 +17,7 @@ mod body;
 mod budget;
 mod call;
 pub mod connection;
+mod copies;
 mod http2;
 mod inspect;
 mod outbox;

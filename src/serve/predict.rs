@@ -16,7 +16,7 @@ use super::timing::Stopwatch;
 use super::trial::Visit;
 use super::waiting::{Answered, Wait};
 use super::worker::Worker;
-use super::{body, refusals};
+use super::{body, copies, refusals};
 use crate::catalog::{ArmLabel, Model, Picked, Place, Placement};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
@@ -196,7 +196,11 @@ async fn answer_with(
     watch.end(Phase::Decode, Instant::now());
     let values = decoded.inputs.iter().map(|input| input.data().len()).sum();
     match model.place(values) {
-        Place::AtOnce => caught(|| run_here((worker, model), asked, &decoded, watch)),
+        Place::AtOnce => {
+            let answer = caught(|| run_here((worker, model), asked, &decoded, watch))?;
+            copies::of_worker(worker, picked, decoded.inputs);
+            Ok(answer)
+        }
         Place::InTurn(placement) => {
             let timeout = call::timeout(asked.headers, decoded.timeout, placement.timeout)?;
             let turn = call::turn(&worker.turns, placement, (watch.started(), timeout)).await?;
@@ -208,9 +212,11 @@ async fn answer_with(
             worker.outbox.send();
             let answer = caught(|| run_here((worker, model), asked, &decoded, watch));
             worker.turns.ended(turn, watch.lasted(Phase::Compute), watch.mark());
-            answer
+            let answer = answer?;
+            copies::of_worker(worker, picked, decoded.inputs);
+            Ok(answer)
         }
-        Place::Lane(placement) => run_in_lane((worker, model), placement, asked, decoded, watch).await,
+        Place::Lane(placement) => run_in_lane((worker, picked), placement, asked, decoded, watch).await,
     }
 }
 
@@ -230,19 +236,22 @@ fn run_here(
 
 /// Runs in the version's lane, while this worker goes on with other requests.
 async fn run_in_lane(
-    (worker, model): (&Worker, &Arc<Model>),
+    (worker, picked): (&Worker, &Picked),
     placement: &Placement,
     asked: &Asked<'_>,
     decoded: Decoded,
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
+    let model = &picked.model;
     let Decoded { id, inputs, outputs: wanted, timeout } = decoded;
     let timeout = call::timeout(asked.headers, timeout, placement.timeout)?;
     let reply = call::make(placement, inputs, (watch.started(), timeout)).await?;
     watch.end_after((Phase::Queue, reply.waited), Phase::Compute, Instant::now());
-    let outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
+    let mut outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
     let decoded = Decoded { id, inputs: reply.inputs, outputs: wanted, timeout: None };
-    caught(|| finish((worker, model), asked, &decoded, &outputs))
+    let answer = caught(|| finish((worker, model), asked, &decoded, &outputs))?;
+    copies::hand_over(worker, picked, decoded.inputs, &mut outputs);
+    Ok(answer)
 }
 
 fn decode_checked(worker: &Worker, picked: &Picked, asked: &Asked<'_>) -> Result<Decoded, PredictError> {

@@ -153,6 +153,21 @@ pub const ROLLOUT_RESTORE: Metric = counter(
 );
 /// What a bounded queue had to drop.
 pub const DROPPED: Metric = counter("tidegate_dropped_total", "Items dropped because a bounded queue was full.");
+/// Copies of requests that were answered and compared.
+pub const SHADOW_COMPARED: Metric = counter(
+    "tidegate_shadow_compared_total",
+    "Copies of requests that a version without a share has answered, and whose answers were compared with the stable version's.",
+);
+/// Copies of requests that failed.
+pub const SHADOW_FAILED: Metric = counter(
+    "tidegate_shadow_failed_total",
+    "Copies of requests that could not be compared: the call failed or panicked, or answered another shape. No client saw it.",
+);
+/// Whether both versions say the same.
+pub const SHADOW_AGREEMENT: Metric = gauge(
+    "tidegate_shadow_agreement",
+    "Share of compared rows whose label is the stable version's, 0 to 1; absent where outputs have no label.",
+);
 /// Whether state outlives the process.
 pub const STATE_PERSISTENT: Metric = gauge(
     "tidegate_state_persistent",
@@ -194,6 +209,9 @@ pub const ALL: &[Metric] = &[
     ROLLOUT_LEAD,
     ROLLOUT_RESTORE,
     DROPPED,
+    SHADOW_COMPARED,
+    SHADOW_FAILED,
+    SHADOW_AGREEMENT,
     STATE_PERSISTENT,
     BUILD_INFO,
 ];

@@ -6,7 +6,11 @@
 use allocation_counter::measure;
 use std::path::Path;
 use std::sync::Arc;
-use tidegate::config::{EngineChoice, GuardSettings, SegmentSettings, SegmentSource, ToleranceSettings};
+use std::time::{Duration, SystemTime};
+use tidegate::catalog::{LoadFacts, Mirror, Model, ModelParts};
+use tidegate::config::{
+    EngineChoice, GuardSettings, SegmentSettings, SegmentSource, ShadowSettings, ToleranceSettings,
+};
 use tidegate::engine::{Engines, LoadOptions, LoadedGraph, RuntimeSearch};
 use tidegate::observe::trial::{Outcome, Trial, TrialPlan, TrialShare};
 use tidegate::observe::{Evidence, Origin, PHASES, Phase, Protocol, Recorder, RefusalKind, StatusLabel};
@@ -21,6 +25,17 @@ fn graph(version: &str) -> (LoadedGraph, Recorder) {
     let profile = read_profile(&directory, graph.signature()).unwrap();
     let recorder = Recorder::new(graph.signature(), Some(&profile), 512, 1);
     (graph, recorder)
+}
+
+/// A shipped version as it serves.
+fn model(version: &str) -> Model {
+    let (graph, recorder) = graph(version);
+    let (load_time, loaded_at) = (Duration::ZERO, SystemTime::UNIX_EPOCH);
+    let (fingerprint, memory, warnings) = (0, 0, Vec::new());
+    let facts = LoadFacts { fingerprint, memory, load_time, loaded_at, warmed_on: "nothing", warnings };
+    let (name, version) = ("breast-cancer".to_owned(), version.parse().unwrap());
+    let (instances, placement, profile) = (Vec::new(), None, Err("none".to_owned()));
+    Model::new(ModelParts { name, version, graph, instances, placement, recorder, profile, facts })
 }
 
 fn body(rows: usize) -> String {
@@ -139,6 +154,37 @@ fn decoding_allocates_for_the_tensor_and_not_per_value() {
         });
         assert!(count <= 3, "{count} allocations for {rows} rows");
     }
+}
+
+#[test]
+fn a_copy_of_a_request_costs_its_place_in_the_queue_and_no_value_is_copied() {
+    let (primary, shadow) = (model("2"), model("2"));
+    let settings = ShadowSettings { share: 5_000, queue: 4, ..ShadowSettings::default() };
+    let (mirror, _far_end) = Mirror::new(&primary, &shadow, &settings).unwrap();
+    for rows in [1, 64] {
+        let inputs = oip::decode_infer(body(rows).as_bytes(), primary.signature()).unwrap().inputs;
+        let mut outputs = Vec::new();
+        primary.graph().instance().unwrap().run(&inputs, &mut outputs).unwrap();
+        let offer = |draw: u64| {
+            // The worker gives away what is its own.
+            let (given, mut given_outputs) = (inputs.clone(), outputs.clone());
+            allocations(|| {
+                if mirror.wants(draw) {
+                    mirror.offer(draw, given, &mut given_outputs);
+                }
+            })
+        };
+        assert_eq!(offer(u64::MAX), 0, "{rows} rows that are not drawn");
+        assert_eq!(offer(0), 1, "{rows} rows that are drawn");
+    }
+    let given = || oip::decode_infer(body(1).as_bytes(), primary.signature()).unwrap().inputs;
+    let offer = |inputs| {
+        allocations(|| {
+            mirror.offer(0, inputs, &mut Vec::new());
+        })
+    };
+    assert_eq!([given(), given(), given()].map(offer), [1, 1, 0], "the third finds no room");
+    assert_eq!(mirror.dropped(), 1);
 }
 
 #[test]

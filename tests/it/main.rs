@@ -33,6 +33,8 @@ mod rollout_command;
 mod rollouts;
 mod rollouts_mlflow;
 mod segments;
+mod shadow;
+mod shadow_phase;
 mod split;
 mod state;
 mod support;

@@ -21,12 +21,12 @@ const QUICK: &str = "rollout = { steps = [20, 50], min_time = \"300ms\", min_sam
 const SLOW: &str = "rollout = { steps = [50], min_time = \"10m\", max_time = \"1h\", bake = \"10m\" }";
 
 /// Rows of one customer each without a key, by senders that end with it; every answer must be one.
-struct Traffic {
+pub(crate) struct Traffic {
     _senders: JoinSet<()>,
 }
 
 impl Traffic {
-    fn start(client: &Client) -> Self {
+    pub(crate) fn start(client: &Client) -> Self {
         let mut senders = JoinSet::new();
         for sender in 0..SENDERS {
             let (client, mut customers) = (client.clone(), Customers::new(sender));
@@ -47,12 +47,12 @@ fn with_plan(plan: &'static str) -> impl FnOnce(&mut Config) {
     }
 }
 
-async fn started(plan: &'static str) -> Gateway {
+pub(crate) async fn started(plan: &'static str) -> Gateway {
     Gateway::start(Repository::of(&["churn/1"]), with_plan(plan)).await
 }
 
 /// Version 1 in other bytes, under another number.
-fn add_like_one(gateway: &Gateway, version: &str, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn add_like_one(gateway: &Gateway, version: &str, change: impl FnOnce(&mut Vec<u8>)) {
     gateway.repository.add_with(&shipped().join("churn/1"), version, |staged: &Path| {
         let file = staged.join("model.onnx");
         let mut bytes = fs::read(&file).unwrap();
@@ -68,7 +68,7 @@ fn find(bytes: &[u8], text: &[u8]) -> usize {
 }
 
 /// Makes the last layer's bias NaN: a tensor's name, the tag of its bytes, and how many there are stand before it.
-fn without_a_number(bytes: &mut Vec<u8>) {
+pub(crate) fn without_a_number(bytes: &mut Vec<u8>) {
     let before = b"constant_8J\x08";
     let place = find(bytes, before) + before.len();
     bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -79,7 +79,7 @@ async fn rollout(client: &Client) -> Option<Value> {
     (answer.status == 200).then(|| answer.json())
 }
 
-async fn in_phase(client: &Client, phase: &str) -> Value {
+pub(crate) async fn in_phase(client: &Client, phase: &str) -> Value {
     until(&format!("the rollout is {phase}"), async || {
         rollout(client).await.filter(|rollout| rollout["phase"]["name"] == phase)
     })
@@ -91,7 +91,7 @@ async fn order(client: &Client, order: &str, body: &'static str) -> crate::suppo
 }
 
 /// The journal's entries by kind, once every decision in it was made again.
-async fn entries(client: &Client) -> Vec<(String, Value)> {
+pub(crate) async fn entries(client: &Client) -> Vec<(String, Value)> {
     let explained = client.get_admin("/api/v1/rollouts/churn/explain").await.ok().json();
     let entries = explained["entries"].as_array().unwrap();
     for entry in entries {

@@ -128,7 +128,7 @@ fn held(publisher: &mut Publisher, executor: &Arc<Executor>, way: Way) -> Arc<Tr
     let outcome = Arc::new(Mutex::new(None));
     let hold = |weights: Vec<(u64, u16)>, trial: Option<Arc<Trial>>, publisher: &mut Publisher| {
         let reply = Arc::clone(&outcome);
-        let hold = RolloutHold { id: "r".into(), weights, trial };
+        let hold = RolloutHold { id: "r".into(), weights, trial, shadow: None };
         let reply = Box::new(move |answer| *reply.lock().unwrap() = Some(answer));
         publisher.hold("churn", hold, reply, Duration::ZERO);
     };

@@ -9,8 +9,11 @@
 //!
 //! Invariant: no version has a share without a trial that counts both arms, and guards are read of every trial.
 
+mod copies;
+
 use super::journal::{Journal, Written, digest};
 use crate::app::control::HoldCommand;
+use crate::app::mirroring::Mirrors;
 use crate::catalog::{Entry, RolloutHold, VersionStatus};
 use crate::config::RolloutSettings;
 use crate::observe::trial::{GuardSegment, Trial, TrialCounts, TrialPlan, TrialShare};
@@ -20,6 +23,7 @@ use crate::rollout::judging::{GuardHistory, JudgingPlan, judge_bake, judge_guard
 use crate::rollout::machine::{Event, Look};
 use crate::rollout::state::{ALL, State};
 use crate::rollout::{Judgement, OrderError, Pause, Phase, RolloutView, TestView, Verdict, answer};
+use copies::Mirrored;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +42,7 @@ pub(super) struct Reach<'a> {
     pub(super) journal: &'a Journal,
     pub(super) holds: &'a mpsc::Sender<HoldCommand>,
     pub(super) workers: usize,
+    pub(super) mirrors: &'a Mirrors,
     /// Unix milliseconds.
     pub(super) now: u64,
 }
@@ -51,6 +56,7 @@ pub(super) struct Driven {
     plan: Option<Arc<TrialPlan>>,
     sent: Option<Sent>,
     guards: Guards,
+    copies: Mirrored,
     judgement: Option<Judgement>,
     test: Option<TestView>,
     write: Option<oneshot::Receiver<Written>>,
@@ -93,6 +99,7 @@ impl Driven {
             plan: None,
             sent: None,
             guards,
+            copies: Mirrored::default(),
             judgement: None,
             test: None,
             write: None,
@@ -126,6 +133,7 @@ impl Driven {
             // Once more: what was decided above is not to wait for the next round.
             self.make_live(entry, reach);
         }
+        self.keep_mirror(entry, reach);
         self.write_down(reach);
     }
 
@@ -239,6 +247,7 @@ impl Driven {
 
     /// Has what the state wants made live, if it is not.
     fn make_live(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        self.keep_mirror(Some(entry), reach);
         let Some(weights) = self.state().weights() else { return };
         self.arm_again(entry, reach);
         // Without edges nothing is counted, and what is not counted gets no share: first both versions have to be there.
@@ -272,7 +281,7 @@ impl Driven {
     fn send(&mut self, weights: Vec<(u64, u16)>, trial: Option<Arc<Trial>>, reach: &Reach<'_>) {
         let state = self.state();
         let (id, part) = (state.beginning.id.clone(), state.part);
-        let hold = RolloutHold { id, weights: weights.clone(), trial: trial.clone() };
+        let hold = RolloutHold { id, weights: weights.clone(), trial: trial.clone(), shadow: self.copies.mirror() };
         if reach.holds.try_send(HoldCommand::Hold { model: self.model.clone(), hold }).is_ok() {
             self.sent = Some(Sent { part, weights, trial, at: Instant::now() });
         }
@@ -291,7 +300,7 @@ impl Driven {
             (None, None) => true,
             _ => false,
         };
-        is_ours && has_weights && is_counted
+        is_ours && has_weights && is_counted && self.copies.is_live(serving.mirror.as_ref())
     }
 
     /// The trial that counts the present part.
@@ -310,7 +319,7 @@ impl Driven {
         self.guards.judgement = Some(judgement.clone());
         if judgement.verdict == Verdict::Fail {
             let counts = state.with_live(Some(trial.counts()));
-            let look = Look { subject: Subject::Guards, counts, guards: segments, judgement };
+            let look = Look { subject: Subject::Guards, counts, guards: segments, copies: None, judgement };
             self.course.happen(&Event::Judged(Box::new(look)), reach.now);
         }
     }
@@ -322,8 +331,7 @@ impl Driven {
         }
         self.looked = Some(Instant::now());
         if self.state().phase == Phase::Shadow {
-            let none = "no copies of requests are made here".to_owned();
-            return self.course.happen(&Event::Unmirrored(none), reach.now);
+            return self.look_at_copies(reach);
         }
         let (Some(trial), Some(judging)) = (self.counting().cloned(), self.state().judging.clone()) else { return };
         let state = self.state();
@@ -339,7 +347,7 @@ impl Driven {
             _ => return,
         };
         self.judgement = Some(judgement.clone());
-        let look = Look { subject, counts: counts.clone(), guards: Vec::new(), judgement };
+        let look = Look { subject, counts: counts.clone(), guards: Vec::new(), copies: None, judgement };
         self.course.happen(&Event::Judged(Box::new(look)), reach.now);
         self.checkpoint(counts, reach);
     }
@@ -374,6 +382,7 @@ impl Driven {
             pause: shown.pause.or_else(|| trouble.filter(|_| is_raising).map(|_| Pause::Sensor)),
             judgement: self.judgement.clone().or(shown.judgement),
             guards: self.guards.judgement.clone(),
+            shadow: self.copies.view(),
             test: self.test.clone(),
             problem: trouble.map(|cause| format!("it cannot be written down: {cause}")).or(shown.problem),
             ..shown

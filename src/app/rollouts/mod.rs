@@ -15,6 +15,7 @@ pub(super) use journal::{Journal, Recalled};
 
 use super::clock::UnixClock;
 use super::control::HoldCommand;
+use super::mirroring::Mirrors;
 use crate::catalog::{Catalog, Snapshot};
 use crate::rollout::course::Course;
 use crate::rollout::explain::explain;
@@ -62,6 +63,7 @@ pub(super) struct Rollouts {
     desk: RolloutDesk,
     holds: mpsc::Sender<HoldCommand>,
     workers: usize,
+    mirrors: Mirrors,
     journal: Option<Journal>,
     clock: UnixClock,
     models: BTreeMap<String, Rolled>,
@@ -94,7 +96,19 @@ impl Rollouts {
             models.entry(model).or_default().recalled = Some(course);
         }
         let (seen, posted, explaining) = (None, None, JoinSet::new());
-        Self { catalog, desk, holds, workers, journal, clock, models, seen, posted, explaining }
+        Self {
+            catalog,
+            desk,
+            holds,
+            workers,
+            mirrors: Mirrors::default(),
+            journal,
+            clock,
+            models,
+            seen,
+            posted,
+            explaining,
+        }
     }
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>, stop: CancellationToken) {
@@ -126,7 +140,8 @@ impl Rollouts {
                 self.seen = Some(snapshot.generation);
                 self.begin_wanted(&snapshot, now);
             }
-            let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, now };
+            let reach =
+                Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
             for (model, rolled) in &mut self.models {
                 let Some(driven) = rolled.last.as_mut().filter(|driven| !driven.is_settled()) else { continue };
                 let had_ended = driven.state().phase.is_ended();
@@ -265,7 +280,7 @@ impl Rollouts {
     /// Writes down what was counted, so that the next process goes on from there.
     async fn write_last(&mut self) {
         let (now, Some(journal)) = (self.now(), self.journal.clone()) else { return };
-        let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, now };
+        let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
         let mut driven: Vec<&mut Driven> = self.models.values_mut().filter_map(|rolled| rolled.last.as_mut()).collect();
         driven.iter_mut().for_each(|driven| driven.last_counts(now));
         let until = Instant::now() + LAST_WRITE;

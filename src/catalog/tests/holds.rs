@@ -39,7 +39,7 @@ impl Stage {
     fn hold(&mut self, id: &str, weights: &[(u64, u16)]) -> Answer {
         let answer: Answer = Arc::default();
         let reply = Arc::clone(&answer);
-        let hold = RolloutHold { id: id.into(), weights: weights.to_vec(), trial: None };
+        let hold = RolloutHold { id: id.into(), weights: weights.to_vec(), trial: None, shadow: None };
         self.publisher.hold("m", hold, Box::new(move |outcome| *reply.lock().unwrap() = Some(outcome)), self.now);
         answer
     }
@@ -124,7 +124,7 @@ fn a_hold_that_cannot_be_is_refused_and_leaves_the_one_before() {
     let mut stage = Stage::managed(&[(1, 11)]);
     stage.load(&[]);
     stage.disk(&[(1, 11), (2, 12)]);
-    let unknown = RolloutHold { id: "r".into(), weights: vec![(1, 10_000)], trial: None };
+    let unknown = RolloutHold { id: "r".into(), weights: vec![(1, 10_000)], trial: None, shadow: None };
     let reply: SplitReply = Box::new(|outcome| assert!(matches!(outcome, Err(SplitError::UnknownModel { .. }))));
     stage.publisher.hold("other", unknown, reply, stage.now);
     assert!(matches!(answered(&stage.hold("r", &[(1, 9_000)])), Err(SplitError::Invalid { .. })));
@@ -276,6 +276,7 @@ fn a_trial_is_picked_with_both_arms_and_never_by_name() {
         id: "r".into(),
         weights: vec![(1, 9_000), (2, 1_000)],
         trial: trial.clone(),
+        shadow: None,
     };
     let first = trial(1_000);
     stage.publisher.hold("m", hold(&first), Box::new(|outcome| drop(outcome.unwrap())), stage.now);

@@ -82,7 +82,7 @@ pub(super) fn judgement(verdict: Verdict) -> Judgement {
 }
 
 pub(super) fn look(subject: Subject, verdict: Verdict) -> Event {
-    let look = Look { subject, counts: Vec::new(), guards: Vec::new(), judgement: judgement(verdict) };
+    let look = Look { subject, counts: Vec::new(), guards: Vec::new(), copies: None, judgement: judgement(verdict) };
     Event::Judged(Box::new(look))
 }
 
@@ -249,12 +249,12 @@ impl<'a> World<'a> {
             Phase::Canary { .. } => {
                 let needed = state.step().expect("a canary has a step").min_samples;
                 let judgement = judge_step(&judging(), &counts, needed);
-                Event::Judged(Box::new(Look { subject: Subject::Step, counts, guards: Vec::new(), judgement }))
+                Event::Judged(Box::new(Look { subject: Subject::Step, counts, guards: Vec::new(), copies: None, judgement }))
             }
             Phase::Baking => {
                 let frozen = state.frozen.clone().expect("what is promoted is frozen");
                 let judgement = judge_bake(&judging(), &frozen, &counts);
-                Event::Judged(Box::new(Look { subject: Subject::Bake, counts, guards: Vec::new(), judgement }))
+                Event::Judged(Box::new(Look { subject: Subject::Bake, counts, guards: Vec::new(), copies: None, judgement }))
             }
             _ => Event::Tick,
         };
