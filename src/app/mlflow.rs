@@ -56,6 +56,11 @@ impl Mlflow {
         &self.client
     }
 
+    /// What asks it, to be kept.
+    pub(super) fn shared(&self) -> Arc<MlflowClient> {
+        Arc::clone(&self.client)
+    }
+
     /// The name under which a model is registered, if it is.
     pub(super) fn registered_name(&self, settings: &SourceSettings) -> Result<Option<String>, AppError> {
         Ok(match settings.uri.parse()? {

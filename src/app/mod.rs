@@ -60,7 +60,7 @@ use following::FOUND_QUEUE;
 use judging::Judging;
 use learning::Learner;
 pub use objects::source as object_source;
-use rollouts::{Journal, Recalled, Rollouts};
+use rollouts::{Journal, Outside, Recalled, Rollouts};
 use sources::Sources;
 pub use sources::cache_path;
 use state::{Kept, State, Write};
@@ -178,6 +178,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         workers: loader.workers,
         journal,
         recalled,
+        outside: Outside::new(&config)?,
     };
     let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk));
     let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), desk_parts));

@@ -34,9 +34,9 @@ impl Rollouts {
         for (model, entry) in &snapshot.models {
             let (Some(settings), Some(target)) = (&entry.settings.rollout, entry.target) else { continue };
             let rolled = self.models.get(model);
-            let is_free = rolled.is_none_or(|rolled| {
-                rolled.recalled.is_none() && rolled.last.as_ref().is_none_or(Driven::is_settled)
-            });
+            let is_over = |last: &Driven| last.is_settled() && last.asked.is_told(last, entry, now);
+            let is_free =
+                rolled.is_none_or(|rolled| rolled.recalled.is_none() && rolled.last.as_ref().is_none_or(is_over));
             if !is_free || entry.explicit || entry.hold.is_some() {
                 continue;
             }

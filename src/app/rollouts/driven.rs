@@ -10,23 +10,29 @@
 //! Invariant: no version has a share without a trial that counts both arms, and guards are read of every trial.
 
 mod copies;
+mod guards;
+mod view;
 
 use super::journal::{Journal, Written, digest};
+use super::outside::{Answer, Asked};
 use crate::app::control::HoldCommand;
 use crate::app::mirroring::Mirrors;
 use crate::catalog::{Entry, RolloutHold, VersionStatus};
 use crate::config::RolloutSettings;
-use crate::observe::trial::{GuardSegment, Trial, TrialCounts, TrialPlan, TrialShare};
+use crate::observe::trial::{Trial, TrialCounts, TrialPlan, TrialShare};
 use crate::rollout::course::Course;
+use crate::rollout::hooks::HookAnswer;
 use crate::rollout::journal::{Entry as JournalEntry, Subject};
-use crate::rollout::judging::{GuardHistory, JudgingPlan, judge_bake, judge_guards, judge_step};
+use crate::rollout::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
 use crate::rollout::machine::{Event, Look};
 use crate::rollout::state::{ALL, State};
-use crate::rollout::{Judgement, OrderError, Pause, Phase, RolloutView, TestView, Verdict, answer};
+use crate::rollout::{Judgement, OrderError, Phase, RolloutView, TestView, Verdict, answer};
 use copies::Mirrored;
+use guards::Guards;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+pub(super) use view::view_of;
 
 /// How often a step's counts are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -52,7 +58,9 @@ pub(super) struct Driven {
     pub(super) model: String,
     pub(super) course: Course,
     /// How the model was set up when it began; of an earlier process what is set up now.
-    settings: RolloutSettings,
+    pub(super) settings: RolloutSettings,
+    /// What hooks and the registry were asked and told.
+    pub(super) asked: Asked,
     plan: Option<Arc<TrialPlan>>,
     sent: Option<Sent>,
     guards: Guards,
@@ -75,27 +83,14 @@ struct Sent {
     at: Instant,
 }
 
-#[derive(Default)]
-struct Guards {
-    history: GuardHistory,
-    /// The part that it counts.
-    part: Option<u64>,
-    last: Option<GuardSegment>,
-    judgement: Option<Judgement>,
-}
-
 impl Driven {
     pub(super) fn new(model: String, course: Course, settings: RolloutSettings) -> Self {
-        let mut guards = Guards::default();
-        // Of an earlier process what was written down: one segment for each part.
-        for part in course.state().counts() {
-            guards.history.begin(part.guards.weight);
-            guards.history.read(&part.guards);
-        }
+        let guards = Guards::of(course.state().counts());
         Self {
             model,
             course,
             settings,
+            asked: Asked::default(),
             plan: None,
             sent: None,
             guards,
@@ -147,7 +142,11 @@ impl Driven {
         self.write = None;
         if let Err(cause) = &outcome {
             if self.course.trouble().is_none() {
-                tracing::error!(model = self.model, cause, "a rollout cannot be written down; no share grows until it can");
+                tracing::error!(
+                    model = self.model,
+                    cause,
+                    "a rollout cannot be written down; no share grows until it can"
+                );
             }
             self.write_after = Some(Instant::now() + WRITE_AGAIN);
         }
@@ -202,7 +201,9 @@ impl Driven {
             Some(VersionStatus::OnDisk | VersionStatus::Loading) => Event::Preparing(Phase::Loading),
             None if is_waiting => Event::Unusable("it is not there any more".to_owned()),
             Some(VersionStatus::Loaded { .. }) if is_waiting => match (entry.can_stand_in(target), self.arm(entry)) {
-                (Err(difference), _) => Event::Unusable(format!("it cannot stand in for version {stable}: {difference}")),
+                (Err(difference), _) => {
+                    Event::Unusable(format!("it cannot stand in for version {stable}: {difference}"))
+                }
                 (Ok(()), Ok(judging)) => Event::Ready(Box::new(judging)),
                 (Ok(()), Err(reason)) => Event::Unusable(reason),
             },
@@ -363,6 +364,27 @@ impl Driven {
         }
     }
 
+    /// Takes in what somebody outside said.
+    pub(super) fn hear(&mut self, answer: Answer, now: u64) {
+        match answer {
+            Answer::Hook { hook, name, answer } => {
+                self.asked.hook_answered((hook, name.clone()));
+                let yes = answer == HookAnswer::Yes;
+                self.course.happen(&Event::Hook { hook, name, yes, text: answer.to_string() }, now);
+            }
+            Answer::Told { told, failed } => {
+                if let Some(cause) = &failed {
+                    tracing::warn!(model = self.model, cause, "the registry is not told of a rollout; it will be");
+                }
+                let what = self.asked.was_told(told, failed.as_ref());
+                let entry = what.map(|what| JournalEntry::WriteBack { what, failed });
+                // While a larger share waits to be written down nothing else is.
+                let entry = entry.filter(|_| !self.course.is_raising());
+                self.course.take(entry.into_iter().collect(), now);
+            }
+        }
+    }
+
     /// What was counted of the present part, to be written down before the process ends.
     pub(super) fn last_counts(&mut self, now: u64) {
         if let Some(counts) = self.counting().map(|trial| trial.counts())
@@ -372,62 +394,6 @@ impl Driven {
             let counts = self.state().with_live(Some(counts));
             self.course.take(vec![JournalEntry::Counted { counts }], now);
         }
-    }
-
-    /// The rollout, as it is shown.
-    pub(super) fn view(&self) -> RolloutView {
-        let (shown, is_raising, trouble) = (view_of(self.state()), self.course.is_raising(), self.course.trouble());
-        RolloutView {
-            // A larger share that cannot be written down is waited for.
-            pause: shown.pause.or_else(|| trouble.filter(|_| is_raising).map(|_| Pause::Sensor)),
-            judgement: self.judgement.clone().or(shown.judgement),
-            guards: self.guards.judgement.clone(),
-            shadow: self.copies.view(),
-            test: self.test.clone(),
-            problem: trouble.map(|cause| format!("it cannot be written down: {cause}")).or(shown.problem),
-            ..shown
-        }
-    }
-}
-
-/// A rollout, as its journal shows it.
-pub(super) fn view_of(state: &State) -> RolloutView {
-    RolloutView {
-        id: state.beginning.id.clone(),
-        model: state.beginning.model.clone(),
-        target: state.beginning.target,
-        digest: Some(state.beginning.digest.clone()),
-        stable: state.beginning.stable,
-        generation: state.changed,
-        phase: state.phase,
-        pause: state.pause,
-        weight: f64::from(state.weight) / 100.0,
-        started_at: state.started_at,
-        since: state.since,
-        ended_at: state.ended_at,
-        reason: state.reason.clone(),
-        judgement: state.decided.clone(),
-        guards: None,
-        shadow: None,
-        test: None,
-        problem: state.problem.clone(),
-    }
-}
-
-impl Guards {
-    /// All segments so far, if something was counted since the last reading.
-    fn read(&mut self, part: u64, trial: &Trial) -> Option<Vec<GuardSegment>> {
-        let counters = trial.guards();
-        if self.part == Some(part) && self.last.as_ref() == Some(&counters) {
-            return None;
-        }
-        if self.part != Some(part) {
-            self.history.begin(trial.share().weight());
-            self.part = Some(part);
-        }
-        self.history.read(&counters);
-        self.last = Some(counters);
-        Some(self.history.segments())
     }
 }
 

@@ -10,8 +10,10 @@
 mod begin;
 mod driven;
 mod journal;
+mod outside;
 
 pub(super) use journal::{Journal, Recalled};
+pub(super) use outside::Outside;
 
 use super::clock::UnixClock;
 use super::control::HoldCommand;
@@ -22,8 +24,9 @@ use crate::rollout::explain::explain;
 use crate::rollout::history::History;
 use crate::rollout::state::State;
 use crate::rollout::{Message, Order, OrderError, OrderRequest, Posted, RolloutDesk, RolloutView};
-use driven::{Driven, Reach};
+use driven::{Driven, Reach, view_of};
 use journal::{chosen, milliseconds};
+use outside::Heard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -55,6 +58,7 @@ pub(super) struct Parts {
     /// Where rollouts are written down, if anything can be.
     pub(super) journal: Option<Journal>,
     pub(super) recalled: Recalled,
+    pub(super) outside: Outside,
 }
 
 /// What drives rollouts.
@@ -64,6 +68,7 @@ pub(super) struct Rollouts {
     holds: mpsc::Sender<HoldCommand>,
     workers: usize,
     mirrors: Mirrors,
+    outside: Outside,
     journal: Option<Journal>,
     clock: UnixClock,
     models: BTreeMap<String, Rolled>,
@@ -86,7 +91,7 @@ struct Rolled {
 
 impl Rollouts {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { catalog, desk, holds, workers, journal, recalled } = parts;
+        let Parts { catalog, desk, holds, workers, journal, recalled, outside } = parts;
         let clock = UnixClock::new(Instant::now(), SystemTime::now());
         let mut models: BTreeMap<String, Rolled> = BTreeMap::new();
         for (model, history) in recalled.histories {
@@ -102,6 +107,7 @@ impl Rollouts {
             holds,
             workers,
             mirrors: Mirrors::default(),
+            outside,
             journal,
             clock,
             models,
@@ -120,6 +126,10 @@ impl Rollouts {
                 _ = rounds.tick() => {}
                 Some(message) = messages.recv() => self.take(message),
                 Some(_explained) = self.explaining.join_next() => continue,
+                Some(heard) = self.outside.asking.join_next() => match heard {
+                    Ok(heard) => self.hear(heard),
+                    Err(cause) => tracing::error!(%cause, "a bug ended a question of a rollout"),
+                },
             }
             self.round();
         }
@@ -153,9 +163,28 @@ impl Rollouts {
                 }
             }
             self.release_ended(&snapshot);
+            self.ask(&snapshot);
         }
         self.answer();
         self.post();
+    }
+
+    /// Takes in what a hook or the registry said of a rollout, if it is that one still.
+    fn hear(&mut self, heard: Heard) {
+        let now = self.now();
+        let driven = self.models.get_mut(&heard.model).and_then(|rolled| rolled.last.as_mut());
+        if let Some(driven) = driven.filter(|driven| driven.state().beginning.id == heard.id) {
+            driven.hear(heard.answer, now);
+        }
+    }
+
+    /// Asks and tells what is due.
+    fn ask(&mut self, snapshot: &Snapshot) {
+        for (model, rolled) in &mut self.models {
+            if let (Some(driven), Some(entry)) = (&mut rolled.last, snapshot.models.get(model)) {
+                self.outside.ask(driven, entry);
+            }
+        }
     }
 
     /// Takes rollouts of an earlier process up, once their models are there.
@@ -267,6 +296,8 @@ impl Rollouts {
             return;
         }
         self.posted = Some(Instant::now());
+        // What waited for the registry to be told of the one before need not be news of the catalog.
+        self.seen = None;
         let mut posted = Posted::default();
         for (model, rolled) in &self.models {
             posted.figures.insert(model.clone(), rolled.history.figures());
@@ -304,6 +335,6 @@ async fn explained(
     if state.beginning.model != view.model {
         return Err(OrderError::NoRollout(view.model));
     }
-    let view = if id == view.id { view } else { driven::view_of(&state) };
+    let view = if id == view.id { view } else { view_of(&state) };
     Ok(explain(view, &records))
 }
