@@ -66,15 +66,24 @@ impl RateNull {
     }
 }
 
-/// Upper confidence limit of a rate with `events` of `trials`, missed with a chance of `risk`.
+/// Trials from which on limits are Chernoff's: the search for a quantile of the beta distribution does not end where its
+/// density at the first guess is no number, from some millions of trials with few events on.
+const EXACT_TRIALS: u64 = 1 << 18;
+/// Halvings of a bracket: more than a double has digits.
+const HALVINGS: usize = 60;
+
+/// Upper confidence limit of a rate with `events` of `trials`, missed with a chance of at most `risk`.
 pub(super) fn upper_limit(events: u64, trials: u64, risk: f64) -> f64 {
     if events >= trials {
         return 1.0;
     }
+    if trials > EXACT_TRIALS {
+        return chernoff_limit(events, trials, risk);
+    }
     inv_beta_reg(events as f64 + 1.0, (trials - events) as f64, 1.0 - risk)
 }
 
-/// Lower confidence limit of a rate with `events` of `trials`, missed with a chance of `risk`.
+/// Lower confidence limit of a rate with `events` of `trials`, missed with a chance of at most `risk`.
 pub(super) fn lower_limit(events: u64, trials: u64, risk: f64) -> f64 {
     if events == 0 || trials == 0 {
         return 0.0;
@@ -82,5 +91,54 @@ pub(super) fn lower_limit(events: u64, trials: u64, risk: f64) -> f64 {
     if events >= trials {
         return risk.powf(1.0 / trials as f64);
     }
+    if trials > EXACT_TRIALS {
+        return 1.0 - chernoff_limit(trials - events, trials, risk);
+    }
     inv_beta_reg(events as f64, (trials - events) as f64 + 1.0, risk)
+}
+
+/// The rate above k/n at which n·KL(k/n ‖ rate) is ln 1/risk: a rate as high has so few events with a chance of at most
+/// `risk` (Chernoff 1952). Its reach is a seventh longer than the exact one, at a risk of 1e-4.
+fn chernoff_limit(events: u64, trials: u64, risk: f64) -> f64 {
+    let (seen, most) = (events as f64 / trials as f64, -risk.ln() / trials as f64);
+    let divergence = |rate: f64| {
+        let part = |share: f64, of: f64| if share > 0.0 { share * (share / of).ln() } else { 0.0 };
+        part(seen, rate) + part(1.0 - seen, 1.0 - rate)
+    };
+    let (mut inside, mut outside) = (seen, 1.0);
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(inside, outside);
+        if divergence(middle) < most { inside = middle } else { outside = middle }
+    }
+    outside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_any_counts_are_found_and_hold_the_rate() {
+        for trials in [1, 10, 1000, 100_000, 1 << 18, (1 << 18) + 1, 1 << 24, 1 << 32, u64::MAX] {
+            for events in [0, 1, 2, 50, trials / 1000, trials / 2, trials - 1] {
+                let events = events.min(trials);
+                for risk in [1e-6, 1e-4, 0.01] {
+                    let seen = events as f64 / trials as f64;
+                    let (low, high) = (lower_limit(events, trials, risk), upper_limit(events, trials, risk));
+                    assert!(low <= seen && seen <= high && (0.0..=1.0).contains(&low) && high <= 1.0, "{low} {high}");
+                    let reach = 6.0 * (0.25 / trials as f64).sqrt() + 30.0 / trials as f64 + 1e-8;
+                    assert!(high - seen <= reach && seen - low <= reach, "{events} of {trials}: {low} {high}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn limits_of_many_trials_are_little_wider_than_exact_ones() {
+        for events in [0, 1, 10, 1000, 100_000] {
+            let (exact, wide) = (upper_limit(events, 200_000, 1e-4), chernoff_limit(events, 200_000, 1e-4));
+            let seen = events as f64 / 200_000.0;
+            assert!(wide >= exact * (1.0 - 1e-9) && wide - seen <= 1.25 * (exact - seen), "{events}: {exact} {wide}");
+        }
+    }
 }

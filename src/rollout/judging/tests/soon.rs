@@ -4,7 +4,7 @@ use super::super::{Frozen, GuardHistory, JudgingPlan, judge_bake, judge_guards, 
 use super::looks::{Looks, first_failed, until_failure};
 use super::thresholds::{RULES, until_failed};
 use super::world::{Change, NONE, Traffic, World};
-use super::{in_parallel, is_long, median, scale, shown};
+use super::{in_parallel, median, scale, shown};
 use crate::observe::trial::{ArmTally, TrialCounts, TrialSegment};
 use crate::rollout::{Judgement, Verdict};
 use crate::route::FULL_WEIGHT;
@@ -45,8 +45,10 @@ fn others_find_some_of_it() {
             });
             let seen = found.iter().flatten().count();
             println!("| {} | {name} | {seen} of {runs} | {} |", rule.name, shown(median(found)));
-            // No threshold of theirs is on what a model says.
-            assert!(name != "scores by 0.5 σ" || seen < runs || is_long());
+            // No threshold of theirs is on what a model says; what ends a rollout there is chance.
+            let is_slow = name == "durations × 3";
+            assert!(seen == runs || !is_slow, "{}, {name}: {seen} of {runs}", rule.name);
+            assert!(seen == 0 || is_slow || rule.errors < 0.02, "{}, {name}: {seen} of {runs}", rule.name);
         }
     }
 }
