@@ -40,6 +40,12 @@ impl Access {
         Self { operator: operator.map(digest), viewer: viewer.map(digest) }
     }
 
+    /// Whoever may change things, as a journal names them.
+    #[must_use]
+    pub fn kind_of_operator(&self) -> &'static str {
+        if self.operator.is_some() || self.viewer.is_some() { "operator" } else { "somebody without a token" }
+    }
+
     /// Whether a request with these headers may be answered.
     ///
     /// # Errors

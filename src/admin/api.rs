@@ -12,6 +12,10 @@
 //! | `GET /api/v1/models/{m}/drift` | distances, 95 % intervals and verdicts of every version; `?segment=…` leaves out the other segments |
 //! | `GET /api/v1/models/{m}/profile` | what every version has counted since it was deployed, or `?version=N` alone |
 //! | `GET /api/v1/models/{m}/report` | all of that with pictures, as JSON or as a page; `?format=json\|html`, `?version=`, `?names=true` |
+//! | `GET /api/v1/rollouts`, `/api/v1/rollouts/{m}` | the latest rollout of each model: where it stands, why, what was last seen; figures of all of them |
+//! | `POST /api/v1/rollouts/{m}/start` | begins one: `{"version":2}`, or with nothing to the version that is wanted; `"test":{"weight":50,"question":"errors"}` makes it a test that moves nothing |
+//! | `POST /api/v1/rollouts/{m}/pause\|resume\|promote\|abort` | answers when it is done; `{"generation":7}` only if nothing changed since, of which an abort takes no notice |
+//! | `GET /api/v1/rollouts/{m}/explain` | every entry of its journal, each decision made again; `?id=` of an earlier one |
 //! | `GET /api/v1/sources` | models that come from a registry: when it last answered, downloads, lineage, what is wrong |
 //! | `POST /hooks/{source}` | webhooks of registries, see [`hooks`]; 202 once verified |
 //! | `GET /api/v1/hooks`, `/api/v1/hooks/{id}` | webhooks that were taken, the latest first, `?limit=`; one with its body |
@@ -21,7 +25,9 @@
 //!
 //! Invariant: every refusal is a 4xx with `{"error":…}` that says what was expected.
 
-use super::{AdminError, Command, Desk, drift_view, hooks, inbox, metrics_page, profile_view, report, split, views};
+use super::{
+    AdminError, Command, Desk, drift_view, hooks, inbox, metrics_page, profile_view, report, rollouts, split, views,
+};
 use crate::serve::respond::{self, Answer};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -54,9 +60,10 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Result<An
         ["metrics"] => only(&method, &Method::GET, &path, "GET").map(|()| metrics(desk)),
         ["api", "v1", "models"] => {
             only(&method, &Method::GET, &path, "GET")?;
-            Ok(respond::value(&views::models(&desk.gate.catalog.snapshot(), &desk.state)))
+            Ok(respond::value(&views::models(&desk.gate.catalog.snapshot(), &desk.state, &desk.rollouts.posted())))
         }
         ["api", "v1", "models", name, rest @ ..] => of_model(desk, (name, rest), (&method, &path), request).await,
+        ["api", "v1", "rollouts", rest @ ..] => rollouts::answer(desk, (rest, &path), request).await,
         ["api", "v1", "sources"] => {
             only(&method, &Method::GET, &path, "GET")?;
             Ok(respond::value(&serde_json::json!({ "sources": desk.sources.views(SystemTime::now()) })))
@@ -83,7 +90,8 @@ async fn of_model(
             only(method, &Method::GET, path, "GET")?;
             let snapshot = desk.gate.catalog.snapshot();
             let entry = snapshot.models.get(name).ok_or_else(|| unknown_model(name))?;
-            Ok(respond::value(&views::model(entry, desk.sources.view(name, SystemTime::now()).as_ref())))
+            let (source, posted) = (desk.sources.view(name, SystemTime::now()), desk.rollouts.posted());
+            Ok(respond::value(&views::model(entry, source.as_ref(), &posted)))
         }
         ["drift"] => {
             only(method, &Method::GET, path, "GET")?;

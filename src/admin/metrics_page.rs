@@ -5,7 +5,7 @@
 //!
 //! Invariant: labels are bounded by what is loaded and by fixed tables.
 
-use super::{Desk, bin_series};
+use super::{Desk, bin_series, rollout_series, shadow_series};
 use crate::alert::AlertPhase;
 use crate::catalog::{ArmLabel, Entry, Model, Placement};
 use crate::detect::Verdict;
@@ -33,6 +33,7 @@ pub(super) fn render(desk: &Desk) -> String {
     server_series(desk);
     for entry in snapshot.models.values() {
         telemetry.counter_total(&names::SWAPS, &[("model", &entry.name)], SERVER_SOURCE, entry.swaps);
+        shadow_series::set(telemetry, entry);
     }
     hook_series(desk);
     for (model, age) in desk.sources.sync_ages(SystemTime::now()) {
@@ -50,6 +51,7 @@ pub(super) fn render(desk: &Desk) -> String {
     }
     alert_series(desk);
     let mut page = telemetry.render();
+    rollout_series::write(&mut page, &desk.rollouts.posted());
     write_family(&mut page, &names::REQUEST_DURATION, &durations(&models));
     page
 }

@@ -8,6 +8,7 @@
 mod access;
 mod api;
 mod bin_series;
+mod body;
 mod drift_view;
 mod hook_counts;
 pub mod hooks;
@@ -15,7 +16,10 @@ mod inbox;
 mod metrics_page;
 mod profile_view;
 mod report;
+mod rollout_series;
+mod rollouts;
 pub mod server;
+mod shadow_series;
 mod split;
 mod views;
 
@@ -28,6 +32,7 @@ use crate::judge::Board;
 use crate::observe::live::LiveProfileError;
 use crate::registry::board::SourceBoard;
 use crate::registry::hooks::HookError;
+use crate::rollout::{OrderError, RolloutDesk};
 use crate::serve::Gate;
 use crate::serve::acceptor::OpenConnections;
 use crate::store::{StateHealth, StoreError};
@@ -106,6 +111,8 @@ pub struct Desk {
     pub hooks: Hooks,
     /// What is known of models that come from a registry.
     pub sources: Arc<SourceBoard>,
+    /// Rollouts, and whoever drives them.
+    pub rollouts: RolloutDesk,
     /// Alert sinks, for what they dropped.
     pub sinks: Mutex<Vec<WebhookSender>>,
     /// Metrics.
@@ -218,6 +225,9 @@ pub enum AdminError {
     /// There is nothing to try again.
     #[error(transparent)]
     Retry(#[from] RetryError),
+    /// A rollout was not told what to do, or did not do it.
+    #[error(transparent)]
+    Rollout(#[from] OrderError),
     /// A webhook was refused.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -277,6 +287,7 @@ impl crate::error::Blamed for AdminError {
             Self::SenderGone { .. } => Fault::Conflict,
             Self::Split(error) => error.fault(),
             Self::Retry(error) => error.fault(),
+            Self::Rollout(error) => error.fault(),
             Self::Hook(error) => error.fault(),
             Self::Busy | Self::NoInbox { .. } | Self::Inbox(_) => Fault::Unavailable,
             Self::LiveProfile(_) => Fault::Internal,

@@ -10,6 +10,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -41,9 +42,22 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationTok
     let _ = tokio::time::timeout(STOP_GRACE, finished).await;
 }
 
+/// Who is at the other end of a connection; an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(SocketAddr);
+
+impl Peer {
+    /// The address, as a journal names it.
+    pub(super) fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 async fn serve_connection(socket: tokio::net::TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
-    let service = service_fn(move |request| {
+    let peer = socket.peer_addr().ok().map(Peer);
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let desk = Arc::clone(&desk);
+        peer.map(|peer| request.extensions_mut().insert(peer));
         async move { Ok::<_, Infallible>(answer(&desk, request).await) }
     });
     connection::drive(socket, service, IDLE_TIMEOUT, stop).await;

@@ -3,21 +3,14 @@
 //! Invariant: a split is answered when it is live or refused, so a script that got 200 may rely on it.
 
 use super::api::only;
-use super::{AdminError, Command, Desk};
+use super::{AdminError, Command, Desk, body};
 use crate::catalog::{SplitError, SplitView};
 use crate::route::Weight;
 use crate::serve::respond::{self, Answer};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// The largest body of an admin request.
-const BODY_LIMIT: usize = 64 << 10;
-/// The longest wait for it.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,11 +46,7 @@ pub(super) async fn answer(
 
 async fn read_weights(request: Request<Incoming>) -> Result<Vec<(u64, u16)>, AdminError> {
     let bad = |reason: String| AdminError::BadBody { reason };
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), BODY_LIMIT).collect())
-        .await
-        .map_err(|_elapsed| bad(format!("the body did not arrive within {BODY_TIMEOUT:?}")))?
-        .map_err(|error| bad(format!("the body could not be read, or is over {BODY_LIMIT} bytes: {error}")))?
-        .to_bytes();
+    let body = body::read(request).await?;
     let split: SplitRequest = serde_json::from_slice(&body)
         .map_err(|error| bad(format!("expected {{\"weights\":{{\"1\":90,\"2\":10}}}}: {error}")))?;
     split

@@ -8,21 +8,22 @@ use super::StateView;
 use crate::catalog::{Entry, Model, Placement, Quarantined, Snapshot, VersionStatus};
 use crate::observe::{AnswerTotals, Phase};
 use crate::registry::board::SourceView;
+use crate::rollout::{Posted, RolloutView};
 use crate::sketch::log_linear::nanoseconds;
 use crate::tensor::TensorSpec;
 use serde_json::{Value, json};
 
 /// `GET /api/v1/models`.
-pub(super) fn models(snapshot: &Snapshot, state: &StateView) -> Value {
-    let models: Vec<Value> =
-        snapshot.names().iter().filter_map(|name| snapshot.models.get(*name)).map(|entry| model(entry, None)).collect();
+pub(super) fn models(snapshot: &Snapshot, state: &StateView, posted: &Posted) -> Value {
+    let entries = snapshot.names().into_iter().filter_map(|name| snapshot.models.get(name));
+    let models: Vec<Value> = entries.map(|entry| model(entry, None, posted)).collect();
     let trouble = state.health.trouble();
     let state = json!({ "persistent": trouble.is_none(), "path": state.path, "reason": trouble });
     json!({ "generation": snapshot.generation, "models": models, "state": state })
 }
 
 /// `GET /api/v1/models/{m}`.
-pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
+pub(super) fn model(entry: &Entry, source: Option<&SourceView>, posted: &Posted) -> Value {
     let followed = if entry.settings.source.is_some() { "registry" } else { "highest version" };
     let versions: Vec<Value> =
         entry.versions.iter().map(|(version, status)| version_view(entry, (*version, status), source)).collect();
@@ -34,6 +35,7 @@ pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
         "version_policy": entry.config.version_policy.to_string(),
         "max_batch_size": entry.config.max_batch_size,
         "swaps": entry.swaps,
+        "rollout": posted.rollouts.get(&entry.name).map(|rollout| rollout_view(rollout)),
         "versions": versions,
     });
     if let Some(source) = source {
@@ -46,6 +48,18 @@ pub(super) fn model(entry: &Entry, source: Option<&SourceView>) -> Value {
         view["config_error"] = json!(reason);
     }
     view
+}
+
+/// The model's latest rollout in short; all of it is at `/api/v1/rollouts/{m}`.
+fn rollout_view(rollout: &RolloutView) -> Value {
+    json!({
+        "id": rollout.id,
+        "version": rollout.target.to_string(),
+        "phase": rollout.phase,
+        "pause": rollout.pause,
+        "weight": rollout.weight,
+        "generation": rollout.generation,
+    })
 }
 
 fn version_view(entry: &Entry, (version, status): (u64, &VersionStatus), source: Option<&SourceView>) -> Value {
@@ -187,7 +201,7 @@ mod tests {
         let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: true })]);
         let listing = Listing::from([("m".to_owned(), PresentModel { versions, config, roles: None })]);
         publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);
-        model(&publisher.catalog().snapshot().models["m"], None)
+        model(&publisher.catalog().snapshot().models["m"], None, &Posted::default())
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::{AppError, ConfigSource, learning};
 use crate::admin::{Command, Desk, ReloadOutcome};
 use crate::alert::webhook::{WebhookSender, WebhookTarget, webhook};
 use crate::catalog::{
-    FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher, Quarantined, RetryError,
+    Chosen, FreezeOrder, Listing, LoadFailure, LoadOrder, Model, PresentModel, Publisher, Quarantined, RetryError,
+    RolloutHold, SplitError,
 };
 use crate::config::{AlertSettings, Config, ModelSettings};
 use crate::registry::RegistryError;
@@ -30,6 +31,18 @@ use tokio_util::sync::CancellationToken;
 
 /// Said when a reload cannot even be queued.
 pub(super) const RELOAD_NOTE: &str = "the control loop is busy; the reload was not started";
+
+/// Holds that may wait: a model has few at a time, and they are taken before everything else.
+pub(super) const HOLD_QUEUE: usize = 256;
+
+/// What rollouts want to be live.
+#[derive(Debug)]
+pub(super) enum HoldCommand {
+    /// These weights.
+    Hold { model: String, hold: RolloutHold },
+    /// What is stable from now on.
+    Release { model: String, chosen: Chosen },
+}
 
 /// How a load ended.
 type LoadOutcome = (LoadOrder, Result<Arc<Model>, LoadFailure>);
@@ -101,7 +114,7 @@ impl Control {
 
     pub(super) async fn run(
         mut self,
-        mut wishes: mpsc::Receiver<Command>,
+        (mut holds, mut wishes): (mpsc::Receiver<HoldCommand>, mpsc::Receiver<Command>),
         mut found: mpsc::Receiver<Found>,
         stop: CancellationToken,
     ) {
@@ -109,6 +122,10 @@ impl Control {
         poll.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
+                // What takes a share away from a version that fails waits for nothing else.
+                biased;
+                () = stop.cancelled() => return,
+                Some(command) = holds.recv() => self.hold(command),
                 _ = poll.tick() => self.start_listing(),
                 listed = finished(&mut self.list) => self.listing_finished(listed),
                 Some(Found { model, present }) = found.recv() => self.fetched_is(model, present),
@@ -132,9 +149,25 @@ impl Control {
                     }
                     None => return,
                 },
-                () = stop.cancelled() => return,
             }
             self.order_next_load();
+        }
+    }
+
+    fn hold(&mut self, command: HoldCommand) {
+        let now = self.started.elapsed();
+        match command {
+            HoldCommand::Hold { model, hold } => {
+                let name = model.clone();
+                let reply = move |outcome: Result<_, SplitError>| {
+                    // Whoever drives the rollout sees what is live, and what cannot be loaded.
+                    if let Err(cause) = outcome {
+                        tracing::debug!(model = name, %cause, "a rollout's weights are not live");
+                    }
+                };
+                self.publisher.hold(&model, hold, Box::new(reply), now);
+            }
+            HoldCommand::Release { model, chosen } => self.publisher.release(&model, Some(chosen), now),
         }
     }
 

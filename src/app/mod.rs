@@ -1,11 +1,11 @@
 //! Builds every room, owns every task, drains.
 //!
 //! ```text
-//!  control runtime:  acceptor · control loop (publisher) · judge loop · state keeper · admin server · alert sinks
+//!  control runtime:  acceptor · control loop (publisher) · rollouts · their journal · judge loop · state keeper · admin server · alert sinks
 //!  worker threads:   one current-thread runtime each
 //!  executor threads: long calls, at the lowest priority
 //!  on what time is left over: loader thread (one version at a time) · followers thread (models that come from a
-//!                    registry) · retirer thread (frees memory)
+//!                    registry) · retirer thread (frees memory) · a thread for each mirror (answers copies of requests)
 //! ```
 //!
 //! Nothing else in the crate starts a task that outlives its caller. [`start`] takes everything from outside as an
@@ -22,10 +22,13 @@ mod following;
 mod hooks;
 mod judging;
 mod learning;
+pub mod mirroring;
 pub mod mlflow;
 mod objects;
 mod progress;
 mod replica;
+pub mod rollout_hooks;
+mod rollouts;
 mod sources;
 mod state;
 mod workers;
@@ -45,17 +48,19 @@ use crate::registry::memory;
 use crate::registry::quarantine::Quarantine;
 use crate::registry::source::SourceError;
 use crate::registry::staging::{Cache, StageError};
+use crate::rollout::RolloutDesk;
 use crate::serve::acceptor::WorkerHandle;
 use crate::serve::{Gate, Limits, acceptor};
 use crate::store::StateHealth;
 use crate::telemetry::{Telemetry, bars};
 use background::Share;
 use clock::{UnixClock, unix};
-use control::{Control, Parts, RELOAD_NOTE};
+use control::{Control, HOLD_QUEUE, Parts, RELOAD_NOTE};
 use following::FOUND_QUEUE;
 use judging::Judging;
 use learning::Learner;
 pub use objects::source as object_source;
+use rollouts::{Journal, Recalled, Rollouts};
 use sources::Sources;
 pub use sources::cache_path;
 use state::{Kept, State, Write};
@@ -150,7 +155,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
     // Ends with the publisher.
     drop(background::start("tidegate-retirer", Share::Leftover, move || retire_until_closed(&to_retire))?);
-    let publisher = Publisher::new(retired, config.repository.bake);
+    let mut publisher = Publisher::new(retired, config.repository.bake);
     let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
     let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();
     let workers = workers::start(&gate, queues, &stop_data)?;
@@ -162,7 +167,20 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let hooks = hooks::with_inbox(hooks, kept.as_ref(), deliveries);
     loader.quarantine = Arc::new(Quarantine::from_rows(quarantine));
     let replica = config.server.replica.clone().unwrap_or(replica);
-    let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), (sources, hooks)));
+    let (rollout_desk, rollout_messages) = RolloutDesk::new();
+    let (holds, to_hold) = mpsc::channel(HOLD_QUEUE);
+    let (journal, recalled, write_journal) = journal(kept.as_ref()).await;
+    publisher.remember(recalled.chosen());
+    let rollouts = rollouts::Parts {
+        catalog: Arc::clone(&gate.catalog),
+        desk: rollout_desk.clone(),
+        holds,
+        workers: loader.workers,
+        journal,
+        recalled,
+    };
+    let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk));
+    let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), desk_parts));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
     let (drain_timeout, max_connections) = (config.server.drain_timeout, config.server.max_connections);
@@ -172,11 +190,12 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     tracing::info!(%http, %admin, workers = handles.len(), "listening");
     let mut tasks = vec![
         spawn(acceptor::accept(http_listener, handles, max_connections, stop_data.clone())),
-        spawn(control.run(wishes, to_take_in, stop_rest.clone())),
+        spawn(control.run((to_hold, wishes), to_take_in, stop_rest.clone())),
+        spawn(rollouts.run(rollout_messages, stop_rest.clone())),
         spawn(judging.run(stop_rest.clone())),
         spawn(crate::admin::server::serve(admin_listener, desk, stop_rest.clone())),
     ];
-    tasks.extend(write.map(spawn));
+    tasks.extend(write_journal.into_iter().chain(write).map(spawn));
     tasks.extend(following::start(following, found, &stop_rest)?.map(spawn));
     tasks.extend(shown.map(|board| spawn(progress::run(board, stop_rest.clone()))));
     Ok(Running { http, admin, gate, commands, drain_timeout, stop_data, stop_rest, workers, executor, tasks })
@@ -281,7 +300,7 @@ fn desk(
     (gate, workers): (&Arc<Gate>, &[WorkerHandle]),
     commands: mpsc::Sender<Command>,
     (alerts, health): (AlertBook, Arc<StateHealth>),
-    (sources, hooks): (Arc<SourceBoard>, Hooks),
+    (sources, hooks, rollouts): (Arc<SourceBoard>, Hooks, RolloutDesk),
 ) -> Desk {
     Desk {
         gate: Arc::clone(gate),
@@ -291,6 +310,7 @@ fn desk(
         state: StateView { path: config.state.path.clone(), health },
         sources,
         hooks,
+        rollouts,
         sinks: Mutex::new(Vec::new()),
         telemetry: Telemetry::new(),
         access: Access::new(token(&config.server.admin_token), token(&config.server.admin_viewer_token)),
@@ -305,6 +325,14 @@ fn token(secret: &Option<Secret>) -> Option<&str> {
 fn identity(replica: String, started: Instant) -> JudgeIdentity {
     let epoch = unix(SystemTime::now()).saturating_sub(started.elapsed()).as_millis();
     JudgeIdentity { replica, epoch: u64::try_from(epoch).unwrap_or(u64::MAX) }
+}
+
+/// Where rollouts are written down, what was, and the future that writes; none if nothing can be kept.
+async fn journal(kept: Option<&Kept>) -> (Option<Journal>, Recalled, Option<Write>) {
+    let Some(kept) = kept else { return (None, Recalled::default(), None) };
+    let (journal, write) = Journal::new(kept.store.clone(), kept.keeper.clone());
+    let recalled = journal.recall().await;
+    (Some(journal), recalled, Some(Box::pin(write)))
 }
 
 /// The judge's loop, and the future that writes its state if state can be kept.

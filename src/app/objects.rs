@@ -23,6 +23,10 @@ pub fn source(settings: &SourceSettings, stores: &Stores) -> Result<Arc<dyn Sour
 
 /// What the model's aliases mean.
 pub(super) fn kinds(settings: &SourceSettings) -> BTreeMap<String, RoleKind> {
-    let kind = |role: Role| if role == Role::Stable { RoleKind::Stable } else { RoleKind::Warm };
+    let kind = |role: Role| match role {
+        Role::Stable => RoleKind::Stable,
+        Role::Canary => RoleKind::Canary,
+        Role::Shadow => RoleKind::Shadow,
+    };
     settings.roles.iter().map(|(alias, role)| (alias.clone(), kind(*role))).collect()
 }

@@ -3,12 +3,15 @@
 //! ```text
 //!  directory listing ─┐                               ┌─▶ request: find ▶ pick ▶ Arc<Model>
 //!  load finished     ─┼─▶ Publisher ─▶ Catalog (cell) ┼─▶ judge, metrics, admin: snapshot
-//!  PUT …/split       ─┘        │                      │
+//!  PUT …/split       ─┤        │                      │
+//!  rollout's hold    ─┘        │                      │
 //!                              └─▶ retirer: frees what is no longer served, on its own thread
 //! ```
 //! Invariant: requests only read; a published snapshot never changes.
 
+mod holds;
 mod legacy;
+mod mirror;
 mod model;
 mod policy;
 mod publisher;
@@ -20,6 +23,8 @@ mod state;
 mod tests;
 mod wishes;
 
+pub use holds::{Chosen, MOST_REFUSED, RolloutHold};
+pub use mirror::{Mirror, MirrorError, MirrorRunner, OpenInstance};
 pub use model::{LoadFacts, Model, ModelParts};
 pub use policy::{TritonConfig, TritonExecution, VersionPolicy};
 pub use publisher::Publisher;

@@ -148,6 +148,12 @@ impl Model {
         self.runtime.graph.signature()
     }
 
+    /// What all of its instances share.
+    #[must_use]
+    pub fn graph(&self) -> &LoadedGraph {
+        &self.runtime.graph
+    }
+
     /// The engine that runs it.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
@@ -251,6 +257,6 @@ impl Drop for Model {
     }
 }
 
-fn next_identity() -> u64 {
+pub(super) fn next_identity() -> u64 {
     NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed)
 }

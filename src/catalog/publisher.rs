@@ -1,18 +1,22 @@
 //! The one writer of the swap cell.
 //!
 //! Everything that may change what is live comes here as a method call from one task: listings of the repository,
-//! finished loads, splits that somebody asked for, settings. Each call updates what is known and publishes a new
+//! finished loads, splits that somebody asked for, weights that a rollout holds, settings. Each call updates what is known and publishes a new
 //! snapshot if the outcome differs. No clock, no disk, no socket: time is an argument, and loading is ordered
 //! ([`Publisher::next_load`]) and reported back ([`Publisher::load_finished`]), so the whole rule is tested in memory.
 //!
 //! Invariant: a snapshot is published whole or not at all, and what it replaces goes to the retirer.
 
+mod holds;
+mod splits;
+
+use super::holds::Chosen;
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
 use super::state::{Failure, Listing, Loaded, ModelState, Weights};
 use super::wishes::{
     FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
 };
-use super::{Model, Retired, VersionStatus};
+use super::{Model, Retired};
 use crate::config::ModelSettings;
 use crate::route::Split;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +32,9 @@ pub struct Publisher {
     catalog: Arc<Catalog>,
     models: BTreeMap<String, ModelState>,
     replies: HashMap<String, SplitReply>,
+    hold_replies: HashMap<String, SplitReply>,
+    /// What rollouts left behind, by model, also of models that are not there.
+    chosen: BTreeMap<String, Chosen>,
     retired: SyncSender<Retired>,
     bake: Duration,
     generation: u64,
@@ -45,8 +52,17 @@ impl Publisher {
     #[must_use]
     pub fn new(retired: SyncSender<Retired>, bake: Duration) -> Self {
         let catalog = Arc::new(Catalog::new());
-        let (models, replies) = (BTreeMap::new(), HashMap::new());
-        Self { catalog, models, replies, retired, bake, generation: 0, settled: false }
+        Self {
+            catalog,
+            models: BTreeMap::new(),
+            replies: HashMap::new(),
+            hold_replies: HashMap::new(),
+            chosen: BTreeMap::new(),
+            retired,
+            bake,
+            generation: 0,
+            settled: false,
+        }
     }
 
     /// The cell, for those who read it.
@@ -61,6 +77,7 @@ impl Publisher {
             if !self.models.contains_key(name) {
                 let mut state = ModelState::new(settings(name));
                 state.explicit = configured_split(&state.settings);
+                state.chosen = self.chosen.get(name).cloned();
                 self.models.insert(name.clone(), state);
             }
         }
@@ -75,6 +92,10 @@ impl Publisher {
         let waiting: Vec<String> = self.replies.keys().cloned().collect();
         for name in waiting {
             self.advance_asked(&name, now);
+        }
+        let waiting: Vec<String> = self.hold_replies.keys().cloned().collect();
+        for name in waiting {
+            self.advance_hold(&name, now);
         }
         if roles_changed {
             // Also where the split stays: what is no longer wanted is to be unloaded.
@@ -110,20 +131,6 @@ impl Publisher {
             }
         }
         self.republish(now);
-    }
-
-    /// Everything that would keep the splits of new settings from becoming live; nothing is changed.
-    #[must_use]
-    pub fn refused_splits(&self, settings: impl Fn(&str) -> Arc<ModelSettings>) -> Vec<String> {
-        self.models
-            .iter()
-            .filter_map(|(name, state)| {
-                let new = configured_split(&settings(name));
-                let changed = new.filter(|new| Some(new) != configured_split(&state.settings).as_ref())?;
-                let error = self.check_split(name, &changed).err()?;
-                Some(format!("models.{name}.split: {error}"))
-            })
-            .collect()
     }
 
     /// The next version to load, if any; it counts as being loaded until [`Publisher::load_finished`].
@@ -165,6 +172,7 @@ impl Publisher {
             }
         }
         self.advance_asked(&order.model, now);
+        self.advance_hold(&order.model, now);
         self.republish(now);
     }
 
@@ -221,38 +229,6 @@ impl Publisher {
         Ok(frozen)
     }
 
-    /// Asks for a split. `reply` is called once it is live, or refused: at once, or when a load fails.
-    pub fn set_split(&mut self, name: &str, weights: Weights, reply: SplitReply, now: Duration) {
-        match self.check_split(name, &weights) {
-            Err(error) => reply(Err(error)),
-            Ok(()) => {
-                if let Some(earlier) = self.replies.insert(name.to_owned(), reply) {
-                    earlier(Err(SplitError::Superseded));
-                }
-                if let Some(state) = self.models.get_mut(name) {
-                    state.asked = Some(weights);
-                }
-                self.advance_asked(name, now);
-                self.publish_if_changed(now);
-            }
-        }
-    }
-
-    /// Lets the version policy rule again.
-    pub fn clear_split(&mut self, name: &str, reply: SplitReply, now: Duration) {
-        let Some(state) = self.models.get_mut(name) else {
-            return reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
-        };
-        state.explicit = None;
-        state.asked = None;
-        if let Some(earlier) = self.replies.remove(name) {
-            earlier(Err(SplitError::Superseded));
-        }
-        self.republish(now);
-        let weights = self.models.get(name).and_then(|state| state.live.clone()).unwrap_or_default();
-        reply(Ok(SplitView { weights, generation: self.generation }));
-    }
-
     /// Says that every model has been tried once, so that readiness may be judged.
     pub fn first_pass_done(&mut self, now: Duration) {
         self.settled = true;
@@ -263,47 +239,6 @@ impl Publisher {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.models.values().all(|state| state.loading.is_none() && state.next_to_load().is_none())
-    }
-
-    fn check_split(&self, name: &str, weights: &Weights) -> Result<(), SplitError> {
-        let state = self.models.get(name).ok_or_else(|| SplitError::UnknownModel { name: name.to_owned() })?;
-        Split::try_new(weights).map_err(|error| SplitError::Invalid { reason: error.to_string() })?;
-        let missing = weights
-            .iter()
-            .find(|(version, _)| !state.present.contains_key(version) && !state.loaded.contains_key(version));
-        missing.map_or(Ok(()), |&(version, _)| Err(unknown_version(name, version, state)))
-    }
-
-    /// Makes an asked-for split the explicit one when its versions are loaded, or refuses it when one cannot be.
-    fn advance_asked(&mut self, name: &str, now: Duration) {
-        let Some(state) = self.models.get_mut(name) else {
-            if let Some(reply) = self.replies.remove(name) {
-                reply(Err(SplitError::UnknownModel { name: name.to_owned() }));
-            }
-            return;
-        };
-        let Some(asked) = state.asked.clone() else { return };
-        let statuses = state.statuses();
-        let refusal = asked.iter().find_map(|&(version, _)| match statuses.get(&version) {
-            Some(VersionStatus::Failed { reason, .. }) => {
-                Some(SplitError::LoadFailed { name: name.to_owned(), version, reason: reason.clone() })
-            }
-            None | Some(VersionStatus::Missing) => Some(unknown_version(name, version, state)),
-            _ => None,
-        });
-        if let Some(refusal) = refusal {
-            state.asked = None;
-            if let Some(reply) = self.replies.remove(name) {
-                reply(Err(refusal));
-            }
-        } else if asked.iter().all(|(version, _)| state.loaded.contains_key(version)) {
-            state.asked = None;
-            state.explicit = Some(asked.clone());
-            self.republish(now);
-            if let Some(reply) = self.replies.remove(name) {
-                reply(Ok(SplitView { weights: asked, generation: self.generation }));
-            }
-        }
     }
 
     /// Publishes only if a split, a version's status, the configuration or an unload is due; listings arrive every second
@@ -317,6 +252,7 @@ impl Publisher {
                     || published.is_none_or(|entry| entry.versions != state.statuses())
                     || published.is_none_or(|entry| entry.config != state.config)
                     || published.is_none_or(|entry| entry.config_error != state.config_error)
+                    || published.is_none_or(|entry| entry.target != state.target() || entry.roles != state.roles)
                     || state.loaded.values().any(|loaded| loaded.unload_at.is_some_and(|at| at <= now))
             });
         if changed {
@@ -353,6 +289,10 @@ impl Publisher {
 
 fn make_due_split_live(name: &str, state: &mut ModelState) {
     let due = state.due_split();
+    make_live(name, state, due);
+}
+
+fn make_live(name: &str, state: &mut ModelState, due: Option<Weights>) {
     if due == state.live {
         return;
     }
@@ -385,7 +325,9 @@ fn entry(name: &str, state: &ModelState) -> Entry {
     let serving = state.live.as_ref().map(|weights| {
         let split = Split::try_new(weights).expect("a live split was checked when it was asked for");
         let arms = split.arms().iter().map(|arm| Arc::clone(&state.loaded[&arm.version].model)).collect();
-        Serving { split, arms }
+        let hold = state.hold.as_ref();
+        let (trial, mirror) = (hold.and_then(|hold| hold.trial.clone()), hold.and_then(|hold| hold.shadow.clone()));
+        Serving { split, arms, trial, mirror }
     });
     Entry {
         name: name.to_owned(),
@@ -396,15 +338,12 @@ fn entry(name: &str, state: &ModelState) -> Entry {
         loaded: state.loaded.iter().map(|(version, loaded)| (*version, Arc::clone(&loaded.model))).collect(),
         versions: state.statuses(),
         explicit: state.explicit.is_some(),
+        fingerprints: state.present.iter().map(|(version, present)| (*version, present.fingerprint)).collect(),
+        hold: state.hold.as_ref().map(|hold| hold.id.clone()),
+        roles: state.roles.clone(),
+        target: state.target(),
         swaps: state.swaps,
     }
-}
-
-fn unknown_version(name: &str, version: u64, state: &ModelState) -> SplitError {
-    let statuses = state.statuses();
-    let known = statuses.iter().filter(|(_, status)| **status != VersionStatus::Missing);
-    let known: Vec<String> = known.map(|(version, _)| version.to_string()).collect();
-    SplitError::UnknownVersion { name: name.to_owned(), version, known: known.join(", ") }
 }
 
 fn configured_split(settings: &ModelSettings) -> Option<Weights> {

@@ -5,9 +5,10 @@
 //!
 //! Invariant: the cell is written by the publisher alone, and every snapshot is whole: each arm of each split is loaded.
 
-use super::{Model, Quarantined, TritonConfig};
+use super::{Mirror, Model, Quarantined, Roles, TritonConfig};
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
+use crate::observe::trial::Trial;
 use crate::route::{Arm, ArmRole, Split};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +51,14 @@ pub struct Entry {
     pub versions: BTreeMap<u64, VersionStatus>,
     /// Whether the split was set by somebody, or follows the version policy.
     pub explicit: bool,
+    /// Identifies the files of every version that is on disk.
+    pub fingerprints: BTreeMap<u64, u64>,
+    /// The rollout that owns the weights, if one does.
+    pub hold: Option<String>,
+    /// What its registry wants of its versions; nothing for a model of a directory.
+    pub roles: Option<Roles>,
+    /// The version that is to be rolled out next, if one is: another than the stable one, on disk or loaded.
+    pub target: Option<u64>,
     /// How often the stable version changed.
     pub swaps: u64,
 }
@@ -61,6 +70,10 @@ pub struct Serving {
     pub split: Split,
     /// The arms in the split's order.
     pub arms: Vec<Arc<Model>>,
+    /// What a rollout counts both arms in, if one does.
+    pub trial: Option<Arc<Trial>>,
+    /// Where copies of the stable version's requests go, if they are copied.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// What became of a version.
@@ -102,6 +115,10 @@ pub struct Picked {
     pub max_batch_size: Option<NonZeroU32>,
     /// Whether its values are counted.
     pub is_monitored: bool,
+    /// What a rollout counts it in, if one does; never a request that named its version.
+    pub trial: Option<Arc<Trial>>,
+    /// Where a copy goes once it is answered, if it is drawn: of the stable version alone, and of nobody who named it.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// How a request came to its version.
@@ -250,7 +267,8 @@ impl Entry {
             ArmRole::Stable => ArmLabel::Stable,
             ArmRole::Canary => ArmLabel::Canary,
         };
-        Ok(self.picked(&serving.arms[index], arm))
+        let mirror = serving.mirror.as_ref().filter(|_| arm == ArmLabel::Stable).cloned();
+        Ok(Picked { trial: serving.trial.clone(), mirror, ..self.picked(&serving.arms[index], arm) })
     }
 
     /// The version that a request named.
@@ -276,6 +294,15 @@ impl Entry {
         let serving = self.serving.as_ref()?;
         let index = serving.split.arms().iter().position(|arm| arm.role == ArmRole::Stable)?;
         serving.arms.get(index)
+    }
+
+    /// Whether a loaded version may get the stable one's traffic; nothing is said of versions that are not loaded.
+    ///
+    /// # Errors
+    /// What its clients would notice, for people.
+    pub fn can_stand_in(&self, version: u64) -> Result<(), String> {
+        let pair = self.stable().zip(self.loaded.get(&version)).filter(|_| !self.settings.allow_signature_change);
+        pair.map_or(Ok(()), |(stable, model)| model.signature().can_replace(stable.signature()))
     }
 
     /// A version's share of the live split, if it has one.
@@ -308,7 +335,7 @@ impl Entry {
 
     fn picked(&self, model: &Arc<Model>, arm: ArmLabel) -> Picked {
         let (max_batch_size, is_monitored) = (self.config.max_batch_size, self.settings.monitoring);
-        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored }
+        Picked { model: Arc::clone(model), arm, max_batch_size, is_monitored, trial: None, mirror: None }
     }
 
     fn loaded_versions(&self) -> String {

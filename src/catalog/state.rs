@@ -14,8 +14,11 @@
 //! 0 %, with the reason, until somebody names it in a split. A configured split of which a version cannot be had does not
 //! keep the others from serving: the largest of them serves alone, until the split is whole.
 //!
+//! A rollout that holds a model's weights wins over all of that, see `holds.rs`.
+//!
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
+use super::holds::{Chosen, RolloutHold};
 use super::wishes::LoadFailure;
 use super::{Model, Quarantined, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
@@ -43,6 +46,12 @@ pub struct PresentModel {
 pub struct Roles {
     /// The version that serves.
     pub stable: Option<u64>,
+    /// The version that is to get traffic next; among the warm ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u64>,
+    /// The version that is to answer copies of requests; among the warm ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<u64>,
     /// Versions that are kept loaded and warm without a share.
     pub warm: BTreeSet<u64>,
 }
@@ -88,6 +97,12 @@ pub(super) struct ModelState {
     pub(super) explicit: Option<Weights>,
     /// The split that somebody asked for and whose versions are still being loaded.
     pub(super) asked: Option<Weights>,
+    /// The rollout that owns the weights. All of its versions are loaded.
+    pub(super) hold: Option<RolloutHold>,
+    /// The rollout that is about to, once its versions are loaded.
+    pub(super) asked_hold: Option<RolloutHold>,
+    /// What rollouts left behind.
+    pub(super) chosen: Option<Chosen>,
     /// The live split.
     pub(super) live: Option<Weights>,
     pub(super) swaps: u64,
@@ -124,6 +139,18 @@ impl Roles {
     pub fn named(&self) -> impl Iterator<Item = u64> {
         self.stable.into_iter().chain(self.warm.iter().copied().filter(|version| Some(*version) != self.stable))
     }
+
+    /// The same of those versions alone that are to be kept.
+    #[must_use]
+    pub fn only(&self, is_kept: impl Fn(u64) -> bool) -> Self {
+        let kept = |version: Option<u64>| version.filter(|version| is_kept(*version));
+        Self {
+            stable: kept(self.stable),
+            canary: kept(self.canary),
+            shadow: kept(self.shadow),
+            warm: self.warm.iter().copied().filter(|version| is_kept(*version)).collect(),
+        }
+    }
 }
 
 impl ModelState {
@@ -139,6 +166,9 @@ impl ModelState {
             loading: None,
             explicit: None,
             asked: None,
+            hold: None,
+            asked_hold: None,
+            chosen: None,
             live: None,
             swaps: 0,
         }
@@ -148,6 +178,10 @@ impl ModelState {
     pub(super) fn observe(&mut self, found: Option<&PresentModel>) {
         self.present = found.map(|model| model.versions.clone()).unwrap_or_default();
         self.roles = found.map_or(self.roles.take(), |model| model.roles.clone());
+        if let (Some(chosen), Some(roles)) = (&mut self.chosen, &self.roles) {
+            // Once the registry has said something else, the same again is another word.
+            chosen.instead_of = chosen.instead_of.filter(|version| Some(*version) == roles.stable);
+        }
         match found.map(|model| &model.config.says) {
             Some(Ok(config)) => {
                 if self.config != *config {
@@ -170,15 +204,21 @@ impl ModelState {
         if self.loading.is_some() || self.config_error.is_some() {
             return None;
         }
-        let named = self.asked.iter().chain(self.explicit.iter()).flatten().map(|(version, _)| *version);
-        match (&self.asked, &self.explicit) {
-            (None, None) => self.kept().into_iter().find_map(|version| self.load_order(version)),
-            _ => named.into_iter().find_map(|version| self.load_order(version)),
+        if let Some(order) = self.held().find_map(|version| self.load_order(version)) {
+            return Some(order);
+        }
+        let mut named = self.asked.iter().chain(self.explicit.iter()).flatten().map(|(version, _)| *version);
+        match (self.owner(), &self.asked, &self.explicit) {
+            (None, None, None) | (Some(_), ..) => self.kept().into_iter().find_map(|version| self.load_order(version)),
+            _ => named.find_map(|version| self.load_order(version)),
         }
     }
 
     /// The split that should be live with what is loaded now.
     pub(super) fn due_split(&self) -> Option<Weights> {
+        if let Some(hold) = &self.hold {
+            return Some(hold.weights.clone());
+        }
         let all_loaded = |weights: &Weights| weights.iter().all(|(version, _)| self.loaded.contains_key(version));
         if let Some(explicit) = &self.explicit {
             return if all_loaded(explicit) {
@@ -192,10 +232,15 @@ impl ModelState {
         }
         if let Some(roles) = &self.roles {
             let is_due = |version: &u64| self.loaded.contains_key(version) && self.held_back(*version).is_none();
-            return roles.stable.filter(is_due).map(|version| vec![(version, 10_000)]).or_else(|| self.live.clone());
+            let stable = self.chosen_stable().or(roles.stable);
+            return stable.filter(is_due).map(|version| vec![(version, 10_000)]).or_else(|| self.live.clone());
         }
+        if let Some(kept) = self.kept_split() {
+            return Some(kept);
+        }
+        let may_serve = |version: &u64| self.is_followed(*version) && !self.is_refused(*version);
         let highest_loaded =
-            self.loaded.keys().rev().find(|version| self.is_followed(**version) && self.held_back(**version).is_none());
+            self.loaded.keys().rev().find(|version| may_serve(version) && self.held_back(**version).is_none());
         match highest_loaded {
             Some(&version) if self.may_follow(version) => Some(vec![(version, 10_000)]),
             _ => self.live.clone(),
@@ -225,6 +270,9 @@ impl ModelState {
         for (version, _) in self.asked.iter().chain(&self.explicit).flatten() {
             statuses.entry(*version).or_insert(VersionStatus::Missing);
         }
+        for version in self.held() {
+            statuses.entry(version).or_insert(VersionStatus::Missing);
+        }
         if self.explicit.is_none() {
             for version in self.config.version_policy.named() {
                 statuses.entry(version).or_insert(VersionStatus::Missing);
@@ -251,24 +299,30 @@ impl ModelState {
             .map(|(version, _)| *version)
     }
 
-    /// The versions that must stay loaded: those of a split that is live, set or asked for, and those of the policy.
+    /// The versions that must stay loaded: those of a rollout, those of a split that is live, set or asked for, and those of
+    /// the policy.
     pub(super) fn wanted(&self) -> Vec<u64> {
         let named =
             [&self.live, &self.asked, &self.explicit].into_iter().flatten().flatten().map(|(version, _)| *version);
-        let kept = if self.explicit.is_none() { self.kept() } else { Vec::new() };
-        named.chain(kept).collect()
+        let is_followed = self.explicit.is_none() || self.owner().is_some();
+        let kept = if is_followed { self.kept() } else { Vec::new() };
+        named.chain(self.held()).chain(kept).collect()
     }
 
     /// The versions that the policy keeps loaded, the highest first. Only those that are whole and did not fail: a
     /// corrupt one must not keep the one below it from serving. A loaded one counts whatever becomes of its files.
     fn kept(&self) -> Vec<u64> {
-        let policy = &self.config.version_policy;
-        let usable = |version: &u64| self.loaded.contains_key(version) || self.can_be_loaded(*version);
         if let Some(roles) = &self.roles {
-            return roles.named().filter(usable).collect();
+            let named = self.chosen_stable().into_iter().chain(roles.named());
+            return named.filter(|version| self.is_usable(*version)).collect();
         }
-        let allowed = self.present.keys().rev().copied().filter(|version| policy.allows(*version));
-        allowed.filter(usable).take(policy.count()).collect()
+        let first = self.chosen_stable().filter(|_| self.live.is_none());
+        first.into_iter().chain(self.candidates().take(self.config.version_policy.count())).collect()
+    }
+
+    /// Whether a version is loaded, whatever became of its files since, or can be.
+    pub(super) fn is_usable(&self, version: u64) -> bool {
+        self.loaded.contains_key(&version) || self.can_be_loaded(version)
     }
 
     /// Whether a version's files are whole and were not refused.
@@ -318,7 +372,7 @@ impl ModelState {
             None if !self.present.contains_key(&version) => {
                 Some("its files are gone; it is served from memory".to_owned())
             }
-            None if self.explicit.is_none() => self.held_back(version),
+            None if self.explicit.is_none() && self.hold.is_none() => self.held_back(version),
             None => None,
         }
     }

@@ -1,6 +1,8 @@
 //! The publisher's rule in memory: what is loaded, what becomes live, what is retired.
 
 mod freezing;
+mod holds;
+mod mirrors;
 mod policy;
 mod replaced;
 mod roles;

@@ -168,6 +168,14 @@ pub enum SplitError {
     /// Another split was asked for before this one was live.
     #[error("superseded by a later split before it was live")]
     Superseded,
+    /// A rollout owns the weights.
+    #[error("the weights of model \"{name}\" belong to the rollout {id}; abort it first")]
+    RolloutOwns {
+        /// The model.
+        name: String,
+        /// The rollout.
+        id: String,
+    },
 }
 
 impl Blamed for SplitError {
@@ -175,7 +183,7 @@ impl Blamed for SplitError {
         match self {
             Self::UnknownModel { .. } => Fault::NotFound,
             Self::Invalid { .. } | Self::UnknownVersion { .. } => Fault::InvalidRequest,
-            Self::LoadFailed { .. } | Self::Superseded => Fault::Conflict,
+            Self::LoadFailed { .. } | Self::Superseded | Self::RolloutOwns { .. } => Fault::Conflict,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `tidegate profile` | write a version's reference profile from rows of training data |
 //! | `tidegate golden` | write the answers that a version must give, from requests |
 //! | `tidegate report` | fetch what a model looks like from a running gateway, as a page or as JSON |
+//! | `tidegate rollout` | look at the rollouts of a running gateway, explain them, tell them what to do |
 //! | `tidegate explain alarm` | the budget of false pages and what follows from it: thresholds, starts, tolerance |
 //! | `tidegate merge` | add up what several replicas counted, or profiles of parts of a data set |
 //! | `tidegate manifest` | write which files a version is made of, so that no half of it is ever loaded |
@@ -17,6 +18,7 @@
 //!
 //! Invariant: this room alone writes to standard output, and a command's exit code says whether it did its job.
 
+mod admin_port;
 mod demo;
 mod doctor;
 pub mod draws;
@@ -26,6 +28,7 @@ mod manifest;
 mod merge;
 mod profile;
 mod report;
+mod rollout;
 mod serve;
 
 use clap::{Args, Parser, Subcommand};
@@ -58,6 +61,10 @@ enum Command {
     Golden(GoldenArgs),
     /// Fetch a model's drift report from a running gateway: one page with pictures, or JSON.
     Report(ReportArgs),
+    /// Look at rollouts of a running gateway, explain their decisions, and tell them what to do.
+    ///
+    /// Ends with 0 when it is done, 1 when it is refused, 3 when the gateway cannot be reached or cannot do it now.
+    Rollout(rollout::RolloutArgs),
     /// Say how something is decided.
     #[command(subcommand)]
     Explain(Explain),
@@ -292,6 +299,7 @@ pub fn run() -> ExitCode {
         Some(Command::Profile(args)) => profile::run(&args),
         Some(Command::Golden(args)) => golden::run(&args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Rollout(args)) => return rollout::run(&args),
         Some(Command::Explain(Explain::Alarm(args))) => explain::run(&args),
         Some(Command::Merge(args)) => merge::run(&args),
         Some(Command::Manifest(args)) => manifest::run(&args),

@@ -103,6 +103,42 @@
 //! | `models.<name>.drift.critical` | `[]` | | features whose drift alone makes the version drift |
 //! | `models.<name>.latency` | `[latency]` | | any key of `[latency]` |
 //! | `models.<name>.errors` | `[errors]` | | any key of `[errors]` |
+//! | `models.<name>.rollout` | at once | a table, `{}` for the plan of the defaults | how a newer version gets its traffic, from the next rollout on; not together with `split` |
+//! | `….rollout.steps` | `[1, 5, 25, 50]` | at most 32, growing, above 0 and below 100, steps of 0.01 | percent of the traffic on the way to all of it; each a number, or a table with `weight` and the next four keys and `gate` |
+//! | `….rollout.min_time`, `….steps[].min_time` | `"1m"` | 0s to 7d | the shortest time at a step |
+//! | `….rollout.max_time`, `….steps[].max_time` | `"1h"` | 100ms to 30d, `min_time` at least | after it without a verdict `on_timeout` says what is done |
+//! | `….rollout.min_samples`, `….steps[].min_samples` | 500 | 1 to 1000000000 | requests of the new version that a verdict needs at least |
+//! | `….rollout.on_timeout`, `….steps[].on_timeout` | `"hold"` | `"hold"`, `"abort"`, `"advance"` | what to do after `max_time` |
+//! | `….steps[].gate` | false | | whether somebody has to say so before the next step |
+//! | `….rollout.gate` | false | | whether somebody has to say so before promotion |
+//! | `….rollout.bake` | `"15m"` | 0s to 7d | how long the version before stays loaded after promotion, which can be undone as long |
+//! | `….rollout.false_abort_rate` | 0.01 | 0.0001 to 0.2 | probability that a version as good as the stable one is rolled back, over all that is compared |
+//! | `….rollout.newer` | `"supersede"` | `"supersede"`, `"queue"`, `"reject"` | what a version means that arrives while another is rolled out |
+//! | `….rollout.fast_return` | 3 | 0 to 100 | how many of the versions that were last stable are gone back to without steps |
+//! | `….rollout.blackout` | `[]` | `"Fri 16:00-Mon 08:00"`, `"Sat"`, `"22:00-06:00"`; UTC, whole hours | when no share grows |
+//! | `….rollout.write_back` | true | | whether MLflow is told: tags on the version, and the stable alias after `bake` |
+//! | `….rollout.guards.errors` | 0.05 | 0.00001 to 0.5 | share of answers of the new version that may be failures of the server (5xx), at any time |
+//! | `….rollout.guards.non_finite` | 0.001 | 0.00001 to 0.5 | share that may have a value that is no finite number |
+//! | `….rollout.guards.broken` | 0.0001 | 0.00001 to 0.5 | share that may have another shape than the model says, or panic |
+//! | `….rollout.guards.latency` | ten times the stable version's p99 | 1us to 1h | what is far too slow |
+//! | `….rollout.guards.slow` | 0.05 | 0.00001 to 0.5 | share that may be beyond that |
+//! | `….rollout.tolerances.errors`, `….refusals` | 0.001 | 0 to 1 | difference of the shares of failures, of refused requests, that is borne |
+//! | `….rollout.tolerances.latency_ratio` | 1.25 | 1 to 100 | how many times slower is borne |
+//! | `….rollout.tolerances.latency_added` | `"100us"` | 0s to 1m | and how much besides |
+//! | `….rollout.tolerances.predictions` | 0.1 | 0 to 10 | distance of the distributions of predictions that is borne, PSI |
+//! | `….rollout.tolerances.quality` | 0.005 | 0 to 1 | difference of the shares of predictions that are missing, infinite, out of range or unseen that is borne |
+//! | `….rollout.shadow` | none | a table, `{}` for the defaults | copies of requests that the new version answers before any client sees it |
+//! | `….rollout.shadow.share` | 10 | 0.01 to 100, steps of 0.01 | percent of the requests that are copied |
+//! | `….rollout.shadow.queue` | 256 | 1 to 65536 | copies that may wait |
+//! | `….rollout.shadow.memory` | `"16MiB"` | 64KiB to 1GiB | what they may take |
+//! | `….rollout.shadow.min_time`, `….max_time`, `….min_samples`, `….on_timeout` | as those of a step | as those of a step | when it was long enough |
+//! | `….rollout.shadow.max_disagreement` | none | 0 to 1 | share of the copies that may be labelled otherwise |
+//! | `….rollout.hooks[].type` | required | `"confirm-rollout"`, `"pre-rollout"`, `"rollout"`, `"confirm-traffic-increase"`, `"confirm-promotion"`, `"post-rollout"`, `"rollback"`, `"event"` | when somebody is asked or told, as Flagger has it |
+//! | `….rollout.hooks[].url` | required | http, https | whom; at most 16 |
+//! | `….rollout.hooks[].name` | the type | | what it is called in explanations |
+//! | `….rollout.hooks[].timeout` | `"10s"` | 100ms to 10m | for one attempt |
+//! | `….rollout.hooks[].retries` | 2 | 0 to 10 | attempts after the first |
+//! | `….rollout.hooks[].metadata` | `{}` | at most 32 texts | what is sent with it |
 //! | `alerts.sinks[].type` | required | `"webhook"` | what the receiver speaks; the log is always one besides |
 //! | `alerts.sinks[].url` | required | http, https | where it listens; at most 16 sinks |
 //! | `alerts.sinks[].timeout` | `"5s"` | 100ms to 1m | for one attempt |
@@ -134,6 +170,8 @@ mod read;
 mod reader;
 mod registry;
 mod reload;
+mod rollout;
+mod rollout_hooks;
 mod rollout_settings;
 mod secret;
 mod secret_source;
@@ -144,6 +182,7 @@ mod suggest;
 mod tests;
 mod tree;
 mod values;
+mod week;
 
 pub use execution::ExecutionSettings;
 pub use hooks::{HookKind, HookSettings, MLFLOW_HOOK};

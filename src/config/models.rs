@@ -13,6 +13,7 @@ use super::judging_settings::{ErrorSettings, LatencySettings};
 use super::problem::ProblemKind;
 use super::reader::Reader;
 use super::registry;
+use super::rollout;
 use super::settings::{EngineChoice, ModelSettings};
 use super::values::{flag, hundredths_of_a_percent, one_of};
 
@@ -39,6 +40,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> 
     let (execution, drift, latency, errors) = for_all;
     const ENGINES: &[(&str, EngineChoice)] =
         &[("auto", EngineChoice::Auto), ("tract", EngineChoice::Tract), ("onnxruntime", EngineChoice::OnnxRuntime)];
+    let has_split = reader.has("split");
     ModelSettings {
         engine: reader.value("engine", one_of(ENGINES)).unwrap_or_default(),
         monitoring: reader.value("monitoring", flag).unwrap_or(true),
@@ -49,7 +51,7 @@ fn model(reader: &mut Reader<'_, '_>, for_all: ForAll<'_>, has_mlflow: bool) -> 
         drift: reader.table("drift", |reader| judging::model_drift(reader, drift)),
         latency: reader.table("latency", |reader| judging::latency(reader, latency)),
         errors: reader.table("errors", |reader| judging::errors(reader, errors)),
-        rollout: None,
+        rollout: reader.table("rollout", |reader| rollout::rollout(reader, has_split)),
     }
 }
 

@@ -102,18 +102,37 @@ impl<'r, 's> Reader<'r, 's> {
 
     /// A list of sections below this one.
     pub(super) fn tables<T>(&mut self, key: &'static str, read: impl Fn(&mut Reader<'_, 's>) -> T) -> Vec<T> {
+        let expected = format!("a list of tables, [[{}]]", join(&self.path, key));
+        let all = self.items(key, &expected, read, |value| Err(values::refused("a table", value)));
+        all.into_iter().map(|located| located.value).collect()
+    }
+
+    /// A list of sections below this one, of which each may be something shorter. What is neither becomes a problem and is
+    /// left out.
+    pub(super) fn items<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl Fn(&mut Reader<'_, 's>) -> T,
+        short: impl Fn(&Value) -> Parsed<T>,
+    ) -> Vec<Located<T>> {
         let mut all = Vec::new();
         for entry in self.take(key) {
             let Value::List(items) = entry.value else {
-                let found = values::refused(format!("a list of tables, [[{}]]", join(&self.path, key)), &entry.value);
-                self.problem(entry.origin, key, found);
+                self.problem(entry.origin, key, values::refused(expected, &entry.value));
                 continue;
             };
-            for (index, item) in items.into_iter().enumerate() {
+            for (index, Entry { origin, value }) in items.into_iter().enumerate() {
                 let path = format!("{}[{index}]", join(&self.path, key));
-                match item.value {
-                    Value::Table(section) => all.push(self.child(path, Some(item.origin), section).finish(&read)),
-                    other => self.ledger.record(item.origin, path, values::refused("a table", &other)),
+                match value {
+                    Value::Table(section) => {
+                        let value = self.child(path, Some(origin.clone()), section).finish(&read);
+                        all.push(Located { value, origin });
+                    }
+                    other => match short(&other) {
+                        Ok(value) => all.push(Located { value, origin }),
+                        Err(kind) => self.ledger.record(origin, path, kind),
+                    },
                 }
             }
         }

@@ -5,6 +5,7 @@
 //!
 //! Invariant: weights of steps are above 0, below 10,000 and grow.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::secret::WebhookUrl;
@@ -154,6 +155,8 @@ pub struct RolloutHookSettings {
     pub timeout: Duration,
     /// Further attempts after one that failed. Default 2.
     pub retries: u32,
+    /// What is sent with it besides. Default nothing.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The moments, named as in Flagger (<https://docs.flagger.app/usage/webhooks>).
@@ -176,6 +179,26 @@ pub enum RolloutHookKind {
     Rollback,
     /// Every change of state.
     Event,
+}
+
+/// Every moment by its name.
+pub(super) const HOOK_KINDS: &[(&str, RolloutHookKind)] = &[
+    ("confirm-rollout", RolloutHookKind::ConfirmRollout),
+    ("pre-rollout", RolloutHookKind::PreRollout),
+    ("rollout", RolloutHookKind::Rollout),
+    ("confirm-traffic-increase", RolloutHookKind::ConfirmTrafficIncrease),
+    ("confirm-promotion", RolloutHookKind::ConfirmPromotion),
+    ("post-rollout", RolloutHookKind::PostRollout),
+    ("rollback", RolloutHookKind::Rollback),
+    ("event", RolloutHookKind::Event),
+];
+
+impl RolloutHookKind {
+    /// Its name in settings, as Flagger's.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        HOOK_KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
 }
 
 impl Default for RolloutSettings {

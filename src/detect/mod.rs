@@ -19,6 +19,7 @@ mod intervals;
 mod kolmogorov;
 mod latency;
 mod rule;
+mod share;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use intervals::{Interval, Intervals, chi_square_effect, psi_interval, total_
 pub use kolmogorov::{ks_p_value, kstwo_sf};
 pub use latency::{LatencyJudgement, LatencyRule, LatencyVerdict, judge_latency};
 pub use rule::{Outcome, Rule, Test};
+pub use share::share_interval;
 pub use special::chi_square_p_value;
 pub use verdict::{ColumnVerdict, FeatureVerdict, Verdict, judge_column, judge_version, judge_version_by_share};
 pub use wasserstein::{Binned, Transport, wasserstein};

@@ -51,6 +51,8 @@ pub(super) const NO_CELL: u32 = u32::MAX;
 /// How one tensor is recorded.
 #[derive(Debug)]
 pub(super) struct TensorPlan {
+    /// The tensor's name.
+    pub(super) name: String,
     /// Whether the outermost dimension counts rows.
     pub(super) batched: bool,
     /// Where each column goes.
@@ -155,7 +157,7 @@ impl RecordPlan {
             .collect();
         let search = Search::new(spec.datatype, &columns);
         let (batched, slots, cell_of_slot) = (spec.is_batched(), first_slot..self.slots, cell_of_slot.into());
-        TensorPlan { batched, columns, reduced, slots, cell_of_slot, search }
+        TensorPlan { name: spec.name.clone(), batched, columns, reduced, slots, cell_of_slot, search }
     }
 
     /// The alarm cell of each slot of the column that was planned last.

@@ -40,6 +40,12 @@ impl Counters {
         }
     }
 
+    pub(super) fn add_range_to(&self, range: Range<usize>, totals: &mut [u64]) {
+        for (total, counter) in totals.iter_mut().zip(self.slice(range)) {
+            *total = total.wrapping_add(counter.load(Ordering::Relaxed));
+        }
+    }
+
     pub(super) fn get(&self, index: usize) -> u64 {
         self.0[MARGIN + index].load(Ordering::Relaxed)
     }

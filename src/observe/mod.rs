@@ -28,6 +28,7 @@ mod ring;
 mod seasons;
 mod segments;
 mod server;
+pub mod shadow;
 mod shard;
 mod statistics;
 #[cfg(test)]

@@ -233,8 +233,7 @@ impl Follower {
             }
         }
         // Also one that is here from before: a tag that was taken away takes the version out of what is to come.
-        let stable = wanted.stable.filter(|version| !lacking.contains(version));
-        self.take_over(&Roles { stable, warm: wanted.warm.difference(&lacking).copied().collect() });
+        self.take_over(&wanted.only(|version| !lacking.contains(&version)));
         if let Err(error) = self.cache.save_roles(&self.model, &self.roles) {
             problems.push(error.to_string());
         }
@@ -323,10 +322,9 @@ impl Follower {
     /// What is wanted becomes what is asked of the catalog, as far as it is here. A stable version that is not leaves the
     /// one before it.
     fn take_over(&mut self, wanted: &Roles) {
-        let is_here = |version: &u64| self.cache.manifest(&self.model, *version).is_some();
-        let stable = wanted.stable.filter(is_here).or(self.roles.stable.filter(is_here));
-        let warm = wanted.warm.iter().copied().filter(is_here).collect();
-        self.roles = Roles { stable, warm };
+        let is_here = |version: u64| self.cache.manifest(&self.model, version).is_some();
+        let (roles, before) = (wanted.only(is_here), self.roles.stable.filter(|version| is_here(*version)));
+        self.roles = Roles { stable: roles.stable.or(before), ..roles };
         self.cache.hold(&self.model, self.roles.named().collect());
     }
 

@@ -68,7 +68,7 @@ impl Source for Registry {
 
     fn offer(&self) -> Asked<'_, Offer> {
         let shelf = self.0.lock().unwrap();
-        let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect() };
+        let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect(), ..Roles::default() };
         let lineage = |version| {
             let identity = shelf.graphs.get(&version).and_then(|graph| identity(&[shelf.file(graph)]));
             (version, Lineage { tags: shelf.tags.clone(), identity, ..Lineage::default() })

@@ -3,13 +3,35 @@
 //! Invariant: guards are armed in every state; what lowers a share is done first and written down after, what raises one
 //! is written down first.
 
+pub mod course;
 mod desk;
+pub mod explain;
+mod gates;
+pub mod history;
+pub mod hooks;
+pub mod journal;
 mod judgement;
+pub mod judging;
+pub mod machine;
 mod phase;
+pub mod plan;
+mod question;
+mod shadow;
+pub mod state;
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
+mod wishes;
+pub mod write_back;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
     RolloutDesk, RolloutView, ShadowView, TestPlan, TestView,
 };
 pub use judgement::{Judgement, MetricJudgement};
+pub use gates::waits_for;
 pub use phase::{Pause, Phase, Verdict};
+pub use question::answer;
+pub use shadow::{SHADOW_SHARE, ShadowRule, judge_shadow};
+pub use wishes::{carry_out, check_test};

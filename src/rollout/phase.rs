@@ -80,6 +80,34 @@ pub enum Verdict {
     SensorError,
 }
 
+impl Pause {
+    /// Its name in metrics and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Gate => "gate",
+            Self::Hook => "hook",
+            Self::Inconclusive => "inconclusive",
+            Self::Blackout => "blackout",
+            Self::Sensor => "sensor",
+        }
+    }
+}
+
+impl Verdict {
+    /// Its name in tags and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::NotEnoughData => "not_enough_data",
+            Self::SensorError => "sensor_error",
+        }
+    }
+}
+
 impl Phase {
     /// Its name in metrics, tags and answers.
     #[must_use]

@@ -13,12 +13,14 @@ use super::call::{self, CallError};
 use super::paths::{PredictCall, Protocol};
 use super::respond::{self, Answer};
 use super::timing::Stopwatch;
+use super::trial::Visit;
 use super::waiting::{Answered, Wait};
 use super::worker::Worker;
-use super::{body, refusals};
+use super::{body, copies, refusals};
 use crate::catalog::{ArmLabel, Model, Picked, Place, Placement};
 use crate::engine::EngineError;
 use crate::error::{Blamed, Fault};
+use crate::observe::trial::Outcome;
 use crate::observe::{Evidence, Origin, Phase, Protocol as ProtocolLabel, RefusalKind, StatusLabel};
 use crate::protocol::{AnswerHead, ProtocolError, oip, v1};
 use crate::route;
@@ -72,6 +74,25 @@ impl Blamed for PredictError {
     }
 }
 
+impl PredictError {
+    /// What it is to a rollout of the version, and how much longer it would have taken.
+    fn end(&self) -> (Outcome, Duration) {
+        let outcome = match self {
+            Self::Panicked(_) => Outcome::Failed { panicked: true },
+            Self::Engine { cause, .. } if matches!(**cause, EngineError::Panicked { .. }) => {
+                Outcome::Failed { panicked: true }
+            }
+            Self::Call(CallError::Overdue { .. }) => Outcome::Overdue,
+            Self::Call(CallError::Contended(refused)) => return (Outcome::TurnedAway, refused.retry_after),
+            // No version would take that header.
+            Self::Call(CallError::NoDuration { .. }) => Outcome::Unanswered,
+            other if other.fault() == Fault::InvalidRequest => Outcome::Refused,
+            _ => Outcome::Failed { panicked: false },
+        };
+        (outcome, Duration::ZERO)
+    }
+}
+
 /// A whole request for a version that was picked.
 struct Asked<'a> {
     protocol: Protocol,
@@ -79,6 +100,8 @@ struct Asked<'a> {
     body: &'a [u8],
     /// What its values are counted as; nothing if they are not counted.
     evidence: Option<Evidence>,
+    /// Its part in a rollout, if it has one.
+    visit: Option<&'a Visit>,
 }
 
 /// What a decoded request asks for.
@@ -130,10 +153,12 @@ pub(super) async fn answer(
         Ok(picked) => picked,
         Err(error) => return (refuse(worker, call, headers, &error), None),
     };
+    let visit = Visit::open(worker.index, &picked, evidence);
     let evidence = picked.is_monitored.then_some(evidence);
-    let asked = Asked { protocol: call.protocol, headers, body, evidence };
+    let asked = Asked { protocol: call.protocol, headers, body, evidence, visit: visit.as_ref() };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let is_answered = outcome.is_ok();
+    let end = outcome.as_ref().map_or_else(PredictError::end, |_| (Outcome::Predicted, Duration::ZERO));
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),
@@ -146,7 +171,11 @@ pub(super) async fn answer(
     if is_answered {
         watch.end(Phase::Encode, ended);
     }
-    model.recorder.record_answer(worker.index, label, &watch.finish(ended));
+    let phases = watch.finish(ended);
+    model.recorder.record_answer(worker.index, label, &phases);
+    if let Some(visit) = visit {
+        visit.close(end, phases[Phase::Total as usize]);
+    }
     let answered = label.2.is_timed().then(|| {
         let may_wait = model.is_brief();
         Answered { model, worker: worker.index, at: ended, may_wait }
@@ -167,7 +196,11 @@ async fn answer_with(
     watch.end(Phase::Decode, Instant::now());
     let values = decoded.inputs.iter().map(|input| input.data().len()).sum();
     match model.place(values) {
-        Place::AtOnce => caught(|| run_here((worker, model), asked, &decoded, watch)),
+        Place::AtOnce => {
+            let answer = caught(|| run_here((worker, model), asked, &decoded, watch))?;
+            copies::of_worker(worker, picked, decoded.inputs);
+            Ok(answer)
+        }
         Place::InTurn(placement) => {
             let timeout = call::timeout(asked.headers, decoded.timeout, placement.timeout)?;
             let turn = call::turn(&worker.turns, placement, (watch.started(), timeout)).await?;
@@ -179,9 +212,11 @@ async fn answer_with(
             worker.outbox.send();
             let answer = caught(|| run_here((worker, model), asked, &decoded, watch));
             worker.turns.ended(turn, watch.lasted(Phase::Compute), watch.mark());
-            answer
+            let answer = answer?;
+            copies::of_worker(worker, picked, decoded.inputs);
+            Ok(answer)
         }
-        Place::Lane(placement) => run_in_lane((worker, model), placement, asked, decoded, watch).await,
+        Place::Lane(placement) => run_in_lane((worker, picked), placement, asked, decoded, watch).await,
     }
 }
 
@@ -201,19 +236,22 @@ fn run_here(
 
 /// Runs in the version's lane, while this worker goes on with other requests.
 async fn run_in_lane(
-    (worker, model): (&Worker, &Arc<Model>),
+    (worker, picked): (&Worker, &Picked),
     placement: &Placement,
     asked: &Asked<'_>,
     decoded: Decoded,
     watch: &mut Stopwatch,
 ) -> Result<Bytes, PredictError> {
+    let model = &picked.model;
     let Decoded { id, inputs, outputs: wanted, timeout } = decoded;
     let timeout = call::timeout(asked.headers, timeout, placement.timeout)?;
     let reply = call::make(placement, inputs, (watch.started(), timeout)).await?;
     watch.end_after((Phase::Queue, reply.waited), Phase::Compute, Instant::now());
-    let outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
+    let mut outputs = reply.outputs.map_err(|cause| failed(model, cause))?;
     let decoded = Decoded { id, inputs: reply.inputs, outputs: wanted, timeout: None };
-    caught(|| finish((worker, model), asked, &decoded, &outputs))
+    let answer = caught(|| finish((worker, model), asked, &decoded, &outputs))?;
+    copies::hand_over(worker, picked, decoded.inputs, &mut outputs);
+    Ok(answer)
 }
 
 fn decode_checked(worker: &Worker, picked: &Picked, asked: &Asked<'_>) -> Result<Decoded, PredictError> {
@@ -233,6 +271,9 @@ fn finish(
     decoded: &Decoded,
     outputs: &[Tensor],
 ) -> Result<Bytes, PredictError> {
+    if let Some(visit) = asked.visit {
+        visit.look((model.signature(), &decoded.inputs), outputs);
+    }
     let answer = encode(model, asked.protocol, decoded, outputs)?;
     let Some(evidence) = asked.evidence else {
         model.recorder.count_prediction(worker.index, &decoded.inputs);

@@ -58,6 +58,19 @@ const STEPS: &[&[&str]] = &[
         at INTEGER NOT NULL,
         PRIMARY KEY (model, digest)
     ) STRICT"],
+    &[
+        "CREATE TABLE rollout_journal (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        rollout TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL,
+        UNIQUE (rollout, generation)
+    ) STRICT",
+        "CREATE INDEX rollout_journal_of_model ON rollout_journal (model, rollout)",
+    ],
 ];
 
 /// The schema of this release.

@@ -16,6 +16,7 @@
 //! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
 //! | `hook_deliveries` | webhook that was taken, the newest | its number, who sent it, id, when, models, body |
 //! | `quarantine` | model and digest of files | files that were refused: by which engine, of which version, why, when |
+//! | `rollout_journal` | entry of a rollout's journal, the newest rollouts of a model | its number, rollout, place, model, when, kind, JSON |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,
@@ -34,6 +35,7 @@ mod keeper;
 mod learned;
 mod migrations;
 mod quarantine;
+mod rollouts;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ pub use inbox::{DeliveryRow, KEPT_BODY, KEPT_BYTES, KEPT_DELIVERIES, KeptDeliver
 pub use keeper::{Job, Keeper, keep};
 pub use learned::LearnedRow;
 pub use quarantine::QuarantineRow;
+pub use rollouts::{KEPT_ROLLOUTS, KeptRolloutRow, RolloutRow};
 pub use snapshots::{SnapshotKey, SnapshotRow};
 
 use std::path::PathBuf;

@@ -71,7 +71,8 @@ pub fn write_family(out: &mut String, metric: &Metric, families: &[Buckets<'_>])
     }
 }
 
-fn label_text(labels: &[(&str, &str)]) -> String {
+/// `name="value",` of each label, escaped.
+pub(super) fn label_text(labels: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in labels {
         let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");

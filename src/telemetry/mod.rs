@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod limit;
 pub mod logs;
 pub mod names;
+pub mod present;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};

@@ -125,8 +125,49 @@ pub const FEATURE_BIN_REFERENCE: Metric =
     gauge("tidegate_feature_bin_reference", "Share of the reference's rows in the same group, 0 to 1.");
 /// State of alerts.
 pub const ALERT_STATE: Metric = gauge("tidegate_alert_state", "State of an alert: 0 resolved, 1 pending, 2 firing.");
+/// Where each model's latest rollout stands.
+pub const ROLLOUT_STATE: Metric =
+    gauge("tidegate_rollout_state", "1 for the phase that the model's latest rollout is in, 0 for every other one.");
+/// The share of the version that is rolled out.
+pub const ROLLOUT_WEIGHT: Metric =
+    gauge("tidegate_rollout_weight", "Share of the version that is rolled out, 0 to 1, as the rollout set it.");
+/// Why a rollout waits.
+pub const ROLLOUT_PAUSED: Metric = gauge(
+    "tidegate_rollout_paused",
+    "1 while a rollout waits where it stands, by reason: operator, gate, hook, inconclusive, blackout, sensor.",
+);
+/// Rollouts by what became of them.
+pub const ROLLOUTS: Metric = counter(
+    "tidegate_rollouts_total",
+    "Rollouts that ended, by outcome: promoted, rolled_back, failed (before it had a share), superseded.",
+);
+/// From the registration of a version to its promotion, summed.
+pub const ROLLOUT_LEAD: Metric = counter(
+    "tidegate_rollout_lead_seconds_total",
+    "Time from the registration (or else the sighting) of a version to its promotion, summed over promotions.",
+);
+/// From the deciding reply to no share at all, summed.
+pub const ROLLOUT_RESTORE: Metric = counter(
+    "tidegate_rollout_restore_seconds_total",
+    "Time from the reply that decided to no share at all, summed over rollouts that were rolled back.",
+);
 /// What a bounded queue had to drop.
 pub const DROPPED: Metric = counter("tidegate_dropped_total", "Items dropped because a bounded queue was full.");
+/// Copies of requests that were answered and compared.
+pub const SHADOW_COMPARED: Metric = counter(
+    "tidegate_shadow_compared_total",
+    "Copies of requests that a version without a share has answered, and whose answers were compared with the stable version's.",
+);
+/// Copies of requests that failed.
+pub const SHADOW_FAILED: Metric = counter(
+    "tidegate_shadow_failed_total",
+    "Copies of requests that could not be compared: the call failed or panicked, or answered another shape. No client saw it.",
+);
+/// Whether both versions say the same.
+pub const SHADOW_AGREEMENT: Metric = gauge(
+    "tidegate_shadow_agreement",
+    "Share of compared rows whose label is the stable version's, 0 to 1; absent where outputs have no label.",
+);
 /// Whether state outlives the process.
 pub const STATE_PERSISTENT: Metric = gauge(
     "tidegate_state_persistent",
@@ -161,7 +202,16 @@ pub const ALL: &[Metric] = &[
     FEATURE_BIN,
     FEATURE_BIN_REFERENCE,
     ALERT_STATE,
+    ROLLOUT_STATE,
+    ROLLOUT_WEIGHT,
+    ROLLOUT_PAUSED,
+    ROLLOUTS,
+    ROLLOUT_LEAD,
+    ROLLOUT_RESTORE,
     DROPPED,
+    SHADOW_COMPARED,
+    SHADOW_FAILED,
+    SHADOW_AGREEMENT,
     STATE_PERSISTENT,
     BUILD_INFO,
 ];

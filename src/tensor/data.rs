@@ -69,6 +69,15 @@ macro_rules! datatypes {
                 }
             }
 
+            /// Bytes of memory that are held for the values.
+            #[must_use]
+            pub fn bytes(&self) -> usize {
+                match self {
+                    $( Self::$variant(values) => values.capacity() * size_of::<$element>(), )*
+                    Self::Bytes(values) => values.bytes.capacity() + values.ends.capacity() * size_of::<usize>(),
+                }
+            }
+
             /// The datatype of the values.
             #[must_use]
             pub fn datatype(&self) -> DataType {
@@ -278,6 +287,12 @@ impl Tensor {
     #[must_use]
     pub fn datatype(&self) -> DataType {
         self.data.datatype()
+    }
+
+    /// Bytes of memory that it takes, itself included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.data.bytes()
     }
 
     /// The values, given up by the tensor.

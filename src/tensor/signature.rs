@@ -113,6 +113,30 @@ impl Signature {
         Ok(())
     }
 
+    /// Whether `outputs`, in the model's order, are what the model says that it gives for `inputs`: as many, of the types and
+    /// dimensions that are declared, a dimension being as long as that of its name in the inputs. Allocates nothing.
+    #[must_use]
+    pub fn gives(&self, inputs: &[Tensor], outputs: &[Tensor]) -> bool {
+        let fits = |(spec, output): (&TensorSpec, &Tensor)| {
+            output.datatype() == spec.datatype
+                && spec.accepts(&output.shape())
+                && spec.shape.iter().zip(output.shape().dimensions()).all(|(dimension, &found)| match dimension {
+                    Dimension::Free(symbol) => self.size_of(symbol, inputs).is_none_or(|size| size == found),
+                    Dimension::Fixed(_) => true,
+                })
+        };
+        outputs.len() == self.outputs.len() && self.outputs.iter().zip(outputs).all(fits)
+    }
+
+    /// The size of the dimension of this name, if an input has it.
+    fn size_of(&self, symbol: &str, inputs: &[Tensor]) -> Option<usize> {
+        let is_it = |dimension: &Dimension| matches!(dimension, Dimension::Free(name) if name == symbol);
+        let place = |spec: &TensorSpec| spec.shape.iter().position(is_it);
+        let mut sizes = self.inputs.iter().zip(inputs).filter_map(|(spec, input)| Some((place(spec)?, input.shape())));
+        let (place, shape) = sizes.next().filter(|_| !symbol.is_empty())?;
+        shape.dimensions().get(place).copied()
+    }
+
     /// How many rows a request of these inputs has: the longest outermost dimension of those that are free; 1 if none
     /// is, as the model then takes one row at a time.
     #[must_use]

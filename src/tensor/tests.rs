@@ -119,3 +119,24 @@ fn the_rows_of_a_request_are_those_of_its_free_outermost_dimension() {
     assert_eq!(rows(&[fixed, table.clone()], &[floats(&[9]), floats(&[5, 2])]), 5);
     assert_eq!(rows(&[table], &[floats(&[0, 2])]), 0);
 }
+
+#[test]
+fn outputs_are_held_to_number_type_shape_and_the_rows_of_the_inputs() {
+    let signature = Signature {
+        inputs: vec![spec("x", DataType::Fp32, vec![free("N"), Dimension::Fixed(2)])],
+        outputs: vec![
+            spec("scores", DataType::Fp32, vec![free("N"), Dimension::Fixed(3)]),
+            spec("any", DataType::Fp32, vec![free("M")]),
+        ],
+    };
+    let inputs = [floats(&[4, 2])];
+    let gives = |outputs: &[Tensor]| signature.gives(&inputs, outputs);
+    assert!(gives(&[floats(&[4, 3]), floats(&[9])]), "a name that no input has agrees with anything");
+    assert!(!gives(&[floats(&[5, 3]), floats(&[9])]), "rows");
+    assert!(!gives(&[floats(&[4, 2]), floats(&[9])]), "width");
+    assert!(!gives(&[floats(&[4, 3, 1]), floats(&[9])]), "rank");
+    assert!(!gives(&[floats(&[4, 3])]) && !gives(&[]), "number");
+    let labels = Tensor::try_new(Shape::vector(9), TensorData::Int64(vec![0; 9])).unwrap();
+    assert!(!gives(&[floats(&[4, 3]), labels]), "type");
+    assert!(Signature::default().gives(&[], &[]));
+}

@@ -5,7 +5,7 @@ use super::*;
 impl Stage {
     /// What a registry wants.
     fn want(&mut self, stable: Option<u64>, warm: &[u64]) {
-        let roles = Roles { stable, warm: warm.iter().copied().collect() };
+        let roles = Roles { stable, warm: warm.iter().copied().collect(), ..Roles::default() };
         self.listing.entry("m".to_owned()).or_default().roles = Some(roles);
         self.observe();
     }

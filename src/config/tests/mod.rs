@@ -4,6 +4,7 @@ mod hooks;
 mod limits;
 mod objects;
 mod problems;
+mod rollouts;
 mod secrets;
 mod units;
 

@@ -72,7 +72,7 @@ fn a_value_that_is_overridden_must_be_right_as_well() {
 
 #[test]
 fn settings_to_come_are_unknown_and_not_ignored() {
-    let problems = Given::file("models.churn.rollout = {}").problems();
+    let problems = Given::file("models.churn.labels = {}").problems();
     assert!(problems.len() == 1 && problems[0].contains("unknown key"), "{problems:?}");
 }
 

@@ -44,10 +44,11 @@
 //!
 //! # The pieces
 //! [`AlarmPlan`] divides the budget; [`ColumnAlarm`] and [`RateAlarm`] look at counters; [`Latch`] keeps what was raised
-//! until it is over.
+//! until it is over. [`RateCeiling`] and [`ColumnRegion`] are the evidence alone, for whoever has thresholds of his own.
 //!
 //! Invariant: looking is a function of the counters and the time handed in, and nothing else.
 
+mod alone;
 mod asked;
 mod budget;
 mod column;
@@ -63,6 +64,7 @@ mod schedule;
 mod tests;
 mod watched;
 
+pub use alone::{ColumnRegion, RateCeiling};
 pub use asked::Asked;
 pub use budget::{AlarmPlan, AlarmSettings, WatchedRate};
 pub use column::ColumnAlarm;

@@ -32,7 +32,8 @@
 //! # Heavy users
 //! A key that is always routed to the same arm breaks the first assumption if its requests count one by one. Count one per
 //! key and time, or give counts by key group: the evidence is then the smallest that is left when any one group is left
-//! out, so that no one group can stop a rollout. That is at most the evidence of all, so the theorem holds for it too.
+//! out, so that no one group can stop a rollout; requests without a key are in [`UNGROUPED`], which is not left out. That
+//! is at most the evidence of all, so the theorem holds for it too.
 //!
 //! Sources: Shafer, "Testing by betting" (2021); Ramdas et al., "Game-theoretic statistics and safe anytime-valid
 //! inference" (2023); Lindon & Malek, "Anytime-Valid Inference for Multinomial Count Data" (2022).
@@ -43,7 +44,8 @@ mod groups;
 mod odds;
 mod rate;
 
-pub use rate::{RateCounts, RateTest};
+pub use groups::UNGROUPED;
+pub use rate::{RateCounts, RateTest, rate_difference};
 
 use super::intervals::{Interval, psi_interval};
 use super::{group_counts, psi};
@@ -54,7 +56,7 @@ use serde::{Deserialize, Serialize};
 /// Outcomes of both arms at one weight, of one key group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArmCounts {
-    /// The key group; any one number where there are none.
+    /// The key group; [`UNGROUPED`], or any one number, where there are none.
     pub group: u64,
     /// Probability that an event was routed to the canary.
     pub weight: f64,

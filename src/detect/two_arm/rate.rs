@@ -15,6 +15,13 @@ use serde::{Deserialize, Serialize};
 const RATIOS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 /// What the rate may be of the expected one.
 const AROUND: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
+/// Rates of the canary, in a test for failures: near none of its answers are good, or a third, or some times as many are
+/// bad as are allowed.
+const FAILING: [f64; 2] = [0.9, 0.3];
+/// Those times.
+const EXCEEDING: [f64; 2] = [10.0, 3.0];
+/// How many times as many failures the canary has as stable, in a test for failures.
+const FAILURE_RATIOS: [f64; 4] = [3.0, 10.0, 100.0, 1000.0];
 /// Square of the normal quantile of 97.5 %.
 const QUANTILE_SQUARED: f64 = 3.841_458_820_694_124;
 
@@ -57,6 +64,20 @@ impl RateTest {
         Self { alternatives: Alternatives::of_ratios(2, whole) }
     }
 
+    /// A test for failures of which a share of `allowed` is borne, for what is plain: a canary with three to a thousand
+    /// times the failures of stable. With next to none at stable, failures that are all the canary's are each worth the
+    /// logarithm of one over its weight, and decide within a few; differences that take thousands of requests to see it
+    /// leaves to [`Self::new`]. `allowed` is taken as from 1e-6 to 0.3.
+    #[must_use]
+    pub fn of_failures(allowed: f64) -> Self {
+        let allowed = if allowed.is_nan() { 0.01 } else { allowed.clamp(1e-6, 0.3) };
+        let exceeding = EXCEEDING.iter().map(|times| times * allowed).filter(|rate| *rate < FAILING[1]);
+        let rates = FAILING.iter().copied().chain(exceeding);
+        let pairs = rates.flat_map(|rate| FAILURE_RATIOS.iter().map(move |ratio| (rate / ratio, rate)));
+        let whole = pairs.map(|(rate, moved)| vec![(moved / rate).ln(), ((1.0 - moved) / (1.0 - rate)).ln()]).collect();
+        Self { alternatives: Alternatives::of_ratios(2, whole) }
+    }
+
     /// The evidence of all counts so far that the canary's rate is higher; the effect is the difference of the rates.
     #[must_use]
     pub fn evidence(&self, counts: &[RateCounts]) -> TwoArmEvidence {
@@ -78,13 +99,15 @@ impl RateTest {
         let (canary, stable) = (sum(|arms| arms.canary_trials), sum(|arms| arms.stable_trials));
         let canary_events = sum(|arms| arms.canary_events.min(arms.canary_trials));
         let stable_events = sum(|arms| arms.stable_events.min(arms.stable_trials));
-        let effect = difference((canary_events, canary), (stable_events, stable));
+        let effect = rate_difference((canary_events, canary), (stable_events, stable));
         TwoArmEvidence { ln_e, canary, stable, effect }
     }
 }
 
-/// The difference of two rates with Newcombe's interval (1998, his method 10); none if either has no trials.
-fn difference(canary: (u64, u64), stable: (u64, u64)) -> Option<Effect> {
+/// The difference of two rates, each of events among trials, with Newcombe's 95 % interval (1998, his method 10); none if
+/// either has no trials.
+#[must_use]
+pub fn rate_difference(canary: (u64, u64), stable: (u64, u64)) -> Option<Effect> {
     let ((p, p_low, p_high), (q, q_low, q_high)) = (wilson(canary)?, wilson(stable)?);
     let value = p - q;
     let low = value - ((p - p_low).powi(2) + (q_high - q).powi(2)).sqrt();
@@ -94,7 +117,7 @@ fn difference(canary: (u64, u64), stable: (u64, u64)) -> Option<Effect> {
 
 /// A rate and Wilson's interval for it.
 fn wilson((events, trials): (u64, u64)) -> Option<(f64, f64, f64)> {
-    let (events, trials) = (events as f64, trials as f64);
+    let (events, trials) = (events.min(trials) as f64, trials as f64);
     (trials > 0.0).then(|| {
         let rate = events / trials;
         let middle = (events + QUANTILE_SQUARED / 2.0) / (trials + QUANTILE_SQUARED);

@@ -30,7 +30,7 @@ pub struct TrialSegment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmTally {
-    /// Events, however they ended.
+    /// Events, however they ended; those that whoever sent them gave up are in no other count.
     pub events: u64,
     /// Of these, failures of ours (5xx), panics among them.
     pub errors: u64,
@@ -39,8 +39,8 @@ pub struct ArmTally {
     /// Of those answered with predictions, the ones with a value that is missing, infinite, out of the reference's range or
     /// of an unseen category.
     pub defects: u64,
-    /// Durations of what was answered with predictions or failed, by cell between the plan's latency edges; the canary's
-    /// are discounted before they are counted.
+    /// Durations of what was answered with predictions, failed, was not there in time or was turned away, by cell between the
+    /// plan's latency edges; the canary's are discounted before they are counted.
     pub latency: Vec<u64>,
     /// Of one row of each answer, by column of the outputs and cell of the plan.
     pub outputs: Vec<Vec<u64>>,
@@ -50,11 +50,11 @@ pub struct ArmTally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardTally {
-    /// Answers: predictions and failures of ours.
+    /// Answers: predictions, failures of ours, and those that were not there in time, if that was beyond the guard's limit.
     pub answers: u64,
     /// Failures of ours (5xx).
     pub errors: u64,
-    /// Of these, calls that panicked, and answers of another shape than the model says.
+    /// Of the answers, calls that panicked, and predictions of another shape than the model declares.
     pub broken: u64,
     /// Predictions with a NaN or an infinity.
     pub non_finite: u64,
@@ -114,4 +114,8 @@ pub struct OutputCells {
     pub expected: Vec<u64>,
     /// How many of the first cells are in the order of their values.
     pub ordered: usize,
+    /// What a value in each of these counts as when a mean is asked for, the mean of the reference's values in it for
+    /// example; empty where that is unknown.
+    #[serde(default)]
+    pub values: Vec<f64>,
 }

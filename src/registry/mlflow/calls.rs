@@ -14,7 +14,7 @@ use crate::registry::source::SourceError;
 use reqwest::Url;
 
 /// The first parts of most routes.
-const API: [&str; 3] = ["api", "2.0", "mlflow"];
+pub(super) const API: [&str; 3] = ["api", "2.0", "mlflow"];
 /// The first parts of the routes of the proxy of artifacts.
 const ARTIFACTS: [&str; 3] = ["api", "2.0", "mlflow-artifacts"];
 

@@ -12,7 +12,9 @@
 //! What else is asked is asked by people: [`visit`] whether a server answers at all, [`webhooks`] which webhooks it
 //! has.
 //!
-//! Invariant: every request is a GET, but for those that make, change and test a webhook.
+//! What a rollout tells a registry is in [`write`](MlflowClient::write) and [`set_alias`](MlflowClient::set_alias).
+//!
+//! Invariant: every request is a GET, but for those that make, change and test a webhook, set a tag or move an alias.
 
 mod calls;
 pub mod client;
@@ -28,6 +30,7 @@ mod tests;
 pub mod uri;
 pub mod visit;
 pub mod webhooks;
+mod write;
 
 pub use super::roles::{RoleKind, default_roles};
 pub use client::{Credentials, MlflowAccess, MlflowClient};

@@ -84,8 +84,7 @@ impl MlflowSource {
                 // It is not wanted as it is, which keeps no other version from being followed.
                 Err(error) => {
                     problems.push(format!("version {number}: {error}"));
-                    roles.stable = roles.stable.filter(|stable| *stable != number);
-                    roles.warm.remove(&number);
+                    roles = roles.only(|version| version != number);
                 }
             }
         }

@@ -296,7 +296,7 @@ fn what_was_wanted_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let cache = cache(&directory, 1 << 20);
     assert_eq!(cache.roles("churn"), None);
-    let roles = crate::catalog::Roles { stable: Some(4), warm: [5, 6].into() };
+    let roles = crate::catalog::Roles { stable: Some(4), canary: Some(5), shadow: None, warm: [5, 6].into() };
     cache.save_roles("churn", &roles).unwrap();
     assert_eq!(cache.roles("churn"), Some(roles));
 }

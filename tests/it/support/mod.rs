@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here is shared between two tests but the Python environments, which are made once and only read.
 
+pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod http2;

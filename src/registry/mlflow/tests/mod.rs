@@ -6,6 +6,7 @@ mod answers;
 mod downloads;
 mod offers;
 mod server;
+mod writes;
 
 use super::{MlflowAccess, MlflowClient, MlflowSource, default_roles};
 use crate::registry::source::{Source, SourceError};

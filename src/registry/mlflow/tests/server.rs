@@ -1,7 +1,7 @@
 //! A server of a few answers, which keeps what it was asked.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 
 /// What an answer is made of.
 pub(super) type Answer = Response<Full<Bytes>>;
-/// A request, without its body.
+/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) headers: hyper::HeaderMap,
+    pub(super) body: String,
 }
 
 impl Asked {
@@ -61,16 +62,18 @@ async fn accept(
         let (socket, _peer) = listener.accept().await.unwrap();
         let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
         connections.spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let uri = request.uri();
+            let service = service_fn(|request: Request<Incoming>| async {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
                 let one = Asked {
-                    path: uri.path().to_owned(),
-                    query: uri.query().unwrap_or_default().to_owned(),
-                    headers: request.headers().clone(),
+                    path: head.uri.path().to_owned(),
+                    query: head.uri.query().unwrap_or_default().to_owned(),
+                    headers: head.headers,
+                    body: String::from_utf8_lossy(&body).into_owned(),
                 };
                 let answered = answer(&one);
                 asked.lock().unwrap().push(one);
-                async { Ok::<_, Infallible>(answered) }
+                Ok::<_, Infallible>(answered)
             });
             // A client that goes away ends its connection.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;

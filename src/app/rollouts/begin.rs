@@ -1,0 +1,140 @@
+//! How rollouts begin: by themselves, when a model that is managed has another version to go to, or because somebody says
+//! so.
+//!
+//! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Whoever wants that
+//! says so, and that is another try with an id of its own.
+//!
+//! Invariant: a model has one rollout at a time.
+
+use super::driven::Driven;
+use super::journal::digest;
+use super::{NO_JOURNAL, Rollouts};
+use crate::catalog::{Entry, Snapshot};
+use crate::rollout::course::Course;
+use crate::rollout::history::History;
+use crate::rollout::journal::Beginning;
+use crate::rollout::plan::Plan;
+use crate::rollout::{OrderError, RolloutView, TestPlan, check_test};
+use std::sync::Arc;
+
+/// Who begins what nobody asked for.
+const ITSELF: &str = "the rollout of the model's settings";
+
+/// What is to be begun.
+struct Wish<'a> {
+    target: u64,
+    test: Option<TestPlan>,
+    by: &'a str,
+    now: u64,
+}
+
+impl Rollouts {
+    /// Begins what is wanted and was not tried.
+    pub(super) fn begin_wanted(&mut self, snapshot: &Snapshot, now: u64) {
+        for (model, entry) in &snapshot.models {
+            let (Some(settings), Some(target)) = (&entry.settings.rollout, entry.target) else { continue };
+            let rolled = self.models.get(model);
+            let is_free = rolled.is_none_or(|rolled| {
+                rolled.recalled.is_none() && rolled.last.as_ref().is_none_or(Driven::is_settled)
+            });
+            if !is_free || entry.explicit || entry.hold.is_some() {
+                continue;
+            }
+            let Some(fingerprint) = entry.fingerprints.get(&target) else { continue };
+            let id = Plan::of(settings).id(model, &digest(*fingerprint));
+            let was_tried = rolled.is_some_and(|rolled| rolled.history.outcome_of(&id).is_some());
+            let last = rolled.and_then(|rolled| rolled.last.as_ref());
+            let is_rejected = last.is_some_and(|last| last.state().rejected.contains(&(target, digest(*fingerprint))));
+            if was_tried || is_rejected {
+                continue;
+            }
+            if let Err(error) = self.begin(model, entry, Wish { target, test: None, by: ITSELF, now }) {
+                tracing::warn!(model, target, cause = %error, "a rollout is not begun");
+            }
+        }
+    }
+
+    /// Begins what somebody asked for.
+    pub(super) fn begin_ordered(
+        &mut self,
+        model: &str,
+        (target, test): (Option<u64>, Option<TestPlan>),
+        by: &str,
+        now: u64,
+    ) -> Result<RolloutView, OrderError> {
+        if self.journal.is_none() {
+            return Err(OrderError::Unavailable(NO_JOURNAL.to_owned()));
+        }
+        let snapshot = self.catalog.snapshot();
+        let entry = snapshot.models.get(model).ok_or_else(|| OrderError::UnknownModel(model.to_owned()))?;
+        let rolled = self.models.get(model);
+        let is_running = rolled.is_some_and(|rolled| {
+            rolled.recalled.is_some() || rolled.last.as_ref().is_some_and(|last| !last.is_settled())
+        });
+        if is_running || entry.hold.is_some() {
+            return Err(OrderError::Refused("a rollout of the model is under way; abort it first".to_owned()));
+        }
+        if let Some(test) = &test {
+            check_test(test)?;
+        }
+        let nothing = || OrderError::Refused("there is no other version to roll out; name one".to_owned());
+        let target = target.or(entry.target).ok_or_else(nothing)?;
+        self.begin(model, entry, Wish { target, test, by, now })
+    }
+
+    fn begin(&mut self, model: &str, entry: &Arc<Entry>, wish: Wish<'_>) -> Result<RolloutView, OrderError> {
+        let settings = entry.settings.rollout.clone().unwrap_or_default();
+        let rolled = self.models.entry(model.to_owned()).or_default();
+        let beginning = beginning(model, entry, &rolled.history, (Plan::of(&settings), wish.test), wish.target)?;
+        let (target, stable) = (beginning.target, beginning.stable);
+        let beginning = Beginning { sighted_at: wish.now, by: wish.by.to_owned(), ..beginning };
+        tracing::info!(model, id = beginning.id, target, stable, by = wish.by, "a rollout begins");
+        let driven = Driven::new(model.to_owned(), Course::begin(beginning, wish.now), settings);
+        rolled.history.begin(driven.state());
+        rolled.released = None;
+        Ok(rolled.last.insert(driven).view())
+    }
+}
+
+/// What a rollout begins with, but for when and who.
+fn beginning(
+    model: &str,
+    entry: &Entry,
+    history: &History,
+    (plan, test): (Plan, Option<TestPlan>),
+    target: u64,
+) -> Result<Beginning, OrderError> {
+    let refused = |why: String| Err(OrderError::Refused(why));
+    let Some(stable) = entry.stable() else {
+        return refused(format!("no version of model \"{model}\" serves yet"));
+    };
+    let (stable, stable_digest) = (stable.version, digest(stable.facts.fingerprint));
+    if target == stable {
+        return refused(format!("version {target} is the stable one already"));
+    }
+    let of_version = |version: u64| {
+        let loaded = entry.loaded.get(&version).map(|model| model.facts.fingerprint);
+        entry.fingerprints.get(&version).copied().or(loaded).map(digest)
+    };
+    let Some(found) = of_version(target) else {
+        let known: Vec<String> = entry.fingerprints.keys().map(u64::to_string).collect();
+        let known = known.join(", ");
+        return Err(OrderError::Invalid(format!("version {target} does not exist; on disk: {known}")));
+    };
+    let recent = history.recently_stable(plan.fast_return, (stable, &stable_digest));
+    Ok(Beginning {
+        id: history.next_id(&plan.id(model, &found)),
+        model: model.to_owned(),
+        target,
+        stable,
+        champion: entry.roles.as_ref().and_then(|roles| roles.stable),
+        wanted: entry.target.and_then(|wanted| Some((wanted, of_version(wanted)?))),
+        fast: test.is_none() && recent.contains(&(target, found.clone())),
+        digest: found,
+        stable_digest,
+        test,
+        sighted_at: 0,
+        by: String::new(),
+        plan,
+    })
+}

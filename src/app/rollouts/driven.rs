@@ -1,0 +1,439 @@
+//! One rollout as it is driven: the world on one side, its course on the other.
+//!
+//! ```text
+//!  catalog, counters ─▶ events ─▶ course ─▶ state ─▶ hold (what is to be live) ─▶ control loop
+//!                                    └─────▶ entries ─▶ journal
+//! ```
+//! Everything here is done again and again until it is so: what is to be live is compared with what is, and sent once more
+//! if it is not there after a while. Nothing depends on an answer.
+//!
+//! Invariant: no version has a share without a trial that counts both arms, and guards are read of every trial.
+
+mod copies;
+
+use super::journal::{Journal, Written, digest};
+use crate::app::control::HoldCommand;
+use crate::app::mirroring::Mirrors;
+use crate::catalog::{Entry, RolloutHold, VersionStatus};
+use crate::config::RolloutSettings;
+use crate::observe::trial::{GuardSegment, Trial, TrialCounts, TrialPlan, TrialShare};
+use crate::rollout::course::Course;
+use crate::rollout::journal::{Entry as JournalEntry, Subject};
+use crate::rollout::judging::{GuardHistory, JudgingPlan, judge_bake, judge_guards, judge_step};
+use crate::rollout::machine::{Event, Look};
+use crate::rollout::state::{ALL, State};
+use crate::rollout::{Judgement, OrderError, Pause, Phase, RolloutView, TestView, Verdict, answer};
+use copies::Mirrored;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often a step's counts are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often counts are written down.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+/// How long what was sent may take to be live before it is sent again.
+const SEND_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait after a write that failed.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a rollout can reach.
+pub(super) struct Reach<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) holds: &'a mpsc::Sender<HoldCommand>,
+    pub(super) workers: usize,
+    pub(super) mirrors: &'a Mirrors,
+    /// Unix milliseconds.
+    pub(super) now: u64,
+}
+
+/// A rollout.
+pub(super) struct Driven {
+    pub(super) model: String,
+    pub(super) course: Course,
+    /// How the model was set up when it began; of an earlier process what is set up now.
+    settings: RolloutSettings,
+    plan: Option<Arc<TrialPlan>>,
+    sent: Option<Sent>,
+    guards: Guards,
+    copies: Mirrored,
+    judgement: Option<Judgement>,
+    test: Option<TestView>,
+    write: Option<oneshot::Receiver<Written>>,
+    write_after: Option<Instant>,
+    looked: Option<Instant>,
+    checkpointed: Instant,
+    /// Orders that are answered once what they raise is written down.
+    pub(super) replies: Vec<oneshot::Sender<Result<RolloutView, OrderError>>>,
+}
+
+/// What was sent to be live last.
+struct Sent {
+    part: u64,
+    weights: Vec<(u64, u16)>,
+    trial: Option<Arc<Trial>>,
+    at: Instant,
+}
+
+#[derive(Default)]
+struct Guards {
+    history: GuardHistory,
+    /// The part that it counts.
+    part: Option<u64>,
+    last: Option<GuardSegment>,
+    judgement: Option<Judgement>,
+}
+
+impl Driven {
+    pub(super) fn new(model: String, course: Course, settings: RolloutSettings) -> Self {
+        let mut guards = Guards::default();
+        // Of an earlier process what was written down: one segment for each part.
+        for part in course.state().counts() {
+            guards.history.begin(part.guards.weight);
+            guards.history.read(&part.guards);
+        }
+        Self {
+            model,
+            course,
+            settings,
+            plan: None,
+            sent: None,
+            guards,
+            copies: Mirrored::default(),
+            judgement: None,
+            test: None,
+            write: None,
+            write_after: None,
+            looked: None,
+            checkpointed: Instant::now(),
+            replies: Vec::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        self.course.state()
+    }
+
+    /// Whether there is nothing left to do about it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state().phase.is_ended() && self.course.is_written() && self.replies.is_empty()
+    }
+
+    /// Does all that is due. `entry` is what is live of the model.
+    pub(super) fn drive(&mut self, entry: Option<&Entry>, reach: &Reach<'_>) {
+        self.take_written();
+        if let Some(entry) = entry {
+            self.read_guards(reach);
+            self.see(entry, reach);
+            self.make_live(entry, reach);
+            self.look(entry, reach);
+        }
+        self.course.happen(&Event::Tick, reach.now);
+        if let Some(entry) = entry {
+            // Once more: what was decided above is not to wait for the next round.
+            self.make_live(entry, reach);
+        }
+        self.keep_mirror(entry, reach);
+        self.write_down(reach);
+    }
+
+    fn take_written(&mut self) {
+        let Some(written) = &mut self.write else { return };
+        let outcome = match written.try_recv() {
+            Ok(outcome) => outcome,
+            Err(oneshot::error::TryRecvError::Empty) => return,
+            Err(oneshot::error::TryRecvError::Closed) => Err("nobody writes any more".to_owned()),
+        };
+        self.write = None;
+        if let Err(cause) = &outcome {
+            if self.course.trouble().is_none() {
+                tracing::error!(model = self.model, cause, "a rollout cannot be written down; no share grows until it can");
+            }
+            self.write_after = Some(Instant::now() + WRITE_AGAIN);
+        }
+        self.course.written(outcome);
+    }
+
+    fn write_down(&mut self, reach: &Reach<'_>) {
+        let is_early = self.write_after.is_some_and(|after| Instant::now() < after);
+        if self.write.is_some() || is_early {
+            return;
+        }
+        let id = self.state().beginning.id.clone();
+        if let Some(records) = self.course.to_write() {
+            self.write = reach.journal.write((&self.model, &id), &records);
+            if self.write.is_none() {
+                self.course.written(Err("too many entries wait to be written".to_owned()));
+                self.write_after = Some(Instant::now() + WRITE_AGAIN);
+            }
+        }
+    }
+
+    /// What the catalog shows: how far the target is, whether another is wanted, what the registry says.
+    fn see(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        let state = self.state();
+        if state.phase.is_ended() {
+            return;
+        }
+        let champion = entry.roles.as_ref().map(|roles| roles.stable);
+        if let Some(champion) = champion.filter(|champion| *champion != state.champion) {
+            self.course.happen(&Event::Champion(champion), reach.now);
+        }
+        let target = self.state().beginning.target;
+        let replaced = entry.loaded.get(&target).map(|model| digest(model.facts.fingerprint));
+        let replaced = replaced.filter(|found| *found != self.state().beginning.digest);
+        let newer = entry.target.filter(|version| *version != target);
+        // One that cannot be loaded takes nobody's place.
+        let newer = newer.and_then(|version| Some((version, digest(entry.loaded.get(&version)?.facts.fingerprint))));
+        for (version, digest) in replaced.map(|digest| (target, digest)).into_iter().chain(newer) {
+            self.course.happen(&Event::Newer(version, digest), reach.now);
+        }
+        self.prepare(entry, reach);
+    }
+
+    /// Waits for the target, and fixes what is counted.
+    fn prepare(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        let beginning = &self.state().beginning;
+        let (target, stable) = (beginning.target, beginning.stable);
+        let is_waiting = matches!(self.state().phase, Phase::Pulling | Phase::Verifying | Phase::Loading);
+        let event = match entry.versions.get(&target) {
+            Some(VersionStatus::Failed { reason, .. }) if is_waiting => Event::Unusable(reason.clone()),
+            Some(VersionStatus::Settling) => Event::Preparing(Phase::Verifying),
+            Some(VersionStatus::OnDisk | VersionStatus::Loading) => Event::Preparing(Phase::Loading),
+            None if is_waiting => Event::Unusable("it is not there any more".to_owned()),
+            Some(VersionStatus::Loaded { .. }) if is_waiting => match (entry.can_stand_in(target), self.arm(entry)) {
+                (Err(difference), _) => Event::Unusable(format!("it cannot stand in for version {stable}: {difference}")),
+                (Ok(()), Ok(judging)) => Event::Ready(Box::new(judging)),
+                (Ok(()), Err(reason)) => Event::Unusable(reason),
+            },
+            _ => return,
+        };
+        self.course.happen(&event, reach.now);
+    }
+
+    /// How it is counted and judged, from what the stable version is and did.
+    fn arm(&mut self, entry: &Entry) -> Result<JudgingPlan, String> {
+        let stable = self.state().beginning.stable;
+        let model = entry.loaded.get(&stable).ok_or_else(|| format!("version {stable} is not loaded"))?;
+        let answers = model.counted().answers;
+        let settings = (&self.settings.guards, &self.settings.tolerances);
+        let plan = TrialPlan::new(&model.recorder, &answers, settings);
+        let judging = JudgingPlan::new(&self.settings, plan.layout().clone());
+        if let Some(test) = &self.state().beginning.test {
+            answer(test, plan.layout(), &[]).map_err(|error| error.to_string())?;
+        }
+        self.plan = Some(Arc::new(plan));
+        Ok(judging)
+    }
+
+    /// After a restart: the edges of before, or new ones where those cannot be had again.
+    fn arm_again(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        if self.plan.is_some() {
+            return;
+        }
+        let Some(layout) = self.state().judging.as_ref().map(|judging| judging.layout.clone()) else { return };
+        let Some(model) = entry.loaded.get(&self.state().beginning.stable) else { return };
+        match TrialPlan::resumed(&model.recorder, layout) {
+            Some(plan) => self.plan = Some(Arc::new(plan)),
+            None => match self.arm(entry) {
+                Ok(judging) => {
+                    self.guards = Guards::default();
+                    self.course.take(vec![JournalEntry::Armed { judging: Box::new(judging) }], reach.now);
+                }
+                Err(cause) => tracing::error!(model = self.model, cause, "a rollout cannot be counted"),
+            },
+        }
+    }
+
+    /// Has what the state wants made live, if it is not.
+    fn make_live(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        self.keep_mirror(Some(entry), reach);
+        let Some(weights) = self.state().weights() else { return };
+        self.arm_again(entry, reach);
+        // Without edges nothing is counted, and what is not counted gets no share: first both versions have to be there.
+        let has_share = self.state().weight > 0;
+        let (stable, target) = (self.state().beginning.stable, self.state().beginning.target);
+        let weights = if self.plan.is_none() && has_share { alone(stable, target) } else { weights };
+        let part = self.state().part;
+        let is_sent = self.sent.as_ref().is_some_and(|sent| sent.part == part && sent.weights == weights);
+        if is_sent && (self.is_live(entry) || self.sent.as_ref().is_some_and(|sent| sent.at.elapsed() < SEND_AGAIN)) {
+            if self.is_live(entry) && (self.plan.is_some() || !has_share) {
+                self.course.happen(&Event::Live, reach.now);
+            }
+            return;
+        }
+        let trial = match self.sent.take().filter(|_| is_sent) {
+            Some(sent) => sent.trial,
+            None => self.trial(&weights, reach),
+        };
+        self.send(weights, trial, reach);
+    }
+
+    fn trial(&self, weights: &[(u64, u16)], reach: &Reach<'_>) -> Option<Arc<Trial>> {
+        let state = self.state();
+        let (canary, stable, before) = (state.beginning.target, state.beginning.stable, state.before);
+        let weight = weights.iter().find(|(version, _)| *version == canary).map_or(0, |(_, weight)| *weight);
+        let plan = self.plan.as_ref().filter(|_| weight > 0)?;
+        let share = TrialShare { canary, stable, weight, before };
+        Some(Arc::new(Trial::new(Arc::clone(plan), share, reach.workers)))
+    }
+
+    fn send(&mut self, weights: Vec<(u64, u16)>, trial: Option<Arc<Trial>>, reach: &Reach<'_>) {
+        let state = self.state();
+        let (id, part) = (state.beginning.id.clone(), state.part);
+        let hold = RolloutHold { id, weights: weights.clone(), trial: trial.clone(), shadow: self.copies.mirror() };
+        if reach.holds.try_send(HoldCommand::Hold { model: self.model.clone(), hold }).is_ok() {
+            self.sent = Some(Sent { part, weights, trial, at: Instant::now() });
+        }
+    }
+
+    /// Whether what was sent last is live.
+    fn is_live(&self, entry: &Entry) -> bool {
+        let (Some(sent), Some(serving)) = (&self.sent, &entry.serving) else { return false };
+        let is_ours = entry.hold.as_ref() == Some(&self.state().beginning.id);
+        let has_weights = sent
+            .weights
+            .iter()
+            .all(|(version, weight)| entry.arm_of(*version).map_or(0, |arm| arm.weight.hundredths()) == *weight);
+        let is_counted = match (&sent.trial, &serving.trial) {
+            (Some(sent), Some(live)) => Arc::ptr_eq(sent, live),
+            (None, None) => true,
+            _ => false,
+        };
+        is_ours && has_weights && is_counted && self.copies.is_live(serving.mirror.as_ref())
+    }
+
+    /// The trial that counts the present part.
+    fn counting(&self) -> Option<&Arc<Trial>> {
+        let sent = self.sent.as_ref().filter(|sent| sent.part == self.state().part)?;
+        sent.trial.as_ref()
+    }
+
+    /// Reads the guards; they are armed in every state with a share.
+    fn read_guards(&mut self, reach: &Reach<'_>) {
+        let Some(trial) = self.counting().cloned() else { return };
+        let Some(segments) = self.guards.read(self.course.state().part, &trial) else { return };
+        let state = self.course.state();
+        let Some(judging) = &state.judging else { return };
+        let judgement = judge_guards(judging, &segments, state.frozen.as_ref());
+        self.guards.judgement = Some(judgement.clone());
+        if judgement.verdict == Verdict::Fail {
+            let counts = state.with_live(Some(trial.counts()));
+            let look = Look { subject: Subject::Guards, counts, guards: segments, copies: None, judgement };
+            self.course.happen(&Event::Judged(Box::new(look)), reach.now);
+        }
+    }
+
+    /// Looks at the step, at times.
+    fn look(&mut self, entry: &Entry, reach: &Reach<'_>) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) || self.course.is_raising() || !self.is_live(entry) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        if self.state().phase == Phase::Shadow {
+            return self.look_at_copies(reach);
+        }
+        let (Some(trial), Some(judging)) = (self.counting().cloned(), self.state().judging.clone()) else { return };
+        let state = self.state();
+        let counts = state.with_live(Some(trial.counts()));
+        let (subject, judgement) = match (state.phase, state.step(), &state.frozen) {
+            (Phase::Canary { .. }, Some(step), _) => (Subject::Step, judge_step(&judging, &counts, step.min_samples)),
+            (Phase::Baking, _, Some(frozen)) => (Subject::Bake, judge_bake(&judging, frozen, &counts)),
+            (Phase::Testing, ..) => {
+                let test = state.beginning.test.clone();
+                self.test = test.and_then(|test| answer(&test, &judging.layout, &counts).ok());
+                return self.checkpoint(counts, reach);
+            }
+            _ => return,
+        };
+        self.judgement = Some(judgement.clone());
+        let look = Look { subject, counts: counts.clone(), guards: Vec::new(), copies: None, judgement };
+        self.course.happen(&Event::Judged(Box::new(look)), reach.now);
+        self.checkpoint(counts, reach);
+    }
+
+    /// Writes counts down, at times.
+    fn checkpoint(&mut self, counts: Vec<TrialCounts>, reach: &Reach<'_>) {
+        let is_due = self.checkpointed.elapsed() >= CHECKPOINT;
+        let state = self.state();
+        let is_same = counts == *state.counts() || self.counting().is_none();
+        if is_due && self.course.is_written() && !is_same {
+            self.checkpointed = Instant::now();
+            self.course.take(vec![JournalEntry::Counted { counts }], reach.now);
+        }
+    }
+
+    /// What was counted of the present part, to be written down before the process ends.
+    pub(super) fn last_counts(&mut self, now: u64) {
+        if let Some(counts) = self.counting().map(|trial| trial.counts())
+            && !self.state().phase.is_ended()
+            && !self.course.is_raising()
+        {
+            let counts = self.state().with_live(Some(counts));
+            self.course.take(vec![JournalEntry::Counted { counts }], now);
+        }
+    }
+
+    /// The rollout, as it is shown.
+    pub(super) fn view(&self) -> RolloutView {
+        let (shown, is_raising, trouble) = (view_of(self.state()), self.course.is_raising(), self.course.trouble());
+        RolloutView {
+            // A larger share that cannot be written down is waited for.
+            pause: shown.pause.or_else(|| trouble.filter(|_| is_raising).map(|_| Pause::Sensor)),
+            judgement: self.judgement.clone().or(shown.judgement),
+            guards: self.guards.judgement.clone(),
+            shadow: self.copies.view(),
+            test: self.test.clone(),
+            problem: trouble.map(|cause| format!("it cannot be written down: {cause}")).or(shown.problem),
+            ..shown
+        }
+    }
+}
+
+/// A rollout, as its journal shows it.
+pub(super) fn view_of(state: &State) -> RolloutView {
+    RolloutView {
+        id: state.beginning.id.clone(),
+        model: state.beginning.model.clone(),
+        target: state.beginning.target,
+        digest: Some(state.beginning.digest.clone()),
+        stable: state.beginning.stable,
+        generation: state.changed,
+        phase: state.phase,
+        pause: state.pause,
+        weight: f64::from(state.weight) / 100.0,
+        started_at: state.started_at,
+        since: state.since,
+        ended_at: state.ended_at,
+        reason: state.reason.clone(),
+        judgement: state.decided.clone(),
+        guards: None,
+        shadow: None,
+        test: None,
+        problem: state.problem.clone(),
+    }
+}
+
+impl Guards {
+    /// All segments so far, if something was counted since the last reading.
+    fn read(&mut self, part: u64, trial: &Trial) -> Option<Vec<GuardSegment>> {
+        let counters = trial.guards();
+        if self.part == Some(part) && self.last.as_ref() == Some(&counters) {
+            return None;
+        }
+        if self.part != Some(part) {
+            self.history.begin(trial.share().weight());
+            self.part = Some(part);
+        }
+        self.history.read(&counters);
+        self.last = Some(counters);
+        Some(self.history.segments())
+    }
+}
+
+/// All traffic to the stable version, the target beside it without a share; in the order of their numbers.
+fn alone(stable: u64, target: u64) -> Vec<(u64, u16)> {
+    let mut weights = vec![(stable, ALL), (target, 0)];
+    weights.sort_unstable();
+    weights
+}

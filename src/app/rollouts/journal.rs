@@ -1,0 +1,169 @@
+//! The journal on the disk: what is read when the gateway starts, and the one who writes.
+//!
+//! Whoever drives rollouts never waits for the disk: entries are handed in, and what became of them is asked later.
+//!
+//! Invariant: entries of one rollout are written in the order in which they were handed in, and every write is answered.
+
+use crate::app::clock::unix;
+use crate::catalog::Chosen;
+use crate::rollout::course::Course;
+use crate::rollout::history::History;
+use crate::rollout::journal::{Entry, Record};
+use crate::store::{Keeper, KeptRolloutRow, RolloutRow, Store};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes that may wait; a model has one at a time.
+const WRITE_QUEUE: usize = 64;
+/// How long a write, or a read, may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long reading everything may take when the gateway starts.
+const RECALL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a write came to: nothing, or why it failed.
+pub(super) type Written = Result<(), String>;
+
+/// Entries to write.
+struct Write {
+    rows: Vec<RolloutRow>,
+    done: oneshot::Sender<Written>,
+}
+
+/// The near end.
+#[derive(Clone)]
+pub(in crate::app) struct Journal {
+    store: Store,
+    writes: mpsc::Sender<Write>,
+    /// The store is open for as long as somebody has one.
+    _keeper: Keeper,
+}
+
+/// What an earlier process left behind, by model.
+#[derive(Default)]
+pub(in crate::app) struct Recalled {
+    pub(super) histories: BTreeMap<String, History>,
+    /// The last rollout of each model.
+    pub(super) courses: BTreeMap<String, Course>,
+}
+
+impl Journal {
+    /// The near end, and the future that writes until every near end is gone.
+    pub(in crate::app) fn new(store: Store, keeper: Keeper) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (writes, mut waiting) = mpsc::channel::<Write>(WRITE_QUEUE);
+        let writer = store.clone();
+        let write = async move {
+            while let Some(Write { rows, done }) = waiting.recv().await {
+                let outcome = match tokio::time::timeout(PATIENCE, writer.append_rollout(&rows)).await {
+                    Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                    Err(_late) => Err(format!("the state database did not answer within {PATIENCE:?}")),
+                };
+                // Whoever asked may have gone.
+                let _ = done.send(outcome);
+            }
+        };
+        (Self { store, writes, _keeper: keeper }, write)
+    }
+
+    /// Hands entries in; nothing if too many wait.
+    pub(super) fn write(&self, (model, id): (&str, &str), records: &[Record]) -> Option<oneshot::Receiver<Written>> {
+        let rows = records.iter().map(|record| row((model, id), record)).collect();
+        let (done, written) = oneshot::channel();
+        self.writes.try_send(Write { rows, done }).ok().map(|()| written)
+    }
+
+    /// The whole journal of a rollout, with the numbers that entries have in the store.
+    pub(super) async fn read(&self, id: &str) -> Result<Vec<(u64, Record)>, String> {
+        match tokio::time::timeout(PATIENCE, self.store.rollout_rows(id)).await {
+            Ok(Ok(rows)) => rows.iter().map(record).collect(),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_late) => Err(format!("the state database did not answer within {PATIENCE:?}")),
+        }
+    }
+
+    /// What an earlier process left behind. What cannot be read is said and left out.
+    pub(in crate::app) async fn recall(&self) -> Recalled {
+        match tokio::time::timeout(RECALL_PATIENCE, self.read_all()).await {
+            Ok(Ok(recalled)) => recalled,
+            Ok(Err(cause)) => {
+                tracing::error!(cause, "the journal of rollouts cannot be read; rollouts of before are forgotten");
+                Recalled::default()
+            }
+            Err(_late) => {
+                tracing::error!(timeout = ?RECALL_PATIENCE, "the journal of rollouts was not there in time");
+                Recalled::default()
+            }
+        }
+    }
+
+    async fn read_all(&self) -> Result<Recalled, String> {
+        let ends = self.store.rollout_rows_of_kinds(["started", "ended"]).await.map_err(|error| error.to_string())?;
+        let (mut recalled, mut last) = (Recalled::default(), BTreeMap::new());
+        for kept in &ends {
+            let (model, id) = (&kept.row.model, &kept.row.rollout);
+            match record(kept) {
+                Ok((_, record)) => {
+                    if matches!(record.entry, Entry::Started(_)) {
+                        last.insert(model.clone(), id.clone());
+                    }
+                    recalled.histories.entry(model.clone()).or_default().take(id, &record.entry);
+                }
+                Err(cause) => tracing::error!(model, rollout = id, cause, "an entry of a rollout is left out"),
+            }
+        }
+        let now = milliseconds(unix(SystemTime::now()));
+        for (model, id) in last {
+            let records = self.read(&id).await.map(|records| records.into_iter().map(|(_, record)| record).collect());
+            match records.and_then(|records: Vec<Record>| Course::resume(&records, now)) {
+                Ok(course) => drop(recalled.courses.insert(model, course)),
+                Err(cause) => tracing::error!(model, rollout = id, cause, "a rollout cannot be taken up again"),
+            }
+        }
+        Ok(recalled)
+    }
+}
+
+impl Recalled {
+    /// What is stable after all of it, for the publisher.
+    pub(in crate::app) fn chosen(&self) -> BTreeMap<String, Chosen> {
+        let chosen = self.histories.iter().filter_map(|(model, history)| {
+            let running = self.courses.get(model).map(Course::state);
+            Some((model.clone(), chosen(history, history.stable(running)?)))
+        });
+        chosen.collect()
+    }
+}
+
+/// What a model's rollouts left behind, with the version that is stable.
+pub(super) fn chosen(history: &History, stable: u64) -> Chosen {
+    let refused = history.refused().into_iter();
+    let refused = refused.filter_map(|(version, digest)| Some((version, u64::from_str_radix(&digest, 16).ok()?)));
+    Chosen { stable, refused: refused.collect(), ..Chosen::default() }
+}
+
+/// How the fingerprint of a version's files is written down.
+pub(super) fn digest(fingerprint: u64) -> String {
+    format!("{fingerprint:016x}")
+}
+
+/// Whole milliseconds.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn row((model, id): (&str, &str), record: &Record) -> RolloutRow {
+    RolloutRow {
+        rollout: id.to_owned(),
+        generation: record.generation,
+        model: model.to_owned(),
+        at: record.at,
+        kind: record.entry.kind().to_owned(),
+        is_replaced: matches!(record.entry, Entry::Counted { .. }),
+        body: record.to_json(),
+    }
+}
+
+fn record(kept: &KeptRolloutRow) -> Result<(u64, Record), String> {
+    let record = Record::from_json(&kept.row.body).map_err(|error| error.to_string())?;
+    Ok((kept.sequence, record))
+}

@@ -1,0 +1,161 @@
+//! The rollouts of a model that were: what must not be tried again, what can be gone back to at once, and figures.
+//!
+//! Invariant: of a model the latest [`KEPT_ROLLOUTS`] are known, the oldest first; the one that runs is the last.
+
+use super::journal::{Beginning, Entry};
+use super::state::State;
+use super::{DeliveryFigures, Phase};
+use std::collections::BTreeMap;
+
+/// How many rollouts of a model are kept, as in the store.
+pub const KEPT_ROLLOUTS: usize = crate::store::KEPT_ROLLOUTS as usize;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// What it began with.
+    pub beginning: Beginning,
+    /// As what it ended, if it has.
+    pub outcome: Option<Phase>,
+    /// Milliseconds from the version's sighting to its promotion.
+    pub lead_ms: Option<u64>,
+    /// Milliseconds from the decision to no share.
+    pub restore_ms: Option<u64>,
+}
+
+/// The rollouts of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    past: Vec<Past>,
+}
+
+impl History {
+    /// Takes in an entry that begins or ends a rollout; others say nothing here.
+    pub fn take(&mut self, id: &str, entry: &Entry) {
+        match entry {
+            Entry::Started(beginning) => {
+                let beginning = (**beginning).clone();
+                self.past.push(Past { beginning, outcome: None, lead_ms: None, restore_ms: None });
+                if self.past.len() > KEPT_ROLLOUTS {
+                    self.past.remove(0);
+                }
+            }
+            Entry::Ended { outcome, lead_ms, restore_ms, .. } => {
+                let ended = self.past.iter_mut().rev().find(|past| past.beginning.id == id);
+                if let Some(past) = ended {
+                    (past.outcome, past.lead_ms, past.restore_ms) = (Some(*outcome), *lead_ms, *restore_ms);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in one that begins.
+    pub fn begin(&mut self, state: &State) {
+        self.take(&state.beginning.id, &Entry::Started(Box::new(state.beginning.clone())));
+    }
+
+    /// Takes in one that ended.
+    pub fn end(&mut self, state: &State) {
+        if let Some(ended) = &state.ended {
+            self.take(&state.beginning.id, ended);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn past(&self) -> &[Past] {
+        &self.past
+    }
+
+    /// Whether a rollout of this id, or another try of it, was there, and how the last one ended.
+    #[must_use]
+    pub fn outcome_of(&self, id: &str) -> Option<Option<Phase>> {
+        self.past.iter().rev().find(|past| is_try_of(&past.beginning.id, id)).map(|past| past.outcome)
+    }
+
+    /// The id of another try.
+    #[must_use]
+    pub fn next_id(&self, id: &str) -> String {
+        let tries = self.past.iter().filter_map(|past| number_of_try(&past.beginning.id, id)).max();
+        tries.map_or_else(|| id.to_owned(), |last| format!("{id}-{}", last + 1))
+    }
+
+    /// Versions that were stable lately, with their digests, the latest first: at most `most`, and not the one that is.
+    #[must_use]
+    pub fn recently_stable(&self, most: usize, stable: (u64, &str)) -> Vec<(u64, String)> {
+        let mut recent: Vec<(u64, String)> = Vec::new();
+        let done = self.past.iter().rev().filter(|past| past.outcome == Some(Phase::Done));
+        for Past { beginning, .. } in done {
+            for (version, digest) in
+                [(beginning.target, &beginning.digest), (beginning.stable, &beginning.stable_digest)]
+            {
+                let is_new = !recent.iter().any(|(known, _)| *known == version);
+                if is_new && (version, digest.as_str()) != stable && recent.len() < most {
+                    recent.push((version, digest.clone()));
+                }
+            }
+        }
+        recent
+    }
+
+    /// What is stable after all of this, where no registry says so; none without a rollout that got so far. `running` is
+    /// the state of the last one, if it runs.
+    #[must_use]
+    pub fn stable(&self, running: Option<&State>) -> Option<u64> {
+        match running.filter(|state| !state.phase.is_ended()) {
+            Some(state) if state.weight == super::state::ALL => Some(state.beginning.target),
+            Some(state) => Some(state.beginning.stable),
+            None => self.past.last().map(|past| match past.outcome {
+                Some(Phase::Done) => past.beginning.target,
+                _ => past.beginning.stable,
+            }),
+        }
+    }
+
+    /// Versions that lost their share, by their digests, unless a later rollout of them was fine.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<u64, String> {
+        let mut refused = BTreeMap::new();
+        for Past { beginning, outcome, .. } in &self.past {
+            match outcome {
+                Some(Phase::RolledBack) if beginning.test.is_none() => {
+                    refused.insert(beginning.target, beginning.digest.clone());
+                }
+                Some(Phase::Done) => drop(refused.remove(&beginning.target)),
+                _ => {}
+            }
+        }
+        refused
+    }
+
+    /// Figures over all of them. Tests move nothing and are left out.
+    #[must_use]
+    pub fn figures(&self) -> DeliveryFigures {
+        let mut figures = DeliveryFigures::default();
+        for past in self.past.iter().filter(|past| past.beginning.test.is_none()) {
+            match past.outcome {
+                Some(Phase::Done) => figures.promoted += 1,
+                Some(Phase::RolledBack) => figures.rolled_back += 1,
+                Some(Phase::Failed) => figures.failed += 1,
+                Some(Phase::Superseded) => figures.superseded += 1,
+                _ => {}
+            }
+            figures.lead_seconds += past.lead_ms.unwrap_or(0) as f64 / 1000.0;
+            figures.restore_seconds += past.restore_ms.unwrap_or(0) as f64 / 1000.0;
+        }
+        figures
+    }
+}
+
+fn is_try_of(found: &str, id: &str) -> bool {
+    number_of_try(found, id).is_some()
+}
+
+/// Which try an id is of another: the first has the id itself.
+fn number_of_try(found: &str, id: &str) -> Option<u64> {
+    match found.strip_prefix(id)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('-')?.parse().ok(),
+    }
+}

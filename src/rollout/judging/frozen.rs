@@ -1,0 +1,103 @@
+//! What the stable version did while it was there to be compared with.
+//!
+//! Invariant: a sum of counts, whatever order they came in.
+
+use crate::observe::trial::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, TrialCounts};
+use serde::{Deserialize, Serialize};
+
+/// The stable version's counts over all shares of a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frozen {
+    /// Its events.
+    pub stable: ArmTally,
+    /// What events are like in this hour of the week, where a reference knows it: a version that is like either is in
+    /// order. Only what is compared need be filled; a column or a list of edges without counts is not used.
+    #[serde(default)]
+    pub season: Option<ArmTally>,
+    /// All of its requests, by group.
+    pub guards: [GuardTally; GUARD_GROUPS],
+}
+
+impl Frozen {
+    /// The sums of these, of which those without a choice between the arms are left out.
+    #[must_use]
+    pub fn of(counts: &[TrialCounts]) -> Self {
+        let mut frozen = Self::default();
+        for counts in counts {
+            for segment in counts.segments.iter().filter(|segment| segment.weight < 1.0) {
+                add_arm(&mut frozen.stable, &segment.stable);
+            }
+        }
+        frozen.guards = stable_guards(counts.iter().map(|counts| &counts.guards));
+        frozen
+    }
+
+    /// The same with a reference of the hour.
+    #[must_use]
+    pub fn with_season(self, season: Option<ArmTally>) -> Self {
+        Self { season, ..self }
+    }
+}
+
+/// Sums of stable's guards at shares that left it some.
+pub(super) fn stable_guards<'a>(segments: impl Iterator<Item = &'a GuardSegment>) -> [GuardTally; GUARD_GROUPS] {
+    let mut sums = [GuardTally::default(); GUARD_GROUPS];
+    for segment in segments.filter(|segment| segment.weight < 1.0) {
+        add_guards(&mut sums, &segment.stable);
+    }
+    sums
+}
+
+/// Adds guards up, group by group.
+pub(super) fn add_guards(sums: &mut [GuardTally; GUARD_GROUPS], more: &[GuardTally; GUARD_GROUPS]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        sum.answers = sum.answers.saturating_add(more.answers);
+        sum.errors = sum.errors.saturating_add(more.errors);
+        sum.broken = sum.broken.saturating_add(more.broken);
+        sum.non_finite = sum.non_finite.saturating_add(more.non_finite);
+        sum.slow = sum.slow.saturating_add(more.slow);
+    }
+}
+
+/// Adds tallies up.
+pub(in crate::rollout) fn add_arm(sum: &mut ArmTally, more: &ArmTally) {
+    sum.events = sum.events.saturating_add(more.events);
+    sum.errors = sum.errors.saturating_add(more.errors);
+    sum.refusals = sum.refusals.saturating_add(more.refusals);
+    sum.defects = sum.defects.saturating_add(more.defects);
+    add_cells(&mut sum.latency, &more.latency);
+    sum.outputs.resize_with(sum.outputs.len().max(more.outputs.len()), Vec::new);
+    sum.outputs.iter_mut().zip(&more.outputs).for_each(|(sum, more)| add_cells(sum, more));
+}
+
+fn add_cells(sums: &mut Vec<u64>, more: &[u64]) {
+    sums.resize(sums.len().max(more.len()), 0);
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
+}
+
+/// Events among trials of a tally: failures.
+pub(in crate::rollout) fn errors(tally: &ArmTally) -> (u64, u64) {
+    (tally.errors, tally.events)
+}
+
+/// Refusals.
+pub(super) fn refusals(tally: &ArmTally) -> (u64, u64) {
+    (tally.refusals, tally.events)
+}
+
+/// Predictions with a defect, among all predictions.
+pub(super) fn defects(tally: &ArmTally) -> (u64, u64) {
+    (tally.defects, tally.events.saturating_sub(tally.errors).saturating_sub(tally.refusals))
+}
+
+/// Durations beyond an edge, among all.
+pub(in crate::rollout) fn beyond(tally: &ArmTally, edge: usize) -> (u64, u64) {
+    let sum = |cells: &[u64]| cells.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    (tally.latency.get(edge + 1..).map_or(0, sum), sum(&tally.latency))
+}
+
+/// Cells of a column of the outputs; none if it was not counted.
+pub(in crate::rollout) fn output(tally: &ArmTally, column: usize) -> &[u64] {
+    tally.outputs.get(column).map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,6 @@
+//! Rollouts without a gateway: a course, a journal in memory, and whoever publishes.
+
+mod crashes;
+mod machine;
+mod orders;
+mod world;
