@@ -103,13 +103,7 @@ impl Course {
     ///
     /// # Errors
     /// [`OrderError`] when the generation is another, or it cannot be carried out.
-    pub fn order(
-        &mut self,
-        order: &Order,
-        by: &str,
-        generation: Option<u64>,
-        now: u64,
-    ) -> Result<(), OrderError> {
+    pub fn order(&mut self, order: &Order, by: &str, generation: Option<u64>, now: u64) -> Result<(), OrderError> {
         let found = self.state.changed;
         if let Some(expected) = generation.filter(|expected| *order != Order::Abort && *expected != found) {
             return Err(OrderError::Stale { expected, found });

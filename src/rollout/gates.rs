@@ -71,11 +71,9 @@ fn obstacle(state: &State, to: Phase, now: u64) -> Option<(Pause, String)> {
 #[must_use]
 fn moments(state: &State, to: Phase) -> &'static [RolloutHookKind] {
     match (state.phase, to) {
-        (Phase::Warming, Phase::Promoting) => &[
-            RolloutHookKind::ConfirmRollout,
-            RolloutHookKind::PreRollout,
-            RolloutHookKind::ConfirmPromotion,
-        ],
+        (Phase::Warming, Phase::Promoting) => {
+            &[RolloutHookKind::ConfirmRollout, RolloutHookKind::PreRollout, RolloutHookKind::ConfirmPromotion]
+        }
         (Phase::Warming, _) => &[RolloutHookKind::ConfirmRollout, RolloutHookKind::PreRollout],
         (_, Phase::Promoting) => &[RolloutHookKind::ConfirmPromotion],
         _ => &[RolloutHookKind::ConfirmTrafficIncrease],

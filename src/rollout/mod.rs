@@ -29,8 +29,8 @@ pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
     RolloutDesk, RolloutView, ShadowView, TestPlan, TestView,
 };
-pub use judgement::{Judgement, MetricJudgement};
 pub use gates::waits_for;
+pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
 pub use question::answer;
 pub use shadow::{SHADOW_SHARE, ShadowRule, judge_shadow};

@@ -158,8 +158,10 @@ async fn people_are_obeyed_and_an_abort_always_wins() {
     add_like_one(&gateway, "churn/2", |_bytes| {});
     let shown = in_phase(client, "canary").await;
     let id = shown["id"].as_str().unwrap().to_owned();
-    until("half of the traffic goes to it", async || (client.version("churn", "2").await["weight"] == 50.0).then_some(()))
-        .await;
+    until("half of the traffic goes to it", async || {
+        (client.version("churn", "2").await["weight"] == 50.0).then_some(())
+    })
+    .await;
     assert!(client.put_split("churn", r#"{"1":100}"#).await.refused(409).contains(&id));
     assert!(order(client, "pause", r#"{"generation": 1}"#).await.refused(409).contains("generation"));
     let paused = order(client, "pause", "").await.ok().json();

@@ -34,9 +34,8 @@ impl Rollouts {
         for (model, entry) in &snapshot.models {
             let (Some(settings), Some(target)) = (&entry.settings.rollout, entry.target) else { continue };
             let rolled = self.models.get(model);
-            let is_free = rolled.is_none_or(|rolled| {
-                rolled.recalled.is_none() && rolled.last.as_ref().is_none_or(Driven::is_settled)
-            });
+            let is_free = rolled
+                .is_none_or(|rolled| rolled.recalled.is_none() && rolled.last.as_ref().is_none_or(Driven::is_settled));
             if !is_free || entry.explicit || entry.hold.is_some() {
                 continue;
             }

@@ -147,7 +147,11 @@ impl Driven {
         self.write = None;
         if let Err(cause) = &outcome {
             if self.course.trouble().is_none() {
-                tracing::error!(model = self.model, cause, "a rollout cannot be written down; no share grows until it can");
+                tracing::error!(
+                    model = self.model,
+                    cause,
+                    "a rollout cannot be written down; no share grows until it can"
+                );
             }
             self.write_after = Some(Instant::now() + WRITE_AGAIN);
         }
@@ -202,7 +206,9 @@ impl Driven {
             Some(VersionStatus::OnDisk | VersionStatus::Loading) => Event::Preparing(Phase::Loading),
             None if is_waiting => Event::Unusable("it is not there any more".to_owned()),
             Some(VersionStatus::Loaded { .. }) if is_waiting => match (entry.can_stand_in(target), self.arm(entry)) {
-                (Err(difference), _) => Event::Unusable(format!("it cannot stand in for version {stable}: {difference}")),
+                (Err(difference), _) => {
+                    Event::Unusable(format!("it cannot stand in for version {stable}: {difference}"))
+                }
                 (Ok(()), Ok(judging)) => Event::Ready(Box::new(judging)),
                 (Ok(()), Err(reason)) => Event::Unusable(reason),
             },

@@ -145,5 +145,7 @@ fn of_a_journal_that_is_none_nothing_is_taken_up() {
     assert!(State::fold(&Disk::default().records).is_err());
     let entry = Entry::Restarted;
     assert!(State::fold(&[Record { generation: 1, at: 0, entry }]).unwrap_err().contains("restarted"));
-    assert!(Record::from_json(r#"{"version":2,"record":{"generation":1}}"#).unwrap_err().to_string().contains("version 2"));
+    assert!(
+        Record::from_json(r#"{"version":2,"record":{"generation":1}}"#).unwrap_err().to_string().contains("version 2")
+    );
 }

@@ -191,7 +191,8 @@ fn hooks_are_asked_in_their_moments_and_hold_until_they_agree() {
         let name = hook.as_str().to_owned();
         driven.happen(&Event::Hook { hook, name, yes, text: "said so".to_owned() });
     };
-    let asked = |driven: &Driven| waits_for(driven.course.state()).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+    let asked =
+        |driven: &Driven| waits_for(driven.course.state()).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
     assert_eq!(driven.at(), (Phase::Warming, 0, Some(Pause::Hook)));
     assert_eq!(asked(&driven), [RolloutHookKind::ConfirmRollout]);
     answer(&mut driven, RolloutHookKind::ConfirmRollout, false);
@@ -217,11 +218,7 @@ fn hooks_are_asked_in_their_moments_and_hold_until_they_agree() {
 
 #[test]
 fn a_newer_version_takes_its_place_or_waits_or_is_left_alone() {
-    for (newer, expected) in [
-        (Newer::Supersede, Phase::Superseded),
-        (Newer::Queue, FIRST),
-        (Newer::Reject, FIRST),
-    ] {
+    for (newer, expected) in [(Newer::Supersede, Phase::Superseded), (Newer::Queue, FIRST), (Newer::Reject, FIRST)] {
         let mut driven = Driven::warm(&RolloutSettings { newer, ..settings() });
         driven.happen(&Event::Newer(2, "two".to_owned()));
         assert_eq!(driven.at().0, FIRST, "its own target is none");

@@ -84,7 +84,8 @@ fn a_restart_keeps_what_was_counted_but_for_keys() {
         canary: ArmTally { events, ..ArmTally::default() },
         stable: ArmTally::default(),
     };
-    let counts = |events| TrialCounts { segments: vec![segment(false, events), segment(true, events)], ..Default::default() };
+    let counts =
+        |events| TrialCounts { segments: vec![segment(false, events), segment(true, events)], ..Default::default() };
     let mut driven = Driven::warm(&settings());
     driven.course.take(vec![Entry::Counted { counts: vec![counts(7)] }], NOON);
     driven.course.take(vec![Entry::Restarted], NOON + 5);

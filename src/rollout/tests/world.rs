@@ -121,11 +121,7 @@ impl Script {
             plain("bad at the first step", vec![(20, Happening::Broken)], Phase::RolledBack),
             plain("bad at the second step", vec![(90, Happening::Broken)], Phase::RolledBack),
             plain("bad while baking", vec![(150, Happening::Broken)], Phase::RolledBack),
-            plain(
-                "paused and resumed",
-                vec![(20, order(Order::Pause)), (100, order(Order::Resume))],
-                Phase::Done,
-            ),
+            plain("paused and resumed", vec![(20, order(Order::Pause)), (100, order(Order::Resume))], Phase::Done),
             plain("bad while paused", vec![(20, order(Order::Pause)), (100, Happening::Broken)], Phase::RolledBack),
             plain("superseded", vec![(80, Happening::Newer(3))], Phase::Superseded),
             plain("promoted by hand", vec![(20, order(Order::Promote))], Phase::Done),
@@ -176,16 +172,7 @@ impl<'a> World<'a> {
     /// A rollout that begins, in a process that is killed after so many points.
     pub(super) fn begin(script: &'a Script, points_left: u64) -> Self {
         let course = Course::begin(beginning(&script.settings), NOON);
-        Self {
-            script,
-            course,
-            disk: Disk::default(),
-            live: 0,
-            second: 0,
-            points_left,
-            is_disk_full: false,
-            counted: 0,
-        }
+        Self { script, course, disk: Disk::default(), live: 0, second: 0, points_left, is_disk_full: false, counted: 0 }
     }
 
     /// The process after the one that was killed, if that left anything.
@@ -249,12 +236,24 @@ impl<'a> World<'a> {
             Phase::Canary { .. } => {
                 let needed = state.step().expect("a canary has a step").min_samples;
                 let judgement = judge_step(&judging(), &counts, needed);
-                Event::Judged(Box::new(Look { subject: Subject::Step, counts, guards: Vec::new(), copies: None, judgement }))
+                Event::Judged(Box::new(Look {
+                    subject: Subject::Step,
+                    counts,
+                    guards: Vec::new(),
+                    copies: None,
+                    judgement,
+                }))
             }
             Phase::Baking => {
                 let frozen = state.frozen.clone().expect("what is promoted is frozen");
                 let judgement = judge_bake(&judging(), &frozen, &counts);
-                Event::Judged(Box::new(Look { subject: Subject::Bake, counts, guards: Vec::new(), copies: None, judgement }))
+                Event::Judged(Box::new(Look {
+                    subject: Subject::Bake,
+                    counts,
+                    guards: Vec::new(),
+                    copies: None,
+                    judgement,
+                }))
             }
             _ => Event::Tick,
         };
@@ -274,7 +273,10 @@ impl<'a> World<'a> {
         let wanted = self.course.state().weight;
         if wanted != self.live {
             self.point()?;
-            assert!(wanted <= self.written_weight() || wanted < self.live, "a larger share is live before it is written");
+            assert!(
+                wanted <= self.written_weight() || wanted < self.live,
+                "a larger share is live before it is written"
+            );
             self.live = wanted;
             self.point()?;
         }

@@ -6,8 +6,8 @@ use super::thresholds::{RULES, until_failed};
 use super::world::{Change, NONE, Traffic, World};
 use super::{in_parallel, is_long, median, scale, shown};
 use crate::observe::trial::{ArmTally, TrialCounts, TrialSegment};
-use crate::route::FULL_WEIGHT;
 use crate::rollout::{Judgement, Verdict};
+use crate::route::FULL_WEIGHT;
 
 const BAD: [(&str, Change, u64); 4] = [
     ("errors 0.5 to 1.5 %", Change { errors: 3.0, ..NONE }, 3000),
@@ -29,11 +29,7 @@ fn bad_versions_are_found_within_their_requests() {
             });
             let missed = found.iter().filter(|found| found.is_none()).count();
             let middle = median(found);
-            println!(
-                "| {name} | {} % | {} | {most} | {missed} of {runs} |",
-                f64::from(weight) / 100.0,
-                shown(middle)
-            );
+            println!("| {name} | {} % | {} | {most} | {missed} of {runs} |", f64::from(weight) / 100.0, shown(middle));
             assert!(middle.is_some_and(|middle| middle >= 2 && middle <= most), "{name}: {middle:?}");
         }
     }

@@ -4,9 +4,7 @@
 
 use super::super::{JudgingPlan, starts};
 use crate::config::RolloutSettings;
-use crate::observe::trial::{
-    ArmTally, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment,
-};
+use crate::observe::trial::{ArmTally, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment};
 use crate::route::{FULL_WEIGHT, Split, hash_of_key, point_of_draw};
 use crate::sketch::KEY_GROUPS;
 use rand::rngs::SmallRng;
@@ -205,10 +203,8 @@ impl<'a> Traffic<'a> {
             canary: arm(),
             stable: arm(),
         };
-        self.counts = TrialCounts {
-            segments: vec![segment],
-            guards: GuardSegment { weight: share, ..GuardSegment::default() },
-        };
+        self.counts =
+            TrialCounts { segments: vec![segment], guards: GuardSegment { weight: share, ..GuardSegment::default() } };
     }
 
     /// One request; whether the canary answered it.
