@@ -260,7 +260,7 @@ mod tests {
         };
         let segment = TrialSegment { weight: WEIGHT, canary: arm(30_000, 900), stable: arm(70_000, 700), keyed: false };
         let effect = ask("errors", &segment).effect.unwrap();
-        assert!((effect.value - 0.02).abs() < 1e-12 && effect.interval.low > 0.015 && effect.interval.high < 0.025);
+        assert!((effect.value - 0.02).abs() < 1e-12 && effect.interval.low > 0.012 && effect.interval.high < 0.028);
         let effect = ask("output/score", &segment).effect.unwrap();
         assert!(effect.value.abs() < 1e-12 && effect.interval.low < 0.0 && effect.interval.high < 0.1);
         assert_eq!(ask("errors", &TrialSegment { weight: WEIGHT, ..TrialSegment::default() }).effect, None);

@@ -75,19 +75,21 @@ impl Blamed for PredictError {
 }
 
 impl PredictError {
-    /// What it is to a rollout of the version.
-    fn outcome(&self) -> Outcome {
-        match self {
+    /// What it is to a rollout of the version, and how much longer it would have taken.
+    fn end(&self) -> (Outcome, Duration) {
+        let outcome = match self {
             Self::Panicked(_) => Outcome::Failed { panicked: true },
             Self::Engine { cause, .. } if matches!(**cause, EngineError::Panicked { .. }) => {
                 Outcome::Failed { panicked: true }
             }
             Self::Call(CallError::Overdue { .. }) => Outcome::Overdue,
-            // Too much to do, or a header that no version would take.
-            Self::Call(CallError::Contended(_) | CallError::NoDuration { .. }) => Outcome::Unanswered,
+            Self::Call(CallError::Contended(refused)) => return (Outcome::TurnedAway, refused.retry_after),
+            // No version would take that header.
+            Self::Call(CallError::NoDuration { .. }) => Outcome::Unanswered,
             other if other.fault() == Fault::InvalidRequest => Outcome::Refused,
             _ => Outcome::Failed { panicked: false },
-        }
+        };
+        (outcome, Duration::ZERO)
     }
 }
 
@@ -156,7 +158,7 @@ pub(super) async fn answer(
     let asked = Asked { protocol: call.protocol, headers, body, evidence, visit: visit.as_ref() };
     let outcome = answer_with(worker, &picked, &asked, &mut watch).await;
     let is_answered = outcome.is_ok();
-    let end = outcome.as_ref().map_or_else(PredictError::outcome, |_| Outcome::Predicted);
+    let end = outcome.as_ref().map_or_else(PredictError::end, |_| (Outcome::Predicted, Duration::ZERO));
     let mut answer = match outcome {
         Ok(body) => respond::json(StatusCode::OK, body),
         Err(error) => respond::refusal(&error),

@@ -12,6 +12,7 @@ use crate::observe::trial::{Entrant, Findings, Outcome, Trial};
 use crate::tensor::{Signature, Tensor};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A request that a rollout counts.
 #[derive(Debug)]
@@ -39,9 +40,10 @@ impl Visit {
         self.findings.set(self.trial.look(self.worker, &self.entrant, of, outputs));
     }
 
-    /// Counts it.
-    pub(super) fn close(self, outcome: Outcome, nanoseconds: u64) {
-        self.end.set((outcome, nanoseconds));
+    /// Counts it: how it ended, how much longer it would have taken, and how many nanoseconds it took.
+    pub(super) fn close(self, (outcome, longer): (Outcome, Duration), nanoseconds: u64) {
+        let longer = u64::try_from(longer.as_nanos()).unwrap_or(u64::MAX);
+        self.end.set((outcome, nanoseconds.saturating_add(longer)));
     }
 }
 

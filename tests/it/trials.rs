@@ -7,6 +7,7 @@ use crate::support::client::{Answer, Client, send};
 use crate::support::http2::Connection;
 use crate::support::repository::shipped;
 use crate::support::table::infer_body;
+use crate::support::wait::until;
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -34,6 +35,21 @@ const FAILS: f32 = 1.0;
 const PANICS: f32 = 2.0;
 const NOT_A_NUMBER: f32 = 3.0;
 const OTHER_SHAPE: f32 = 4.0;
+/// Unlike what an engine does, which is caught where it happens: the instance is lost.
+const PANICS_FOR_GOOD: f32 = 5.0;
+
+/// How versions are called.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    AtOnce,
+    /// In a lane whose calls are reckoned to take so long, and whether they are made at all.
+    Lane {
+        call: Duration,
+        is_worked: bool,
+    },
+}
+
+const IN_LANES: Way = Way::Lane { call: Duration::ZERO, is_worked: true };
 
 /// Half of the traffic goes to version 2.
 const SHARE: TrialShare = TrialShare { canary: 2, stable: 1, weight: 5_000, before: 0 };
@@ -55,6 +71,7 @@ impl Instance for Obedient {
             let reason = "it was told to".to_owned();
             return Err(EngineError::Panicked { engine: "test", doing: "running the model", reason });
         }
+        assert!(!is(PANICS_FOR_GOOD), "it was told to");
         let width = if is(OTHER_SHAPE) { 3 } else { 2 };
         let value = if is(NOT_A_NUMBER) { f32::NAN } else { 0.4 };
         outputs.clear();
@@ -82,18 +99,19 @@ fn graph() -> LoadedGraph {
 }
 
 /// A version that obeys, called at once or in a lane.
-fn obedient(version: u64, executor: Option<&Arc<Executor>>) -> Arc<Model> {
+fn obedient(version: u64, executor: &Arc<Executor>, way: Way) -> Arc<Model> {
     let graph = graph();
     let profile = read_profile(&shipped().join("churn/1"), graph.signature());
     let recorder = Recorder::new(graph.signature(), profile.as_ref().ok(), 512, 1);
-    let settings = LaneSettings { instances: 1, queue: 8, max_batch: 1, delay: Duration::ZERO, call: Duration::ZERO };
-    let placement = executor.map(|executor| Placement {
-        lane: Lane::new(executor, graph.clone().into(), settings, Some(Box::new(Obedient))),
-        from_values: 0,
-        in_turn_from: 0,
-        timeout: Duration::from_secs(30),
-        waiting: Arc::default(),
-    });
+    let placement = match way {
+        Way::AtOnce => None,
+        Way::Lane { call, .. } => {
+            let settings = LaneSettings { instances: 1, queue: 8, max_batch: 1, delay: Duration::ZERO, call };
+            let lane = Lane::new(executor, graph.clone().into(), settings, Some(Box::new(Obedient)));
+            let (timeout, waiting) = (Duration::from_secs(30), Arc::default());
+            Some(Placement { lane, from_values: 0, in_turn_from: 0, timeout, waiting })
+        }
+    };
     let (load_time, loaded_at) = (Duration::ZERO, SystemTime::UNIX_EPOCH);
     let facts =
         LoadFacts { fingerprint: version, memory: 1, load_time, loaded_at, warmed_on: "zeros", warnings: Vec::new() };
@@ -102,7 +120,7 @@ fn obedient(version: u64, executor: Option<&Arc<Executor>>) -> Arc<Model> {
 }
 
 /// A publisher with both versions loaded and held at the share.
-fn held(publisher: &mut Publisher, executor: Option<&Arc<Executor>>) -> Arc<Trial> {
+fn held(publisher: &mut Publisher, executor: &Arc<Executor>, way: Way) -> Arc<Trial> {
     let present = |version| (version, Present { fingerprint: version, settled: true });
     let versions = BTreeMap::from([present(1), present(2)]);
     let listing = BTreeMap::from([("churn".to_owned(), PresentModel { versions, ..PresentModel::default() })]);
@@ -116,7 +134,7 @@ fn held(publisher: &mut Publisher, executor: Option<&Arc<Executor>>) -> Arc<Tria
     };
     hold(vec![(1, 10_000), (2, 0)], None, publisher);
     while let Some(order) = publisher.next_load(Duration::ZERO) {
-        publisher.load_finished(&order, Ok(obedient(order.version, executor)), Duration::ZERO);
+        publisher.load_finished(&order, Ok(obedient(order.version, executor, way)), Duration::ZERO);
     }
     let snapshot = publisher.catalog().snapshot();
     let stable = &snapshot.models["churn"].loaded[&1];
@@ -129,11 +147,11 @@ fn held(publisher: &mut Publisher, executor: Option<&Arc<Executor>>) -> Arc<Tria
 }
 
 impl Plane {
-    async fn start(in_lane: bool) -> Self {
+    async fn start(way: Way) -> Self {
         let (sender, retired) = sync_channel(1_000);
         let executor = Arc::<Executor>::default();
         let mut publisher = Publisher::new(sender, Duration::ZERO);
-        let trial = held(&mut publisher, in_lane.then_some(&executor));
+        let trial = held(&mut publisher, &executor, way);
         let second = Duration::from_secs(10);
         let limits = Limits { max_body: 1 << 20, body_timeout: second, idle_timeout: second };
         let (catalog, recorder) = (publisher.catalog(), ServerRecorder::new(1));
@@ -147,14 +165,16 @@ impl Plane {
             let worker = worker::Worker::new(0, gate, 1);
             LocalSet::new().block_on(&runtime, worker::run(worker, queue, exchange, of_worker));
         });
-        let of_lanes = Arc::clone(&executor);
-        let calling = std::thread::spawn(move || of_lanes.work());
+        let mut threads = vec![serving];
+        if !matches!(way, Way::Lane { is_worked: false, .. }) {
+            let of_lanes = Arc::clone(&executor);
+            threads.push(std::thread::spawn(move || of_lanes.work()));
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, vec![handle], 100, stop.clone()));
         let client = Client::new(address, address);
-        let threads = vec![serving, calling];
         Self { client, trial, stop, executor, threads, accepting, _retired: retired }
     }
 
@@ -199,7 +219,7 @@ impl Expected {
         }
         self.guard.answers += u64::from(!is_refused);
         self.guard.errors += u64::from(answer.status == 500);
-        self.guard.broken += u64::from(is(PANICS) || is(OTHER_SHAPE));
+        self.guard.broken += u64::from(is(PANICS) || is(PANICS_FOR_GOOD) || is(OTHER_SHAPE));
         self.guard.non_finite += u64::from(is(NOT_A_NUMBER));
     }
 
@@ -238,8 +258,8 @@ fn arm_of<'a>(expected: &'a mut BTreeMap<&'static str, Expected>, answer: &Answe
     expected.entry(arm).or_default()
 }
 
-async fn a_trial_counts_what_was_sent(in_lane: bool) {
-    let plane = Plane::start(in_lane).await;
+async fn a_trial_counts_what_was_sent(way: Way) {
+    let plane = Plane::start(way).await;
     let mut expected = BTreeMap::from([("canary", Expected::default()), ("stable", Expected::default())]);
     let (infer, predict) = ("/v2/models/churn/infer", "/v1/models/churn:predict");
     for order in [WELL, FAILS, PANICS, NOT_A_NUMBER, OTHER_SHAPE] {
@@ -276,6 +296,10 @@ async fn a_trial_counts_what_was_sent(in_lane: bool) {
         arm_of(&mut expected, &answer).note(&answer, order, Some(0));
     }
     drop(connection);
+    if way == Way::AtOnce {
+        let answer = plane.ask(infer, PANICS_FOR_GOOD, None).await;
+        arm_of(&mut expected, &answer).note(&answer, PANICS_FOR_GOOD, Some(0));
+    }
     let counts = plane.stop().await;
     assert_eq!(counts.segments.len(), 2);
     assert!(expected.values().all(|expected| expected.guard.answers > 20), "both arms were asked: {expected:?}");
@@ -285,17 +309,17 @@ async fn a_trial_counts_what_was_sent(in_lane: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_of_calls_at_once_counts_exactly_what_was_sent() {
-    a_trial_counts_what_was_sent(false).await;
+    a_trial_counts_what_was_sent(Way::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_of_calls_in_lanes_counts_exactly_what_was_sent() {
-    a_trial_counts_what_was_sent(true).await;
+    a_trial_counts_what_was_sent(IN_LANES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_answered_in_time_is_an_event_and_no_error() {
-    let plane = Plane::start(true).await;
+    let plane = Plane::start(IN_LANES).await;
     let mut row = vec![0.25_f32; 10];
     row[0] = WELL;
     for _ in 0..4 {
@@ -309,4 +333,33 @@ async fn a_request_that_is_not_answered_in_time_is_an_event_and_no_error() {
     assert_eq!((canary.events + stable.events, canary.errors + stable.errors), (4, 0));
     assert_eq!((canary.refusals + stable.refusals, canary.outputs[0].iter().sum::<u64>()), (0, 0));
     assert!(counts.guards.canary.iter().chain(&counts.guards.stable).all(|tally| *tally == GuardTally::default()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_too_slow_to_be_asked_is_seen_by_its_durations() {
+    let plane = Plane::start(Way::Lane { call: Duration::from_millis(300), is_worked: true }).await;
+    for user in 0..8 {
+        let request = plane.client.data("POST", "/v2/models/churn/infer").body(infer_body(&[vec![0.25_f32; 10]]));
+        let request = request.header("tidegate-routing-key", format!("user {user}"));
+        assert!(matches!(send(request.header("tidegate-timeout", "50ms")).await.status, 429 | 503));
+    }
+    let counts = plane.stop().await;
+    let [segment] = &counts.segments[..] else { panic!("{:?}", counts.segments) };
+    // Edges are at 100 µs, 200, 500, 1 ms and so on: 300 ms is between the eleventh and the twelfth.
+    for arm in [&segment.canary, &segment.stable] {
+        assert!(arm.events > 0 && arm.latency[11] == arm.events, "{arm:?}");
+    }
+    assert!(counts.guards.canary.iter().all(|tally| *tally == GuardTally::default()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_waits_for_any_more_is_an_event_without_an_outcome() {
+    let plane = Plane::start(Way::Lane { call: Duration::ZERO, is_worked: false }).await;
+    let request = plane.client.data("POST", "/v2/models/churn/infer").body(infer_body(&[vec![0.25_f32; 10]]));
+    assert!(request.timeout(Duration::from_millis(300)).send().await.is_err());
+    let segment = until("the request is counted", async || plane.trial.counts().segments.pop()).await;
+    let arms = [&segment.canary, &segment.stable];
+    assert_eq!(arms.map(|arm| arm.events).iter().sum::<u64>(), 1);
+    assert_eq!(arms.map(|arm| arm.errors + arm.refusals + arm.latency.iter().sum::<u64>()), [0, 0]);
+    plane.stop().await;
 }

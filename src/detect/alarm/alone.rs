@@ -11,6 +11,9 @@
 use super::null::Null;
 use super::rate::{RateNull, upper_limit};
 
+/// Trials are taken as fewer than two to this.
+const MOST_BITS: u32 = 32;
+
 /// The highest rate that is in order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateCeiling(RateNull);
@@ -30,7 +33,9 @@ impl RateCeiling {
     /// (Clopper and Pearson 1934). Without trials every rate is in order.
     #[must_use]
     pub fn of_counts((events, trials): (u64, u64), risk: f64, tolerance: f64) -> Self {
-        Self::new(upper_limit(events, trials, risk) + tolerance)
+        // Beyond that the beta function takes its time. Fewer trials of the same rate leave more possible, not less.
+        let scale = (trials >> MOST_BITS) + 1;
+        Self::new(upper_limit(events.div_ceil(scale), trials / scale, risk) + tolerance)
     }
 
     /// The limit itself.

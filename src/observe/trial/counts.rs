@@ -30,7 +30,7 @@ pub struct TrialSegment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmTally {
-    /// Events, however they ended; those of which nobody is to blame for the end are in no other count.
+    /// Events, however they ended; those that whoever sent them gave up are in no other count.
     pub events: u64,
     /// Of these, failures of ours (5xx), panics among them.
     pub errors: u64,
@@ -39,8 +39,8 @@ pub struct ArmTally {
     /// Of those answered with predictions, the ones with a value that is missing, infinite, out of the reference's range or
     /// of an unseen category.
     pub defects: u64,
-    /// Durations of what was answered with predictions, failed or was not there in time, by cell between the plan's latency
-    /// edges; the canary's are discounted before they are counted.
+    /// Durations of what was answered with predictions, failed, was not there in time or was turned away, by cell between the
+    /// plan's latency edges; the canary's are discounted before they are counted.
     pub latency: Vec<u64>,
     /// Of one row of each answer, by column of the outputs and cell of the plan.
     pub outputs: Vec<Vec<u64>>,

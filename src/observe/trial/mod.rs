@@ -8,9 +8,10 @@
 //! events. That is decided before a request is decoded ([`Trial::enter`]), and how it ends is counted when it has ended,
 //! also if nobody waits for it any more.
 //!
-//! What a caller or an overload is to blame for (a request that is given up, one that is turned away because there is too
-//! much to do) counts as an event without an outcome. One that did not end within its time was at least as slow as that,
-//! and counts among the durations: a version that answers nothing in time would else be seen nowhere.
+//! A request that is given up by whoever sent it counts as an event without an outcome. One that did not end within its
+//! time was at least as slow as that, and one that was turned away, since it could not have been answered in time, would
+//! have been as slow as was reckoned: both count among the durations, because a version that answers nothing in time would
+//! else be seen nowhere. No guard reads what was turned away: an overload ends no rollout at once.
 //!
 //! # What guards read
 //! All requests of both arms but pinned ones, by group of keys.
@@ -93,6 +94,8 @@ pub enum Outcome {
     Refused,
     /// Not within its time.
     Overdue,
+    /// Turned away, as it could not have been answered within its time.
+    TurnedAway,
     /// Otherwise; nobody is to blame.
     Unanswered,
 }
@@ -168,7 +171,8 @@ impl Trial {
         }
     }
 
-    /// Counts how a request ended, what was found in its predictions if it had any, and how long it took, in nanoseconds.
+    /// Counts how a request ended, what was found in its predictions if it had any, and how long it took, or would have
+    /// taken, in nanoseconds.
     pub fn count(&self, worker: usize, entrant: &Entrant, (outcome, findings): (Outcome, Findings), duration: u64) {
         let shard = self.shard(worker);
         self.count_guards(shard, entrant, (outcome, findings), duration);
@@ -188,7 +192,7 @@ impl Trial {
                 shard.add(first + REFUSALS, 1);
                 false
             }
-            Outcome::Overdue => true,
+            Outcome::Overdue | Outcome::TurnedAway => true,
             Outcome::Unanswered => false,
         };
         if is_timed {
@@ -216,7 +220,7 @@ impl Trial {
             Outcome::Overdue => (is_slow, false),
             // Predictions of a wrong shape, of which no answer could be made.
             Outcome::Refused => (findings.is_broken, false),
-            Outcome::Unanswered => (false, false),
+            Outcome::TurnedAway | Outcome::Unanswered => (false, false),
         };
         if is_answer {
             let is_broken = findings.is_broken || outcome == Outcome::Failed { panicked: true };

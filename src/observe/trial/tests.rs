@@ -201,11 +201,12 @@ fn how_a_request_ended_is_counted_where_it_belongs() {
     end(Outcome::Refused, 1);
     end(Outcome::Overdue, 1);
     end(Outcome::Overdue, 2_000_000_000);
+    end(Outcome::TurnedAway, 2_000_000_000);
     end(Outcome::Unanswered, 2_000_000_000);
     let counts = trial.counts();
     let arm = &counts.segments[0].stable;
-    assert_eq!((arm.events, arm.errors, arm.refusals, arm.defects), (7, 2, 1, 0));
-    assert_eq!((arm.latency.iter().sum::<u64>(), arm.latency[0]), (5, 3), "two of them beyond two seconds");
+    assert_eq!((arm.events, arm.errors, arm.refusals, arm.defects), (8, 2, 1, 0));
+    assert_eq!((arm.latency.iter().sum::<u64>(), arm.latency[0]), (6, 3), "three of them two seconds");
     let guard = counts.guards.stable[0];
     assert_eq!(guard, GuardTally { answers: 4, errors: 2, broken: 1, non_finite: 0, slow: 2 });
 }
@@ -378,7 +379,7 @@ fn rows_that_are_too_wide_are_compared_by_their_statistics() {
 /// A request of a random traffic: version, hash of a key, what became of it.
 fn traffic() -> impl Strategy<Value = Vec<(u64, Option<u64>, u8, f32)>> {
     let value = prop_oneof![8 => 0.0_f32..1.0, 1 => Just(f32::NAN), 1 => Just(3.0)];
-    prop::collection::vec((1..=3_u64, prop::option::of(0..40_u64), 0..5_u8, value), 0..120)
+    prop::collection::vec((1..=3_u64, prop::option::of(0..40_u64), 0..6_u8, value), 0..120)
 }
 
 fn run(trial: &Trial, worker: usize, (version, key_number, end, value): (u64, Option<u64>, u8, f32)) {
@@ -398,6 +399,7 @@ fn run(trial: &Trial, worker: usize, (version, key_number, end, value): (u64, Op
         Outcome::Failed { panicked: false },
         Outcome::Refused,
         Outcome::Overdue,
+        Outcome::TurnedAway,
         Outcome::Unanswered,
     ];
     trial.count(worker, &entrant, (outcomes[usize::from(end)], findings), u64::from(end) * 1_000_000);
@@ -406,7 +408,7 @@ fn run(trial: &Trial, worker: usize, (version, key_number, end, value): (u64, Op
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn which_requests_are_events_does_not_depend_on_how_any_of_them_ends(requests in traffic(), ends in prop::collection::vec(0..5_u8, 120)) {
+    fn which_requests_are_events_does_not_depend_on_how_any_of_them_ends(requests in traffic(), ends in prop::collection::vec(0..6_u8, 120)) {
         let (as_it_was, otherwise) = (trial(SHARE), trial(SHARE));
         for (index, request) in requests.into_iter().enumerate() {
             run(&as_it_was, 0, request);

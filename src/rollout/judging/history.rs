@@ -11,8 +11,9 @@ use super::frozen::add_guards;
 use crate::observe::trial::{GUARD_GROUPS, GuardSegment, GuardTally};
 use serde::{Deserialize, Serialize};
 
-/// The answers of the canary with which a segment ends.
-const ANSWERS: u64 = 128;
+/// The answers of the canary with which a segment ends: good ones that a start has before the bad ones cost about one bad
+/// one each where most have to be bad.
+const ANSWERS: u64 = 8;
 
 /// Segments that are kept beside the present one; more only if there are more shares.
 pub const MAX_GUARD_PARTS: usize = 16;
