@@ -200,6 +200,31 @@ fn a_canary_keeps_no_share_when_its_hold_ends() {
 }
 
 #[test]
+fn a_split_that_is_cleared_leaves_a_managed_model_with_its_stable_version() {
+    let mut stage = Stage::managed(&[(1, 11)]);
+    stage.load(&[]);
+    stage.disk(&[(1, 11), (2, 12)]);
+    stage.load(&[]);
+    stage.ask(&[(1, 6_000), (2, 4_000)]);
+    stage.publisher.clear_split("m", Box::new(drop), stage.now);
+    assert_eq!((stage.live(), stage.entry().target), (vec![(1, 10_000)], Some(2)));
+}
+
+#[test]
+fn a_target_that_takes_other_inputs_says_so() {
+    let mut stage = Stage::managed(&[(1, 11)]);
+    stage.load(&[]);
+    stage.disk(&[(1, 11), (2, 12)]);
+    assert_eq!(stage.entry().can_stand_in(2), Ok(()), "nothing is known yet");
+    let order = stage.publisher.next_load(stage.now).unwrap();
+    let other = model_of("models/digits/1/model.onnx", order.version, order.fingerprint);
+    stage.publisher.load_finished(&order, Ok(other), stage.now);
+    let entry = stage.entry();
+    assert_eq!((entry.target, entry.can_stand_in(1)), (Some(2), Ok(())));
+    assert!(entry.can_stand_in(2).unwrap_err().contains("\"features\" was FP32 [-1, 10]"));
+}
+
+#[test]
 fn after_a_restart_the_chosen_version_serves_if_it_can_be_had() {
     let stage = Stage::managed(&[(1, 11), (2, 12), (3, 13)]);
     let mut next = stage.restarted(chosen(2, &[(3, 13)]));
