@@ -324,7 +324,8 @@ async fn the_page_has_every_metric_of_its_kind_and_no_other() {
     let kind_of = |metric: &names::Metric| format!("{:?}", metric.kind).to_lowercase();
     // Its models come from a directory; those of a registry have these, see the tests of MLflow and of webhooks.
     let of_registries = [names::REGISTRY_SYNC_AGE.name, names::HOOK_DELIVERIES.name];
-    let is_of_a_rollout = |name: &str| name.starts_with("tidegate_rollout");
+    let is_of_a_rollout =
+        |name: &str| ["tidegate_rollout", "tidegate_shadow"].iter().any(|start| name.starts_with(start));
     let of_directories =
         names::ALL.iter().filter(|metric| !of_registries.contains(&metric.name) && !is_of_a_rollout(metric.name));
     let promised: BTreeMap<String, String> =

@@ -4,7 +4,8 @@ use crate::support::admin::{AdminPort, Asked};
 use crate::support::client::send;
 use crate::support::gateway::{Gateway, settings};
 use crate::support::process::{command, run};
-use crate::support::repository::Repository;
+use crate::support::repository::{Repository, shipped};
+use crate::support::wait::until;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -192,5 +193,51 @@ async fn whoever_may_only_look_gives_no_orders() {
     assert!(code == Some(1) && error.contains("may look (GET) and change nothing"), "{error}");
     let (code, _, error) = rollout(words(&["list", "--admin", &admin]), &[]).await;
     assert!(code == Some(1) && error.contains("--token-file"), "{error}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_is_told_what_to_do_from_the_command_line_and_explains_who_said_what() {
+    let plan = "[models.churn]\nrollout = { steps = [50], min_time = \"10m\", max_time = \"1h\" }\n";
+    let wanted = settings(plan).model("churn");
+    let gateway = Gateway::start(Repository::of(&["churn/1"]), |config| {
+        config.models.insert("churn".to_owned(), wanted);
+    })
+    .await;
+    let (client, admin) = (&gateway.client, gateway.client.admin.to_string());
+    client.wait_until_serving("churn", "1").await;
+    gateway.repository.add(&shipped().join("churn/2"), "churn/2");
+    let phase = async || client.get_admin("/api/v1/models/churn").await.ok().json()["rollout"]["phase"]["name"].clone();
+    until("version 2 has a share", async || (phase().await == "canary").then_some(())).await;
+    let command = async |given: &[&str]| rollout(words(&[given, &["--admin", &admin]].concat()), &[]).await;
+
+    let (code, out, error) = command(&["show", "churn"]).await;
+    assert!(code == Some(0) && out.contains("canary, step 1") && out.contains("share      50 %"), "{out}{error}");
+    let (code, out, error) = command(&["pause", "churn"]).await;
+    assert!(code == Some(0) && out.contains("to go on   somebody paused it"), "{out}{error}");
+    let (code, _, error) = command(&["resume", "churn", "--generation", "1"]).await;
+    assert!(code == Some(1) && error.contains("answered 409") && error.contains("look again"), "{error}");
+    assert_eq!(command(&["resume", "churn"]).await.0, Some(0));
+    assert_eq!(command(&["abort", "churn"]).await.0, Some(0));
+    until("version 2 has lost its share", async || (phase().await == "rolled_back").then_some(())).await;
+    assert_eq!(command(&["abort", "churn"]).await.0, Some(1), "there is nothing left to take away");
+
+    let (code, out, error) = command(&["explain", "churn"]).await;
+    assert!(code == Some(0), "{out}{error}");
+    for order in ["pause", "resume", "abort"] {
+        let said = |line: &str| {
+            let by = line.contains("somebody without a token at 127.0.0.1:");
+            by && line.ends_with(&format!("said: {order}"))
+        };
+        assert!(out.lines().any(said), "{order} is not in\n{out}");
+    }
+    let page = client.get_admin("/metrics").await.ok().text;
+    for series in [
+        "tidegate_rollout_state{model=\"churn\",version=\"2\",phase=\"rolled_back\"} 1",
+        "tidegate_rollout_weight{model=\"churn\",version=\"2\"} 0",
+        "tidegate_rollouts_total{model=\"churn\",outcome=\"rolled_back\"} 1",
+    ] {
+        assert!(page.lines().any(|line| line == series), "{series} is not in\n{page}");
+    }
     gateway.stop().await;
 }

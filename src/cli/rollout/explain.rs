@@ -41,7 +41,8 @@ fn write_entry(text: &mut String, entry: &ExplainedEntry) {
         for line in metrics(&judgement.metrics).lines() {
             let _ = writeln!(text, "    {line}");
         }
-        for metric in &judgement.metrics {
+        // A summary that says it already need not be followed by the same.
+        for metric in judgement.metrics.iter().filter(|metric| !entry.summary.contains(&metric.summary)) {
             let _ = writeln!(text, "    {}: {}", metric.metric, metric.summary);
         }
     }
