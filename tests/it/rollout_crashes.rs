@@ -61,12 +61,11 @@ impl Journal {
         let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(&self.0).await.unwrap();
         let entry = |row: &sqlx::sqlite::SqliteRow| {
             let body: Value = serde_json::from_str(row.get("body")).unwrap();
-            let entry = body.get("entry").unwrap_or(&body).clone();
             Entry {
                 rollout: row.get("rollout"),
                 generation: row.get::<i64, _>("generation").cast_unsigned(),
                 kind: row.get("kind"),
-                says: entry.get("says").cloned().unwrap_or(entry),
+                says: body["record"]["entry"]["says"].clone(),
             }
         };
         rows.iter().map(entry).collect()
