@@ -6,7 +6,7 @@ until its rollout has come to the state in question, and only then sends rows th
 time from the first bad answer of the new version to the last request that was sent to it, which is no shorter than that
 from the answer that decides; and the bad answers that clients got.
 
-Invariant: rows of the calm traffic have a feature 0 above what any version fails at.
+Invariant: rows of the calm traffic have a feature 0 below what any version fails at.
 """
 
 import http.client
@@ -30,8 +30,8 @@ import rollout_models  # noqa: E402
 MODEL = "score"
 LIMIT_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
-# Feature 0 of calm and of rough rows is uniform above this.
-CALM, ROUGH = 0.3, 0.0
+# Feature 0 of calm and of rough rows is uniform up to this.
+CALM, ROUGH = 0.7, 1.0
 FAULTY = 0.2
 FAULTS = {"NaN": {"not_a_number": FAULTY}, "errors": {"rate": FAULTY}}
 SETTINGS = """[repository]
@@ -57,7 +57,7 @@ class Traffic:
     """Senders in closed loops, on threads of this process."""
 
     def __init__(self, gateway, senders):
-        self.gateway, self.least, self.ended = gateway, CALM, False
+        self.gateway, self.most, self.ended = gateway, CALM, False
         self.replies = [[] for _ in range(senders)]
         self.failure = None
         self.threads = [threading.Thread(target=self.send, args=(number,)) for number in range(senders)]
@@ -69,7 +69,7 @@ class Traffic:
         connection = http.client.HTTPConnection(self.gateway.http, timeout=30)
         try:
             while not self.ended:
-                row = [random.uniform(self.least, 1), *random.normal(size=rollout_models.FEATURES - 1)]
+                row = [random.uniform(0, self.most), *random.normal(size=rollout_models.FEATURES - 1)]
                 self.replies[number].append(self.ask(connection, row))
         except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
             self.failure = f"a request ended with {error!r}"
@@ -172,11 +172,11 @@ def one_round(gateway, traffic, repository, state, changes):
         filler = Path(f"/proc/{gateway.pid}/root{disk}/filler")
         fill(filler)
     before = len(traffic.of_version(version))
-    traffic.least = ROUGH
+    traffic.most = ROUGH
     ended = ("rolled_back", "aborting") if disk else ("rolled_back",)
     wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] in ended, "is rolled back")
     time.sleep(0.5)
-    traffic.least = CALM
+    traffic.most = CALM
     if filler:
         filler.unlink()
         wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] == "rolled_back", "is written down")

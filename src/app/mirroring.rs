@@ -77,3 +77,22 @@ impl Drop for Running {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_more_threads_than_the_limit_and_one_that_ends_makes_room() {
+        let running = Arc::new(AtomicUsize::new(0));
+        let mut entered: Vec<Running> = (0..MOST_MIRRORS).map(|_| Running::enter(&running).unwrap()).collect();
+        for _ in 0..3 {
+            let refused = Running::enter(&running).err().map(|error| error.to_string());
+            assert!(refused.is_some_and(|text| text.starts_with("16 versions answer copies")));
+        }
+        entered.pop();
+        assert!(Running::enter(&running).is_ok());
+        drop(entered);
+        assert_eq!(running.load(Ordering::Relaxed), 0);
+    }
+}

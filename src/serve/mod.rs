@@ -6,6 +6,9 @@
 //!                                     ▼ HTTP/2
 //!                                   http2: many requests at once ─▶ body ▶ least busy worker ─▶ predict: pick ▶ …
 //! ```
+//! Where a version is tried on copies, some of what the stable one was asked and answered is given to it afterwards
+//! (`copies`).
+//!
 //! Every worker is one thread with a runtime of its own, its own instance of every model, and its own counters; a
 //! connection stays on its worker, so nothing on this path is shared but the catalog cell, and what workers hand to each
 //! other of the requests on HTTP/2 connections (`spread`). Read [`predict`] first.

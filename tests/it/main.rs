@@ -30,6 +30,7 @@ mod reference_values;
 mod report;
 mod retrain;
 mod rollout_command;
+mod rollout_crashes;
 mod rollouts;
 mod rollouts_mlflow;
 mod segments;
