@@ -235,6 +235,9 @@ struct Versioned<T> {
 
 impl Record {
     /// The entry as it is written down.
+    ///
+    /// # Panics
+    /// Never: an entry is numbers and text, which JSON has.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(&Versioned { version: JOURNAL_VERSION, record: self })

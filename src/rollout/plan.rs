@@ -114,6 +114,9 @@ impl Plan {
     }
 
     /// Identifies the plan.
+    ///
+    /// # Panics
+    /// Never: a plan is numbers and text, which JSON has.
     #[must_use]
     pub fn hash(&self) -> String {
         let text = serde_json::to_string(self).expect("a plan is numbers and text, which JSON has");

@@ -103,11 +103,11 @@ fn a_journal_that_is_cut_anywhere_is_a_state_with_the_share_it_says() {
             let again: Vec<Record> = text.iter().map(|text| Record::from_json(text).unwrap()).collect();
             assert_eq!(again, records[..length], "{}: entries are read back", script.name);
             let state = State::fold(&again).unwrap();
-            let shares = again.iter().filter_map(|record| match &record.entry {
+            let mut shares = again.iter().filter_map(|record| match &record.entry {
                 Entry::Moved { weight, .. } => Some(*weight),
                 _ => None,
             });
-            assert_eq!(state.weight, shares.last().unwrap_or(0), "{}", script.name);
+            assert_eq!(state.weight, shares.next_back().unwrap_or(0), "{}", script.name);
         }
     }
 }
