@@ -133,7 +133,9 @@ async fn a_version_without_numbers_loses_its_share_and_is_not_tried_again() {
     let traffic = Traffic::start(&client);
     add_like_one(&gateway, "churn/2", without_a_number);
     let ended = in_phase(&client, "rolled_back").await;
-    assert!(ended["reason"].as_str().unwrap().contains("non_finite"), "{ended:#}");
+    // The guards see the numbers that are missing, the step the predictions that are others; either may be first.
+    let reason = ended["reason"].as_str().unwrap();
+    assert!(reason.contains("non_finite") || reason.contains("predictions/"), "{ended:#}");
     assert_eq!(ended["weight"], 0.0);
     client.wait_until_serving("churn", "1").await;
     drop(traffic);
