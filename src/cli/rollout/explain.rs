@@ -2,7 +2,7 @@
 //!
 //! Invariant: no entry is left out, and a decision that does not follow again is never shown as one that does.
 
-use super::words::{metrics, phase, time};
+use super::words::{metrics, phase, sentence, time};
 use crate::rollout::{ExplainedEntry, Explanation, Judgement};
 use serde_json::Value;
 use std::fmt::Write;
@@ -43,7 +43,7 @@ fn write_entry(text: &mut String, entry: &ExplainedEntry) {
         }
         // A summary that says it already need not be followed by the same.
         for metric in judgement.metrics.iter().filter(|metric| !entry.summary.contains(&metric.summary)) {
-            let _ = writeln!(text, "    {}: {}", metric.metric, metric.summary);
+            let _ = writeln!(text, "    {}", sentence(metric));
         }
     }
     match entry.replayed {

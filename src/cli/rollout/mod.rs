@@ -19,13 +19,14 @@ mod tests;
 mod words;
 
 use super::admin_port::{AdminPort, PortError, TOKEN_VARIABLE, VIEWER_TOKEN_VARIABLE, gateway_url, token};
-use super::{ServeArgs, say, say_error};
+use super::{ServeArgs, say_error};
 use crate::config::{Config, Secret};
 use crate::rollout::{Explanation, RolloutView};
 use clap::{Args, Subcommand};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -170,15 +171,24 @@ fn carry_out(args: &RolloutArgs) -> Result<(), Failed> {
     let query = (ask.path.as_slice(), ask.query.as_slice());
     let answer = runtime.block_on(port.ask(ask.method, query, ask.body.as_ref())).map_err(Failed::of)?;
     if args.gateway.json {
-        say(&format!("{answer:#}"));
+        print(&format!("{answer:#}"))?;
     }
     let (text, odd) = told(ask.form, answer).map_err(Failed::refused)?;
     if !args.gateway.json {
-        say(text.trim_end());
+        print(text.trim_end())?;
     }
     match odd {
         0 => Ok(()),
         odd => Err(Failed::refused(format!("{odd} decisions do not follow again from what the journal says of them"))),
+    }
+}
+
+/// Prints a text; a reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failed::refused(format!("cannot print: {error}"))),
+        _ => Ok(()),
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Invariant: everything that a view says of where a rollout stands and why is in what is shown of one.
 
-use super::words::{ago, effect, metrics, missing, number, percent, phase, table, time};
+use super::words::{ago, beginning, effect, metrics, missing, number, percent, phase, sentence, table, time};
 use crate::rollout::{Judgement, RolloutView, ShadowView, TestView};
 use std::fmt::Write;
 
 /// The width of what stands before each line.
 const LABELS: usize = 10;
+
+/// The most characters of a reason in a table.
+const REASON: usize = 60;
 
 /// The latest rollout of every model.
 pub(super) fn list(rollouts: &[RolloutView], now: u64) -> String {
@@ -23,7 +26,7 @@ pub(super) fn list(rollouts: &[RolloutView], now: u64) -> String {
             percent(view.weight),
             ago(now, view.since),
             view.id.clone(),
-            view.reason.clone(),
+            beginning(&view.reason, REASON),
         ]
     };
     let head = ["MODEL", "VERSIONS", "PHASE", "SHARE", "SINCE", "ROLLOUT", "WHY"];
@@ -69,7 +72,7 @@ fn looked(text: &mut String, label: &str, judgement: &Judgement) {
     if !judgement.metrics.is_empty() {
         line(text, "", &metrics(&judgement.metrics));
     }
-    judgement.failed().for_each(|metric| line(text, "", &format!("{}: {}", metric.metric, metric.summary)));
+    judgement.failed().for_each(|metric| line(text, "", &sentence(metric)));
 }
 
 fn of_shadow(shadow: &ShadowView) -> String {

@@ -109,7 +109,7 @@ fn a_rollout_is_shown_with_what_it_needs_and_the_numbers_of_its_last_look() {
         "why        step 1 passed",
         "problem    the disk is full",
         "to go on   its plan wants somebody's word: `tidegate rollout resume churn` goes on",
-        "to go on   latency: 480 of 500 requests",
+        "to go on   more requests than the 480 so far, for latency",
         "last look  not enough data",
         "           METRIC   VERDICT          EVIDENCE  NEEDED  CANARY  STABLE  DIFFERENCE, 95 %          TOLERATED",
         "           errors   pass             e^1.23    e^6.91  480     9520    0.00123 [-0.002, 0.0045]  0.001",
@@ -157,4 +157,13 @@ fn numbers_have_three_digits_that_say_something_and_times_are_of_a_calendar() {
     assert_eq!(words::time(u64::MAX), "1970-01-01T00:00:00Z");
     assert_eq!(words::ago(5_000, 65_000), "0s", "a clock that is behind");
     assert_eq!(words::ago(90_061_000, 0), "1day 1h");
+}
+
+#[test]
+fn a_metric_is_named_once_and_a_long_reason_is_cut_in_a_table() {
+    assert_eq!(words::sentence(&metric("errors", Verdict::Fail, "errors: worse")), "errors: worse");
+    assert_eq!(words::sentence(&metric("errors", Verdict::Fail, "too many")), "errors: too many");
+    let long = RolloutView { reason: "é ".repeat(100), ..view("churn", Phase::Baking, None) };
+    let text = show::list(&[long], 0);
+    assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("é…") && line.chars().count() < 130), "{text}");
 }

@@ -108,7 +108,26 @@ pub(super) fn missing(view: &RolloutView) -> Vec<String> {
             Some("what is judged cannot be trusted, or what is decided cannot be written down".to_owned())
         }
     };
-    let metrics = view.judgement.iter().flat_map(|judgement| &judgement.metrics);
-    let open = metrics.filter(|metric| matches!(metric.verdict, Verdict::NotEnoughData | Verdict::SensorError));
-    said.into_iter().chain(open.map(|metric| format!("{}: {}", metric.metric, metric.summary))).collect()
+    let metrics = || view.judgement.iter().flat_map(|judgement| &judgement.metrics);
+    let of = |verdict| metrics().filter(move |metric| metric.verdict == verdict);
+    let open: Vec<&str> = of(Verdict::NotEnoughData).map(|metric| metric.metric.as_str()).collect();
+    let events = of(Verdict::NotEnoughData).map(|metric| metric.canary).min();
+    let more = events.map(|events| format!("more requests than the {events} so far, for {}", open.join(", ")));
+    said.into_iter().chain(more).chain(of(Verdict::SensorError).map(sentence)).collect()
+}
+
+/// What a metric says of itself, with its name before it.
+pub(super) fn sentence(metric: &MetricJudgement) -> String {
+    if metric.summary.starts_with(&metric.metric) {
+        return metric.summary.clone();
+    }
+    format!("{}: {}", metric.metric, metric.summary)
+}
+
+/// The beginning of a text, where there is no room for more.
+pub(super) fn beginning(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
 }
