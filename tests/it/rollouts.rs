@@ -52,7 +52,7 @@ pub(crate) async fn started(plan: &'static str) -> Gateway {
 }
 
 /// Version 1 in other bytes, under another number.
-pub(crate) fn add_like_one(gateway: &Gateway, version: &str, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn add_like_one(gateway: &Gateway, version: &str, change: impl FnOnce(&mut [u8])) {
     gateway.repository.add_with(&shipped().join("churn/1"), version, |staged: &Path| {
         let file = staged.join("model.onnx");
         let mut bytes = fs::read(&file).unwrap();
@@ -68,7 +68,7 @@ fn find(bytes: &[u8], text: &[u8]) -> usize {
 }
 
 /// Makes the last layer's bias NaN: a tensor's name, the tag of its bytes, and how many there are stand before it.
-pub(crate) fn without_a_number(bytes: &mut Vec<u8>) {
+pub(crate) fn without_a_number(bytes: &mut [u8]) {
     let before = b"constant_8J\x08";
     let place = find(bytes, before) + before.len();
     bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
