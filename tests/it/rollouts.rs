@@ -1,5 +1,5 @@
-//! Rollouts of a directory's models, end to end: a good version goes all the way, a bad one loses its share, people are
-//! obeyed, and a restart forgets nothing.
+//! Rollouts of a directory's models, end to end: a good version goes all the way, a bad one loses its share, and people are
+//! obeyed.
 
 use crate::support::client::{Client, send};
 use crate::support::gateway::{Gateway, settings};
@@ -102,7 +102,7 @@ pub(crate) async fn entries(client: &Client) -> Vec<(String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_version_goes_to_all_traffic_step_by_step_and_stays_after_a_restart() {
+async fn a_good_version_goes_to_all_traffic_step_by_step() {
     let gateway = started(QUICK).await;
     let client = gateway.client.clone();
     let traffic = Traffic::start(&client);
