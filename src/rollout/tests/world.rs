@@ -130,11 +130,19 @@ impl Script {
                 vec![(20, order(Order::Promote)), (40, order(Order::Abort))],
                 Phase::RolledBack,
             ),
+            plain("aborted while baking", vec![(150, order(Order::Abort))], Phase::RolledBack),
+            plain("another champion", vec![(80, Happening::Champion(7))], Phase::Superseded),
+            plain(
+                "paused at the second step, then promoted",
+                vec![(80, order(Order::Pause)), (300, order(Order::Promote))],
+                Phase::Done,
+            ),
             plain("the registry's champion", vec![(20, Happening::Champion(2))], Phase::Done),
             Self {
                 name: "gated",
                 settings: gated,
-                happenings: vec![(100, order(Order::Resume)), (200, order(Order::Resume))],
+                // Whoever looks at it now and then: a restart gives a step its time anew.
+                happenings: (1..40).map(|time| (100 * time, order(Order::Resume))).collect(),
                 outcome: Phase::Done,
             },
             Self { name: "impatient", settings: impatient, happenings: vec![], outcome: Phase::RolledBack },
