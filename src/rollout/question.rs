@@ -106,10 +106,8 @@ fn arms(counts: &[TrialCounts]) -> (ArmTally, ArmTally) {
 /// The difference of two rates, each of events among trials.
 fn rates(canary: (u64, u64), stable: (u64, u64)) -> Option<Effect> {
     let (canary, stable) = (rate(canary)?, rate(stable)?);
-    let interval = Interval {
-        low: canary.interval.low - stable.interval.high,
-        high: canary.interval.high - stable.interval.low,
-    };
+    let interval =
+        Interval { low: canary.interval.low - stable.interval.high, high: canary.interval.high - stable.interval.low };
     Some(Effect { value: canary.value - stable.value, interval })
 }
 

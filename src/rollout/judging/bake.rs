@@ -64,7 +64,12 @@ impl<'a> Bake<'a> {
         std::iter::once(&self.frozen.stable).chain(self.frozen.season.as_ref())
     }
 
-    fn found(&self, metric: String, (ln_evidence, share): (f64, f64), (effect, tolerance): (Option<Effect>, f64)) -> Found {
+    fn found(
+        &self,
+        metric: String,
+        (ln_evidence, share): (f64, f64),
+        (effect, tolerance): (Option<Effect>, f64),
+    ) -> Found {
         Found {
             metric,
             ln_evidence,
@@ -138,7 +143,8 @@ impl<'a> Bake<'a> {
         let after = cells_of(self.since(start), column, before.len());
         let effect = psi(before, &after).zip(psi_interval(before, &after));
         let effect = effect.map(|(value, interval)| Effect { value, interval });
-        self.found(format!("predictions/{}", cells.name), (ln_evidence, share), (effect, tolerance)).judge(Verdict::Fail)
+        self.found(format!("predictions/{}", cells.name), (ln_evidence, share), (effect, tolerance))
+            .judge(Verdict::Fail)
     }
 }
 

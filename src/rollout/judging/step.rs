@@ -168,7 +168,8 @@ impl<'a> Step<'a> {
 }
 
 fn rates_of(segment: &TrialSegment, rate: Rate<'_>) -> RateCounts {
-    let ((canary_events, canary_trials), (stable_events, stable_trials)) = (rate(&segment.canary), rate(&segment.stable));
+    let ((canary_events, canary_trials), (stable_events, stable_trials)) =
+        (rate(&segment.canary), rate(&segment.stable));
     RateCounts { group: 0, weight: segment.weight, canary_events, canary_trials, stable_events, stable_trials }
 }
 
@@ -176,7 +177,8 @@ fn rates_of(segment: &TrialSegment, rate: Rate<'_>) -> RateCounts {
 fn stratified(strata: &[(f64, Effect)]) -> Option<Effect> {
     let total: f64 = strata.iter().map(|(weight, _)| weight).sum();
     (total > 0.0).then(|| {
-        let mean = |part: &dyn Fn(&Effect) -> f64| strata.iter().map(|(weight, effect)| weight / total * part(effect)).sum();
+        let mean =
+            |part: &dyn Fn(&Effect) -> f64| strata.iter().map(|(weight, effect)| weight / total * part(effect)).sum();
         let reach = |part: &dyn Fn(&Effect) -> f64| {
             let squares = strata.iter().map(|(weight, effect)| (weight / total * part(effect)).powi(2));
             squares.sum::<f64>().sqrt()

@@ -29,7 +29,9 @@ fn false_aborts(world: &World, plan: &JudgingPlan, runs: usize, requests: u64) -
 #[test]
 fn twins_are_hardly_ever_rolled_back_whoever_sends_the_requests() {
     let (runs, requests) = scale((40, 10_000), (2000, 100_000));
-    for (name, world) in [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))] {
+    for (name, world) in
+        [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))]
+    {
         let (found, by_metric) = false_aborts(&world, &world.plan(), runs, requests);
         let limit = upper_limit(found, runs);
         println!("| tidegate | {name} | {found} of {runs} | {:.2} % | {by_metric:?} |", 100.0 * limit);
@@ -41,11 +43,13 @@ fn twins_are_hardly_ever_rolled_back_whoever_sends_the_requests() {
 #[test]
 fn rules_with_thresholds_roll_twins_back() {
     let (runs, requests) = scale((10, 30_000), (2000, 100_000));
-    for (name, world) in [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))] {
-        for rule in RULES {
-            let found = in_parallel(runs, |seed| {
-                until_failed(&rule, &mut Traffic::new(&world, NONE, 100_000 + seed, WEIGHT), requests)
-            });
+    for (name, world) in
+        [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))]
+    {
+        let found =
+            in_parallel(runs, |seed| until_failed(&mut Traffic::new(&world, NONE, 100_000 + seed, WEIGHT), requests));
+        for (place, rule) in RULES.iter().enumerate() {
+            let found: Vec<_> = found.iter().map(|found| found[place]).collect();
             let failed = found.iter().flatten().count();
             println!(
                 "| {} | {name} | {failed} of {runs} | {:.2} % | median {} |",
@@ -93,7 +97,9 @@ fn whole_rollout(world: &World, plan: &JudgingPlan, seed: u64, requests: u64) ->
 #[test]
 fn twins_pass_whole_rollouts_and_bake() {
     let (runs, requests) = scale((6, 10_000), (500, 40_000));
-    for (name, world) in [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))] {
+    for (name, world) in
+        [("requests alike", World::alike()), ("users who differ", World::of_users(scale(2000, 20_000)))]
+    {
         let plan = world.plan();
         let found = in_parallel(runs, |seed| whole_rollout(&world, &plan, seed, requests));
         let failed: Vec<_> = found.iter().flatten().collect();

@@ -56,8 +56,7 @@ fn guards() -> impl Strategy<Value = GuardSegment> {
 
 fn counts() -> impl Strategy<Value = TrialCounts> {
     let segment = (weight(), any::<bool>(), arm(), arm());
-    let segment =
-        segment.prop_map(|(weight, keyed, canary, stable)| TrialSegment { weight, keyed, canary, stable });
+    let segment = segment.prop_map(|(weight, keyed, canary, stable)| TrialSegment { weight, keyed, canary, stable });
     (prop::collection::vec(segment, 0..3), guards()).prop_map(|(segments, guards)| TrialCounts { segments, guards })
 }
 

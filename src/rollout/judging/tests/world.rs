@@ -4,9 +4,7 @@
 
 use super::super::{JudgingPlan, starts};
 use crate::config::RolloutSettings;
-use crate::observe::trial::{
-    ArmTally, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment,
-};
+use crate::observe::trial::{ArmTally, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment};
 use crate::route::{FULL_WEIGHT, Split, hash_of_key, point_of_draw};
 use crate::sketch::KEY_GROUPS;
 use rand::rngs::SmallRng;
@@ -135,7 +133,7 @@ impl World {
     }
 }
 
-/// What a rule with thresholds sees of the canary between two checks.
+/// What a rule with thresholds sees of the canary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checked {
     pub(super) requests: u64,
@@ -160,7 +158,7 @@ pub(super) struct Traffic<'a> {
     /// Requests of the canary, all of them.
     pub(super) canary: u64,
     pub(super) requests: u64,
-    /// What a rule with thresholds has not checked yet.
+    /// What rules with thresholds see.
     pub(super) checked: Checked,
 }
 
@@ -205,10 +203,8 @@ impl<'a> Traffic<'a> {
             canary: arm(),
             stable: arm(),
         };
-        self.counts = TrialCounts {
-            segments: vec![segment],
-            guards: GuardSegment { weight: share, ..GuardSegment::default() },
-        };
+        self.counts =
+            TrialCounts { segments: vec![segment], guards: GuardSegment { weight: share, ..GuardSegment::default() } };
     }
 
     /// One request; whether the canary answered it.
