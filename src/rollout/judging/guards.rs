@@ -53,8 +53,9 @@ struct Part {
 ///
 /// | guard | at 1 % | at 10 % | at 50 % | with all traffic, after 10,000 of stable's | at 10 % after 10,000 good ones |
 /// |---|---|---|---|---|---|
-/// | a NaN or an infinity | 3 | 4 to 5 | 7 to 11 | 3 | 8 to 11 |
-/// | failures, slow ones | 5 | 5 | 7 to 11 | 5 | 9 to 11 |
+/// | a NaN or an infinity | 2 to 3 | 2 to 5 | 4 to 13 | 2 | 4 to 6 |
+/// | panics, wrong shapes | 2 to 3 | 2 to 5 | 4 to 13 | 2 | 5 |
+/// | failures, slow answers | 4 | 4 to 5 | 4 to 13 | 5 | 9 to 10 |
 #[must_use]
 pub fn judge_guards(plan: &JudgingPlan, guards: &[GuardSegment], frozen: Option<&Frozen>) -> Judgement {
     let is_alone = guards.last().is_some_and(|last| last.weight >= 1.0);

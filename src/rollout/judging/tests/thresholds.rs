@@ -29,24 +29,47 @@ pub(super) const RULES: [Thresholds; 3] = [
     Thresholds { name: "Argo, 95 %, 5 min, more than 3", interval: 5000, errors: 0.05, together: false, failed: 4 },
 ];
 
-/// Requests of the canary at which a rule ends a rollout.
-pub(super) fn until_failed(rule: &Thresholds, traffic: &mut Traffic<'_>, requests: u64) -> Option<u64> {
-    let (mut by_errors, mut by_latency, mut checks) = (0, 0, 0);
+/// A rule at work on one rollout.
+struct Watch {
+    rule: Thresholds,
+    last: Checked,
+    by_errors: u64,
+    by_latency: u64,
+    checks: u64,
+}
+
+/// Requests of the canary at which each of the rules ends a rollout.
+pub(super) fn until_failed(traffic: &mut Traffic<'_>, requests: u64) -> [Option<u64>; RULES.len()] {
+    let mut watches =
+        RULES.map(|rule| Watch { rule, last: Checked::default(), by_errors: 0, by_latency: 0, checks: 0 });
+    let mut ended = [None; RULES.len()];
     for request in 1..=requests {
         traffic.request();
-        if request.is_multiple_of(rule.interval) {
-            let Checked { requests, errors, far } = std::mem::take(&mut traffic.checked);
-            let is_bad = requests > 0 && errors as f64 > rule.errors * requests as f64;
-            // The 99th percentile is beyond the limit when more than a hundredth is.
-            let is_slow = requests > 0 && far * 100 > requests;
-            by_errors += u64::from(is_bad);
-            by_latency += u64::from(is_slow);
-            checks += u64::from(is_bad || is_slow);
-            let most = if rule.together { checks } else { by_errors.max(by_latency) };
-            if most >= rule.failed {
-                return Some(traffic.canary);
+        for (watch, ended) in watches.iter_mut().zip(&mut ended) {
+            if ended.is_none() && request.is_multiple_of(watch.rule.interval) && watch.fails(traffic.checked) {
+                *ended = Some(traffic.canary);
             }
         }
+        if ended.iter().all(Option::is_some) {
+            break;
+        }
     }
-    None
+    ended
+}
+
+impl Watch {
+    /// One check; whether it was one too many.
+    fn fails(&mut self, seen: Checked) -> bool {
+        let requests = seen.requests - self.last.requests;
+        let (errors, far) = (seen.errors - self.last.errors, seen.far - self.last.far);
+        self.last = seen;
+        let is_bad = requests > 0 && errors as f64 > self.rule.errors * requests as f64;
+        // The 99th percentile is beyond the limit when more than a hundredth is.
+        let is_slow = requests > 0 && far * 100 > requests;
+        self.by_errors += u64::from(is_bad);
+        self.by_latency += u64::from(is_slow);
+        self.checks += u64::from(is_bad || is_slow);
+        let most = if self.rule.together { self.checks } else { self.by_errors.max(self.by_latency) };
+        most >= self.rule.failed
+    }
 }

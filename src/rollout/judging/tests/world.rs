@@ -133,7 +133,7 @@ impl World {
     }
 }
 
-/// What a rule with thresholds sees of the canary between two checks.
+/// What a rule with thresholds sees of the canary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checked {
     pub(super) requests: u64,
@@ -158,7 +158,7 @@ pub(super) struct Traffic<'a> {
     /// Requests of the canary, all of them.
     pub(super) canary: u64,
     pub(super) requests: u64,
-    /// What a rule with thresholds has not checked yet.
+    /// What rules with thresholds see.
     pub(super) checked: Checked,
 }
 
