@@ -9,6 +9,8 @@ use crate::catalog::Chosen;
 use crate::rollout::course::Course;
 use crate::rollout::history::History;
 use crate::rollout::journal::{Entry, Record};
+use crate::rollout::state::State;
+use crate::rollout::write_back::Told;
 use crate::store::{Keeper, KeptRolloutRow, RolloutRow, Store};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -127,8 +129,11 @@ impl Recalled {
     /// What is stable after all of it, for the publisher.
     pub(in crate::app) fn chosen(&self) -> BTreeMap<String, Chosen> {
         let chosen = self.histories.iter().filter_map(|(model, history)| {
-            let running = self.courses.get(model).map(Course::state);
-            Some((model.clone(), chosen(history, history.stable(running)?)))
+            let last = self.courses.get(model).map(Course::state);
+            let chosen = chosen(history, history.stable(last)?);
+            // A registry that was never told calls the version before stable still, which is no news.
+            let instead_of = last.filter(|state| !has_moved_the_alias(state)).and_then(|state| state.champion);
+            Some((model.clone(), Chosen { instead_of, ..chosen }))
         });
         chosen.collect()
     }
@@ -139,6 +144,12 @@ pub(super) fn chosen(history: &History, stable: u64) -> Chosen {
     let refused = history.refused().into_iter();
     let refused = refused.filter_map(|(version, digest)| Some((version, u64::from_str_radix(&digest, 16).ok()?)));
     Chosen { stable, refused: refused.collect(), ..Chosen::default() }
+}
+
+/// Whether the registry was told that the target is stable.
+fn has_moved_the_alias(state: &State) -> bool {
+    let told = state.told.as_deref().and_then(|told| serde_json::from_str::<Told>(told).ok());
+    told.is_some_and(|told| told.alias.is_some())
 }
 
 /// How the fingerprint of a version's files is written down.
@@ -166,4 +177,57 @@ fn row((model, id): (&str, &str), record: &Record) -> RolloutRow {
 fn record(kept: &KeptRolloutRow) -> Result<(u64, Record), String> {
     let record = Record::from_json(&kept.row.body).map_err(|error| error.to_string())?;
     Ok((kept.sequence, record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RolloutSettings;
+    use crate::rollout::Phase;
+    use crate::rollout::journal::Beginning;
+    use crate::rollout::plan::Plan;
+
+    const MODEL: &str = "churn";
+
+    /// A rollout of version 2 that is done, and what the registry was told of it.
+    fn recalled(told: Option<&Told>) -> Recalled {
+        let beginning = Beginning {
+            id: "one".to_owned(),
+            model: MODEL.to_owned(),
+            target: 2,
+            digest: "02".to_owned(),
+            stable: 1,
+            stable_digest: "01".to_owned(),
+            champion: Some(1),
+            wanted: Some((2, "02".to_owned())),
+            fast: false,
+            test: None,
+            sighted_at: 0,
+            by: "a test".to_owned(),
+            plan: Plan::of(&RolloutSettings::default()),
+        };
+        let ended = Entry::Ended { outcome: Phase::Done, reason: String::new(), lead_ms: Some(1), restore_ms: None };
+        let what = told.map(|told| serde_json::to_string(told).unwrap());
+        let told = what.map(|what| Entry::WriteBack { what, failed: None });
+        let entries = [Entry::Started(Box::new(beginning)), ended].into_iter().chain(told);
+        let records: Vec<Record> =
+            entries.zip(1..).map(|(entry, generation)| Record { generation, at: generation, entry }).collect();
+        let mut recalled = Recalled::default();
+        let history = recalled.histories.entry(MODEL.to_owned()).or_default();
+        records.iter().for_each(|record| history.take("one", &record.entry));
+        recalled.courses.insert(MODEL.to_owned(), Course::resume(&records, 9).unwrap());
+        recalled
+    }
+
+    #[test]
+    fn a_registry_that_was_not_told_does_not_take_a_promotion_back_after_a_restart() {
+        let tags = Told { version: 2, ..Told::default() };
+        for told in [None, Some(&tags)] {
+            let chosen = &recalled(told).chosen()[MODEL];
+            assert_eq!((chosen.stable, chosen.instead_of), (2, Some(1)), "{told:?}");
+        }
+        let alias = Told { alias: Some("champion".to_owned()), ..tags };
+        let chosen = &recalled(Some(&alias)).chosen()[MODEL];
+        assert_eq!((chosen.stable, chosen.instead_of), (2, None), "what it says since then is somebody's word");
+    }
 }
