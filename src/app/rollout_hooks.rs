@@ -3,7 +3,7 @@
 //! Whoever drives rollouts awaits the answer in a task of its own: an abort never waits for a hook. Redirects are not
 //! followed, because a hook is who the settings name; an answer that is one is no.
 //!
-//! Invariant: one hook of a rollout is asked at a time, each attempt within its time-out, at most [`LARGEST_ANSWER`] bytes
+//! Invariant: one hook of a rollout is asked at a time, each attempt within its time-out, at most 4 KiB
 //! of an answer are held, and no text has more of an address than scheme, host and port.
 
 use crate::config::RolloutHookSettings;

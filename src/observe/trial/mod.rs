@@ -4,7 +4,7 @@
 //! An *event* is a request without a routing key, or the first request of a key at this share, if the key's arm was drawn
 //! anew at it ([`TrialShare`]). Given all that happened before, the arm of an event is then a draw with a probability that
 //! is known, however heavy or odd some users are: each counts once. Keys of which no more can be told
-//! ([`keys`]), keys that were the canary's before, further requests of a key and requests that name their version are no
+//! (`keys`), keys that were the canary's before, further requests of a key and requests that name their version are no
 //! events. That is decided before a request is decoded ([`Trial::enter`]), and how it ends is counted when it has ended,
 //! also if nobody waits for it any more.
 //!
