@@ -217,8 +217,12 @@ impl Driven {
         let stable = self.state().beginning.stable;
         let model = entry.loaded.get(&stable).ok_or_else(|| format!("version {stable} is not loaded"))?;
         let answers = model.counted().answers;
-        let settings = (&self.settings.guards, &self.settings.tolerances);
-        let plan = TrialPlan::new(&model.recorder, &answers, settings);
+        let mut tolerances = self.settings.tolerances.clone();
+        if self.state().beginning.test.is_some() {
+            // A test asks how far durations are apart, not whether more than is borne.
+            (tolerances.latency_ratio, tolerances.latency_added) = (1.0, Duration::ZERO);
+        }
+        let plan = TrialPlan::new(&model.recorder, &answers, (&self.settings.guards, &tolerances));
         let judging = JudgingPlan::new(&self.settings, plan.layout().clone());
         if let Some(test) = &self.state().beginning.test {
             answer(test, plan.layout(), &[]).map_err(|error| error.to_string())?;
