@@ -2,31 +2,12 @@
 
 use super::*;
 use crate::error::{Blamed, Fault};
-use crate::rollout::{ExplainedEntry, Pause, Phase};
+use crate::rollout::{ExplainedEntry, Pause, Phase, test_support};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 fn view(model: &str) -> RolloutView {
-    RolloutView {
-        id: "3f9a".to_owned(),
-        model: model.to_owned(),
-        target: 2,
-        digest: None,
-        stable: 1,
-        generation: 7,
-        phase: Phase::Canary { step: 1 },
-        pause: Some(Pause::Gate),
-        weight: 5.0,
-        started_at: 1_000,
-        since: 2_000,
-        ended_at: None,
-        reason: "step 1 passed".to_owned(),
-        judgement: None,
-        guards: None,
-        shadow: None,
-        test: None,
-        problem: None,
-    }
+    test_support::view(model, Phase::Canary { step: 1 }, Some(Pause::Gate))
 }
 
 /// What an order with a body becomes, or why it does not.
