@@ -39,11 +39,7 @@ impl Distances {
     /// The distances between a reference and a window; none if either counts nothing or they are of different layouts.
     #[must_use]
     pub fn between(reference: &Reference, live: &Live<'_>) -> Option<Self> {
-        if reference.counts.len() != live.counts.len() {
-            return None;
-        }
-        let expected = group_counts(&reference.counts, &reference.groups, reference.group_count);
-        let found = group_counts(live.counts, &reference.groups, reference.group_count);
+        let (expected, found) = grouped(reference, live)?;
         let (mut ks, mut transport) = (None, None);
         if let Some(slots) = reference.ordered.clone()
             && let (Some(expected), Some(found)) = (reference.counts.get(slots.clone()), live.counts.get(slots))
@@ -63,6 +59,12 @@ impl Distances {
             l_infinity: l_infinity(&expected, &found)?,
         })
     }
+}
+
+/// Both sides by the reference's coarse groups; none if they are of different layouts.
+pub(super) fn grouped(reference: &Reference, live: &Live<'_>) -> Option<(Vec<u64>, Vec<u64>)> {
+    let groups = |counts: &[u64]| group_counts(counts, &reference.groups, reference.group_count);
+    (reference.counts.len() == live.counts.len()).then(|| (groups(&reference.counts), groups(live.counts)))
 }
 
 /// Adds up counters by group. Slots of a group that is not below `groups` are left out.

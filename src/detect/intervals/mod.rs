@@ -36,8 +36,8 @@ mod kinked;
 mod smooth;
 mod transport;
 
-use super::distances::rows;
-use super::{Binned, group_counts};
+use super::Binned;
+use super::distances::{grouped, rows};
 use crate::sketch::{Live, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -91,11 +91,7 @@ impl Intervals {
     /// The intervals between a reference and a window; none if either counts nothing or they are of different layouts.
     #[must_use]
     pub fn between(reference: &Reference, live: &Live<'_>) -> Option<Self> {
-        if reference.counts.len() != live.counts.len() {
-            return None;
-        }
-        let expected = group_counts(&reference.counts, &reference.groups, reference.group_count);
-        let found = group_counts(live.counts, &reference.groups, reference.group_count);
+        let (expected, found) = grouped(reference, live)?;
         let groups = Pair::new(&expected, &found)?;
         let (mut ks, mut wasserstein) = (None, None);
         if let Some(slots) = reference.ordered.clone()

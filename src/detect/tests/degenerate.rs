@@ -59,19 +59,6 @@ fn references(values: &[f64], datatype: DataType) -> [Column; 3] {
     [built, codes.unwrap(), learned]
 }
 
-fn counters(column: &Column, datatype: DataType, values: &[f64]) -> (Vec<u64>, [i64; SUMS]) {
-    let layout = column.layout(datatype).unwrap();
-    let (mut counts, mut sums) = (vec![0; layout.slots()], [0_i64; SUMS]);
-    for &value in values {
-        let slot = layout.slot_f64(value);
-        counts[slot] += 1;
-        if let Some(sum) = layout.sum_index(slot) {
-            sums[sum] = sums[sum].wrapping_add(layout.quantize(value));
-        }
-    }
-    (counts, sums)
-}
-
 #[test]
 fn any_column_is_judged_against_any_other() {
     let rule = Rule::default();
@@ -80,7 +67,7 @@ fn any_column_is_judged_against_any_other() {
             for column in references(&values, datatype) {
                 let reference = column.reference();
                 for (live_name, live) in samples() {
-                    let (counts, sums) = counters(&column, datatype, &live);
+                    let (counts, sums) = recorded(&column, datatype, &live);
                     let found = judge_column(Some(&reference), &Live { counts: &counts, sums }, &rule);
                     let what = format!("{live_name} against {name}, {:?}: {found:?}", column.kind);
                     assert_eq!(found.samples, live.len() as u64, "{what}");
@@ -120,7 +107,7 @@ fn a_column_that_goes_missing_or_infinite_or_comes_alive_has_drifted() {
         ("constant or missing", "constant"),
     ] {
         for column in references(&values(before), DataType::Fp32) {
-            let (counts, sums) = counters(&column, DataType::Fp32, &values(after));
+            let (counts, sums) = recorded(&column, DataType::Fp32, &values(after));
             let found = judge_column(Some(&column.reference()), &Live { counts: &counts, sums }, &rule);
             assert_eq!(found.verdict, Verdict::Drift, "{before} to {after}, {:?}: {found:?}", column.kind);
         }

@@ -28,7 +28,11 @@ fn column(values: &[f64], bins: usize) -> Column {
 }
 
 fn record(column: &Column, values: &[f64]) -> (Vec<u64>, [i64; SUMS]) {
-    let layout = column.layout(DataType::Fp64).unwrap();
+    recorded(column, DataType::Fp64, values)
+}
+
+fn recorded(column: &Column, datatype: DataType, values: &[f64]) -> (Vec<u64>, [i64; SUMS]) {
+    let layout = column.layout(datatype).unwrap();
     let (mut counts, mut sums) = (vec![0; layout.slots()], [0_i64; SUMS]);
     for &value in values {
         let slot = layout.slot_f64(value);

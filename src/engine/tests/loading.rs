@@ -10,6 +10,20 @@ fn a_loaded_graph_is_shared_between_threads() {
     assert_eq!((graph.engine_name(), graph.platform()), ("tract", "tract_onnx"));
 }
 
+/// Every engine runs the model on a row of ones, with these weights beside it.
+fn assert_scales_ones_by(model: &Model, weights: &[f32]) {
+    let (engines, choices) = engines();
+    for choice in choices {
+        let folder = Folder::new();
+        folder.write("weights.bin", &weights.iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<u8>>());
+        let path = folder.write("model.onnx", &model.bytes());
+        let graph = engines.load(&path, choice, &LoadOptions::default()).unwrap();
+        let (width, mut outputs) = (weights.len(), Vec::new());
+        graph.instance().unwrap().run(&[floats(&[1, width], &vec![1.0; width])], &mut outputs).unwrap();
+        assert_eq!(outputs, [floats(&[1, width], weights)]);
+    }
+}
+
 #[test]
 fn a_model_answers_the_same_however_its_sessions_are_made() {
     use std::num::NonZeroUsize;
@@ -35,27 +49,16 @@ fn a_model_answers_the_same_however_its_sessions_are_made() {
 
 #[test]
 fn weights_in_another_file_are_found() {
-    let weights: Vec<u8> = [1.0_f32, 10.0, 100.0].iter().flat_map(|weight| weight.to_le_bytes()).collect();
     let model = Model::new()
         .input("x", FLOAT, &[Dim::Named("N"), Dim::Of(3)])
         .external_floats("w", &[3], "weights.bin")
         .node("Mul", &["x", "w"], &["y"])
         .output("y", FLOAT, &[Dim::Named("N"), Dim::Of(3)]);
-    let (engines, choices) = engines();
-    for choice in choices {
-        let folder = Folder::new();
-        folder.write("weights.bin", &weights);
-        let path = folder.write("model.onnx", &model.bytes());
-        let graph = engines.load(&path, choice, &LoadOptions::default()).unwrap();
-        let mut outputs = Vec::new();
-        graph.instance().unwrap().run(&[floats(&[1, 3], &[1.0; 3])], &mut outputs).unwrap();
-        assert_eq!(outputs, [floats(&[1, 3], &[1.0, 10.0, 100.0])]);
-    }
+    assert_scales_ones_by(&model, &[1.0, 10.0, 100.0]);
 }
 
 #[test]
 fn weights_in_another_file_are_found_for_an_edited_model_too() {
-    let weights: Vec<u8> = [1.0_f32, 10.0].iter().flat_map(|weight| weight.to_le_bytes()).collect();
     let zip = [("classlabels_int64s", Attribute::Ints(vec![0, 1]))];
     let model = Model::new()
         .input("x", FLOAT, &[Dim::Unset, Dim::Of(2)])
@@ -63,16 +66,7 @@ fn weights_in_another_file_are_found_for_an_edited_model_too() {
         .node("Mul", &["x", "w"], &["p"])
         .node_in("ai.onnx.ml", "ZipMap", (&["p"], &["y"]), &zip)
         .typed_output("y", &sequence_of_maps());
-    let (engines, choices) = engines();
-    for choice in choices {
-        let folder = Folder::new();
-        folder.write("weights.bin", &weights);
-        let path = folder.write("model.onnx", &model.bytes());
-        let graph = engines.load(&path, choice, &LoadOptions::default()).unwrap();
-        let mut outputs = Vec::new();
-        graph.instance().unwrap().run(&[floats(&[1, 2], &[1.0; 2])], &mut outputs).unwrap();
-        assert_eq!(outputs, [floats(&[1, 2], &[1.0, 10.0])]);
-    }
+    assert_scales_ones_by(&model, &[1.0, 10.0]);
 }
 
 #[test]
