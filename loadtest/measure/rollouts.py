@@ -3,16 +3,21 @@
 
 A closed loop of rows is answered by a model of a directory; each round puts a new version beside the stable one, waits
 until its rollout has come to the state in question, and only then sends rows that it cannot answer. What is taken is the
-time from the first bad answer of the new version to the last request that was sent to it, which is no shorter than that
-from the answer that decides; and the bad answers that clients got.
+time to the last request that was sent to the version: from the reply that decided ([`deciding`](deciding.py)), and from its
+first bad answer, which is before that one; and the bad answers that clients got.
 
-Invariant: rows of the calm traffic have a feature 0 below what any version fails at.
+A version is promoting for a round of the task that drives rollouts, some 50 ms. Rows are bad there from the moment on that
+the order to promote is answered; rounds in which the guards decided later are not counted, and are made again.
+
+Invariant: rows of the calm traffic have a feature 0 below what any version fails at; a round counts only if it was decided
+in the state that it is of.
 """
 
 import http.client
 import json
 import math
 import os
+import shutil
 import sys
 import threading
 import time
@@ -22,7 +27,9 @@ from pathlib import Path
 import common
 import numpy as np
 import onnx
+from deciding import GUARDS, deciding_reply, decision_of
 from gateway import Failure, Gateway
+from rollout_orders import Rollouts
 
 sys.path.insert(0, str(common.ROOT / "tests" / "python"))
 import rollout_models  # noqa: E402
@@ -32,9 +39,15 @@ LIMIT_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
 # Feature 0 of calm and of rough rows is uniform up to this.
 CALM, ROUGH = 0.7, 1.0
+# What else is loaded, where something is to be: it is watched like any model.
+OTHER, OTHER_VERSION = "breast-cancer", 1
 FAULTY = 0.2
-# Good answers of the new version before the bad ones.
-GOOD_BEFORE = 20
+# Good answers of the new version before the bad ones. What it has all traffic for is compared with what stable did before,
+# and that is to be enough for a verdict within the moment that promoting takes.
+GOOD_BEFORE, GOOD_BEFORE_PROMOTING = 20, 200
+# Rounds that may be made for each that is wanted.
+MOST_TRIES = 4
+STATES = ("canary", "paused", "promoting", "baking", "full disk")
 FAULTS = {"NaN": {"not_a_number": FAULTY}, "errors": {"rate": FAULTY}}
 SETTINGS = """[repository]
 poll_interval = "200ms"
@@ -47,12 +60,12 @@ rollout = {{ steps = [10, 50], min_time = "{min_time}", max_time = "10m", min_sa
 
 @dataclass
 class Reply:
-    """One answer: when its request left and when it came, the version, and whether it was bad."""
+    """One answer: when its request left and when it came, the version, and what guards count it as if it is bad."""
 
     sent: float
     came: float
     version: int
-    is_bad: bool
+    fault: str | None
 
 
 class Traffic:
@@ -86,14 +99,18 @@ class Traffic:
         answer = connection.getresponse()
         text = answer.read()
         version = int(answer.headers["tidegate-model-version"])
-        is_bad = answer.status != 200
-        if not is_bad:
+        fault = "errors" if answer.status != 200 else None
+        if not fault:
             value = json.loads(text)["outputs"][0]["data"][0]
-            is_bad = value is None or (isinstance(value, str) or not math.isfinite(value))
-        return Reply(sent, time.time(), version, is_bad)
+            is_number = not isinstance(value, str) and value is not None and math.isfinite(value)
+            fault = None if is_number else "non_finite"
+        return Reply(sent, time.time(), version, fault)
+
+    def all(self):
+        return [reply for replies in self.replies for reply in list(replies)]
 
     def of_version(self, version):
-        return [reply for replies in self.replies for reply in list(replies) if reply.version == version]
+        return [reply for reply in self.all() if reply.version == version]
 
     def end(self):
         self.ended = True
@@ -120,21 +137,26 @@ class Repository:
 
 def run(options):
     scratch = Path(options.scratch)
-    rows, faults = [], []
-    for state in ("canary", "paused", "baking", "full disk"):
+    rows = []
+    states = options.states.split(",")
+    if unknown := set(states) - set(STATES):
+        raise Failure(f"unknown states {unknown}, known: {', '.join(STATES)}")
+    for state in states:
         for fault, changes in FAULTS.items():
             name = f"{state.replace(' ', '-')}-{fault.lower()}"
             common.say(f"{options.rounds} rounds: {fault}, {state}")
             rows.append({"state": state, "fault": fault, **case(options, scratch / name, name, state, changes)})
     write(options, rows)
-    return faults
 
 
 def case(options, folder, name, state, changes):
     """All rounds of one fault in one state, at a gateway of its own."""
     folder.mkdir()
     repository, disk = Repository(folder / "models"), None
-    # While paused and in the canary it is not to go on by itself.
+    for number in range(options.besides):
+        version = Path("models") / OTHER / str(OTHER_VERSION)
+        shutil.copytree(common.ROOT / version, folder / "models" / f"other{number:04}" / "1")
+    # Elsewhere it is not to go on by itself.
     min_time = "1s" if state == "baking" else "5m"
     if state == "full disk":
         disk = Path(options.scratch) / "gateways" / name / "state"
@@ -146,34 +168,59 @@ def case(options, folder, name, state, changes):
         options.wrapper = []
     traffic = Traffic(gateway, options.senders)
     try:
-        rounds = [one_round(gateway, traffic, repository, (state, disk), changes) for _ in range(options.rounds)]
+        rounds, missed = all_rounds(options, gateway, traffic, repository, (state, disk, changes))
     finally:
         traffic.end()
         gateway.stop()
     if traffic.failure:
         raise Failure(traffic.failure)
-    seconds = [taken for taken, _ in rounds]
+    times = {since: [found[since] for found in rounds] for since in ("deciding", "first")}
     return {
-        "seconds": {**common.spread(seconds), "all": seconds},
-        "bad_answers": common.spread([bad for _, bad in rounds]),
+        "seconds": {since: {**common.spread(taken), "all": taken} for since, taken in times.items()},
+        "bad_answers": {
+            since: common.spread([found["bad"][since] for found in rounds]) for since in ("until_deciding", "all")
+        },
+        "decided_by_guards": sum(found["subject"] == GUARDS for found in rounds),
+        "missed": missed,
         "limit_seconds": LIMIT_SECONDS,
-        "held": max(seconds) <= LIMIT_SECONDS,
+        "held": max(times["deciding"]) <= LIMIT_SECONDS,
     }
 
 
-def one_round(gateway, traffic, repository, state, changes):
-    """From a new version to its end: seconds from its first bad answer to its last request, and its bad answers."""
-    (state, disk), version = state, repository.add(**changes)
+def all_rounds(options, gateway, traffic, repository, case):
+    """The rounds that were decided in the state, and how many were not."""
+    (state, disk, changes), rounds, tries = case, [], 0
+    wanted = state if state in ("promoting", "baking") else "canary"
+    while len(rounds) < options.rounds:
+        if tries >= MOST_TRIES * options.rounds:
+            raise Failure(f"{len(rounds)} of {tries} rounds were decided while {wanted}")
+        tries += 1
+        version = repository.add(**changes)
+        explanation = one_round(gateway, traffic, version, (state, disk))
+        phase = decision_of(explanation)["entry"]["says"]["phase"]["name"]
+        if phase == wanted:
+            rounds.append(measured(options, traffic, version, explanation))
+        elif state != "promoting":
+            raise Failure(f"decided while {phase}, not {wanted}")
+    return rounds, tries - len(rounds)
+
+
+def one_round(gateway, traffic, version, state):
+    """From a new version to its end; the explanation of that."""
+    (state, disk), rollouts = state, Rollouts(gateway, MODEL)
     wanted = "baking" if state == "baking" else "canary"
     wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] == wanted, f"is {wanted}")
     if state == "paused":
-        gateway.admin_json("POST", f"/api/v1/rollouts/{MODEL}/pause")
+        rollouts.order("pause")
     filler = None
     if disk:
         # Seen from here the disk is below the process.
         filler = Path(f"/proc/{gateway.pid}/root{disk}/filler")
         fill(filler)
-    wait(gateway, traffic, version, lambda _: len(traffic.of_version(version)) >= GOOD_BEFORE, "has answered well")
+    good = GOOD_BEFORE_PROMOTING if state == "promoting" else GOOD_BEFORE
+    wait(gateway, traffic, version, lambda _: len(traffic.of_version(version)) >= good, "has answered well")
+    if state == "promoting":
+        rollouts.order("promote")
     traffic.most = ROUGH
     ended = ("rolled_back", "aborting") if disk else ("rolled_back",)
     wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] in ended, "is rolled back")
@@ -182,11 +229,25 @@ def one_round(gateway, traffic, repository, state, changes):
     if filler:
         filler.unlink()
         wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] == "rolled_back", "is written down")
+    return rollouts.explanation()
+
+
+def measured(options, traffic, version, explanation):
+    """Seconds to the last request of the version, and its bad answers."""
     replies = traffic.of_version(version)
-    bad = [reply for reply in replies if reply.is_bad]
+    bad = [reply for reply in replies if reply.fault]
     if not bad:
-        raise Failure(f"{state}: no bad answers")
-    return max(reply.sent for reply in replies) - min(reply.came for reply in bad), len(bad)
+        raise Failure("there were no bad answers")
+    last, first = max(reply.sent for reply in replies), min(reply.came for reply in replies if reply.fault)
+    # What was answered before the version came says nothing.
+    began = min(reply.came for reply in replies)
+    deciding = deciding_reply(options, explanation, [reply for reply in traffic.all() if reply.came >= began], version)
+    return {
+        "deciding": last - deciding.came,
+        "first": last - first,
+        "bad": {"until_deciding": sum(reply.came <= deciding.came for reply in bad), "all": len(bad)},
+        "subject": decision_of(explanation)["entry"]["says"]["subject"],
+    }
 
 
 def fill(path):
@@ -216,27 +277,37 @@ def wait(gateway, traffic, version, is_so, what):
 
 
 def write(options, rows):
+    beside = f" beside {options.besides} other models" if options.besides else ""
     lines = [
-        f"{MODEL}, {common.engine_text(options)}; {options.rounds} rounds of each, {options.senders} senders in a closed "
-        "loop; every fifth row is one that the new version cannot answer. From the first bad answer of the new version to "
-        "the last request that was sent to it, milliseconds.",
+        f"{MODEL}{beside}, {common.engine_text(options)}; {options.rounds} rounds of each, {options.senders} senders in a "
+        "closed loop; every fifth row is one that the new version cannot answer. Milliseconds to the last request that was sent to "
+        "the new version: from the reply that decided, the first after which the judge would have failed had it looked "
+        "then, and from the first bad answer.",
         "",
         *common.table(
-            ["state", "fault", "median ms", "largest ms", "wanted", "kept", "bad answers, median"],
-            [row(result) for result in rows],
+            [
+                "state", "fault", "from the deciding reply, median", "largest", "wanted", "kept",
+                "from the first bad answer, median", "largest", "bad answers up to the deciding one, median",
+                "all, median", "decided by guards",
+            ],
+            [row(options, result) for result in rows],
         ),
-    ]
+    ]  # fmt: skip
     common.write(options, {"cases": rows}, lines)
 
 
-def row(result):
+def row(options, result):
+    def milliseconds(since):
+        return [f"{result['seconds'][since][name] * 1e3:.0f}" for name in ("median", "highest")]
+
     return [
-        result["state"], result["fault"], f"{result['seconds']['median'] * 1e3:.0f}",
-        f"{result['seconds']['highest'] * 1e3:.0f}", f"≤ {result['limit_seconds'] * 1e3:.0f}",
-        "yes" if result["held"] else "**no**", f"{result['bad_answers']['median']:g}",
+        result["state"], result["fault"], *milliseconds("deciding"), f"≤ {result['limit_seconds'] * 1e3:.0f}",
+        "yes" if result["held"] else "**no**", *milliseconds("first"),
+        *(f"{result['bad_answers'][since]['median']:g}" for since in ("until_deciding", "all")),
+        f"{result['decided_by_guards']} of {options.rounds}",
     ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    options = common.parse_arguments(__doc__, rounds=5, senders=2)
+    options = common.parse_arguments(__doc__, rounds=5, senders=2, besides=0, states=",".join(STATES))
     common.main(run, options)

@@ -16,29 +16,27 @@ answer is compared with what version 1 must say.
 Invariant: in each block with copies they were what the case says: compared, dropped or failed; and none in the others.
 """
 
-import http.client
-import json
 import os
-import random
 import statistics
 import time
 from pathlib import Path
 
+import blocks
 import common
 import linear_models
 import numpy as np
 import onnx
 from gateway import Failure, Gateway
 from onnx import TensorProto, helper, numpy_helper
+from rollout_orders import ENDED, Rollouts
 
 MODEL, FEATURES, BODIES, SEED = "linear", 30, 500, 17
 POINTER = "/outputs/0/data"
 # Of the slow version: the side of its matrix, and how often rows are multiplied by it. Some tens of milliseconds.
 SIDE, TIMES = 256, 400
 OPSET, IR_VERSION = 17, 8
-SETTLE, PEAK_SECONDS, WAIT_SECONDS, LOOK_SECONDS = 0.2, 3.0, 60.0, 0.02
+SETTLE, PEAK_SECONDS = 0.2, 3.0
 CONNECTIONS = 16
-ENDED = ("done", "rolled_back", "failed", "superseded")
 # As much failure as can be let be: the phase is not to end by itself.
 SETTINGS = """[repository]
 bake = "24h"
@@ -102,40 +100,16 @@ def crashing(directory):
 CASES = {"answering": (answering, "compared"), "stalled": (stalled, "dropped"), "crashing": (crashing, "failed")}
 
 
-class Rollouts:
+class Copies(Rollouts):
     """Switches copies on and off at a gateway."""
 
     def __init__(self, gateway, counted):
-        self.gateway, self.counted, self.before = gateway, counted, 0
-
-    def order(self, order, body=None):
-        connection = http.client.HTTPConnection(self.gateway.admin, timeout=30)
-        try:
-            connection.request("POST", f"/api/v1/rollouts/{MODEL}/{order}", body and json.dumps(body))
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        if answer.status not in (200, 202):
-            raise Failure(f"{order} was answered with {answer.status}: {text[:300]}")
-
-    def view(self):
-        status, text = self.gateway.ask("GET", f"/api/v1/rollouts/{MODEL}")
-        return json.loads(text) if status == 200 else None
-
-    def wait_until(self, phases):
-        deadline, view = time.monotonic() + WAIT_SECONDS, None
-        while time.monotonic() < deadline:
-            view = self.view()
-            if view and view["phase"]["name"] in phases:
-                return view
-            time.sleep(LOOK_SECONDS)
-        raise Failure(f"the rollout did not come to {' or '.join(phases)}: {json.dumps(view)[:300]}")
+        super().__init__(gateway, MODEL)
+        self.counted = counted
 
     def switch(self, is_on):
         """Begins or ends copies."""
-        view = self.view()
-        is_running = view is not None and view["phase"]["name"] not in ENDED
+        is_running = self.is_running()
         if is_on and not is_running:
             self.order("start", {"version": 2})
         elif is_running and not is_on:
@@ -171,24 +145,14 @@ def measure_case(options, engine, case, write_version, counted):
     try:
         # Only what comes later is rolled out: the first version of a model serves at once.
         os.rename(staged, models / "2")
-        rollouts = Rollouts(gateway, counted)
+        rollouts = Copies(gateway, counted)
         rollouts.wait_until(("shadow",))
         rollouts.switch(False)
         peak = load(options, gateway, files, PEAK_SECONDS)["requests_per_second"]
-        blocks = [one_block(options, gateway, rollouts, files, is_on, peak) for is_on in order(options.pairs)]
+        found = [one_block(options, gateway, rollouts, files, is_on, peak) for is_on in blocks.order(options.pairs, SEED)]
     finally:
         gateway.stop()
-    twos = zip(blocks[::2], blocks[1::2])
-    return {"peak": peak, "pairs": [(a, b) if a["copies"] else (b, a) for a, b in twos]}
-
-
-def order(pairs):
-    """Whether each block is one with copies: pair of pairs by pair of pairs, so that no trend favours one."""
-    draw, blocks = random.Random(SEED), []
-    for _ in range((pairs + 1) // 2):
-        first = draw.random() < 0.5
-        blocks += [first, not first, not first, first]
-    return blocks[: 2 * pairs]
+    return {"peak": peak, "pairs": blocks.pairs_of(found)}
 
 
 def load(options, gateway, files, seconds, **more):
@@ -212,7 +176,7 @@ def one_block(options, gateway, rollouts, files, is_on, peak):
     if is_on and not copies[rollouts.counted] or not is_on and any(copies.values()):
         raise Failure(f"copies were switched {'on' if is_on else 'off'}, and these were counted: {copies}")
     return {
-        "copies": is_on, "counts": copies, "requests_per_second": closed["requests_per_second"], "worker_us": worker_us,
+        "on": is_on, "counts": copies, "requests_per_second": closed["requests_per_second"], "worker_us": worker_us,
         **{f"{name}_ms": opened[f"{name}_ms"] for name in ("p50", "p99", "p999")},
     }  # fmt: skip
 
@@ -228,16 +192,11 @@ def summary_of(pairs):
     return {
         "on_over_off": {name: ratio(name) for name in names},
         # How far two neighbours are apart that differ in nothing: those without copies, one after the other.
-        "noise": {name: common.median_interval(neighbours(pairs, name)) for name in names},
+        "noise": {name: common.median_interval(blocks.neighbours(pairs, name)) for name in names},
         "on": {name: median(0, name) for name in names},
         "off": {name: median(1, name) for name in names},
         "copies": {name: sum(on["counts"][name] for on, _ in pairs) for name in ("compared", "failed", "dropped")},
     }
-
-
-def neighbours(pairs, name):
-    offs = [off[name] for _, off in pairs]
-    return [after / before for before, after in zip(offs[::2], offs[1::2])] or [1.0]
 
 
 def is_within(found):

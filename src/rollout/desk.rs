@@ -174,6 +174,9 @@ pub struct ExplainedEntry {
     pub entry: serde_json::Value,
     /// For decisions: whether the judgement made again from the entry's counts is identical.
     pub replayed: Option<bool>,
+    /// The judgement made again, if it is not identical.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judgement>,
 }
 
 /// Why an order was not carried out.

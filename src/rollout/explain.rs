@@ -2,11 +2,11 @@
 //!
 //! What a decision was made of is in its entry: the counts, how many were needed, the frozen counts of the stable
 //! version; how it is judged was written down when the rollout was armed. So anybody who has the journal can repeat it,
-//! on another machine and without any of the traffic.
+//! on another machine and without any of the traffic: [`explain_again`] does, from an explanation that was kept.
 //!
 //! Invariant: a decision counts as repeated only if the judgement is the same to the bit.
 
-use super::journal::{Decision, Entry, Record, Subject};
+use super::journal::{Decision, Entry, JournalError, Record, Subject};
 use super::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
 use super::{ExplainedEntry, Explanation, Judgement, Order, RolloutView, judge_shadow};
 
@@ -19,27 +19,35 @@ pub fn explain(rollout: RolloutView, records: &[(u64, Record)]) -> Explanation {
         if let Entry::Armed { judging: armed } = &record.entry {
             judging = Some(armed);
         }
-        let replayed = match &record.entry {
-            Entry::Decision(decision) => judging.and_then(|judging| replay(judging, decision)),
+        let again = match &record.entry {
+            Entry::Decision(decision) => judging
+                .and_then(|judging| judged_again(judging, decision))
+                .map(|again| (again == decision.judgement, again)),
             _ => None,
         };
-        let again = |entry: &Entry| serde_json::to_value(entry).unwrap_or_default();
         entries.push(ExplainedEntry {
             sequence: *sequence,
             at: record.at,
             summary: summary(&record.entry),
-            entry: again(&record.entry),
-            replayed,
+            entry: serde_json::to_value(&record.entry).unwrap_or_default(),
+            replayed: again.as_ref().map(|(is_same, _)| *is_same),
+            judged: again.filter(|(is_same, _)| !is_same).map(|(_, again)| again),
         });
     }
     Explanation { rollout, entries }
 }
 
-/// Whether the decision comes to the same again; none of what this release does not judge.
-#[must_use]
-pub fn replay(judging: &JudgingPlan, decision: &Decision) -> Option<bool> {
-    let again = judged_again(judging, decision)?;
-    Some(again == decision.judgement)
+/// An explanation that was kept, its decisions made again here.
+///
+/// # Errors
+/// When an entry is none that this release knows.
+pub fn explain_again(kept: &Explanation) -> Result<Explanation, JournalError> {
+    let record = |(place, kept): (u64, &ExplainedEntry)| {
+        let entry = serde_json::from_value(kept.entry.clone())?;
+        Ok((kept.sequence, Record { generation: place, at: kept.at, entry }))
+    };
+    let records: Result<Vec<_>, JournalError> = (1..).zip(&kept.entries).map(record).collect();
+    Ok(explain(kept.rollout.clone(), &records?))
 }
 
 fn judged_again(judging: &JudgingPlan, decision: &Decision) -> Option<Judgement> {

@@ -1,5 +1,6 @@
 //! `tidegate rollout` as a person and a script use it, and the routes behind it before there is any rollout.
 
+use crate::rollouts::{Traffic, add_like_one, in_phase, started, without_a_number};
 use crate::support::admin::{AdminPort, Asked};
 use crate::support::client::send;
 use crate::support::gateway::{Gateway, settings};
@@ -240,4 +241,41 @@ async fn a_rollout_is_told_what_to_do_from_the_command_line_and_explains_who_sai
         assert!(page.lines().any(|line| line == series), "{series} is not in\n{page}");
     }
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_that_was_kept_is_made_again_without_its_gateway() {
+    let gateway = started("rollout = { steps = [50], min_time = \"10m\", max_time = \"1h\" }").await;
+    let client = gateway.client.clone();
+    let traffic = Traffic::start(&client);
+    add_like_one(&gateway, "churn/2", without_a_number);
+    in_phase(&client, "rolled_back").await;
+    drop(traffic);
+    let mut kept = client.get_admin("/api/v1/rollouts/churn/explain").await.ok().json();
+    gateway.stop().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kept.json").to_str().unwrap().to_owned();
+    let again = async |text: String, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        rollout(words(&[&["explain", "--from", &file], more].concat()), &[]).await
+    };
+    let (code, out, error) = again(kept.to_string(), &[]).await;
+    assert!(code == Some(0) && out.contains("made again from these counts: identical"), "{out}{error}");
+
+    let entries = kept["entries"].as_array_mut().unwrap();
+    let decision = entries.iter_mut().find(|entry| entry["entry"]["kind"] == "decision").unwrap();
+    for counted in ["guards", "counts"] {
+        decision["entry"]["says"][counted] = json!([]);
+    }
+    let (code, out, error) = again(kept.to_string(), &["--json"]).await;
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    let mut judged = shown["entries"].as_array().unwrap().iter().filter(|entry| entry["replayed"] == false);
+    assert_eq!(judged.next().unwrap()["judged"]["verdict"], "not_enough_data", "nothing was counted");
+    assert!(code == Some(1) && error.contains("1 decisions do not follow"), "{error}");
+
+    kept["entries"][0]["entry"]["kind"] = json!("dreamt");
+    for text in [kept.to_string(), "{}".to_owned()] {
+        let (code, _, error) = again(text, &[]).await;
+        assert!(code == Some(1) && error.contains("kept.json"), "{error}");
+    }
 }

@@ -183,3 +183,27 @@ async fn people_are_obeyed_and_an_abort_always_wins() {
     client.put_split("churn", r#"{"1":100}"#).await.ok();
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_somebody_promotes_is_compared_with_all_that_stable_did_until_then() {
+    let gateway = started(SLOW).await;
+    let client = gateway.client.clone();
+    let traffic = Traffic::start(&client);
+    add_like_one(&gateway, "churn/2", |_bytes| {});
+    let counted = until("the guards have read answers of the stable version", async || {
+        let shown = rollout(&client).await?;
+        shown["guards"]["metrics"][0]["stable"].as_u64().filter(|stable| *stable >= 100)
+    })
+    .await;
+    order(&client, "promote", "").await.ok();
+    in_phase(&client, "baking").await;
+    drop(traffic);
+    let entries = entries(&client).await;
+    let promoted = entries.iter().position(|(kind, says)| kind == "ordered" && says["order"]["order"] == "promote");
+    let (kind, says) = &entries[promoted.expect("the order is written down") - 1];
+    let groups = says["counts"][0]["guards"]["stable"].as_array().expect("the part's counts");
+    let stable: u64 = groups.iter().map(|group| group["answers"].as_u64().unwrap()).sum();
+    assert!(kind == "counted" && stable >= counted, "{stable} of {counted} in {kind}: {says}");
+    order(&client, "abort", "").await.ok();
+    gateway.stop().await;
+}

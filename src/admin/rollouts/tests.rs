@@ -80,6 +80,7 @@ async fn drive(mut messages: mpsc::Receiver<Message>, answer: Result<RolloutView
                 summary: "begun".to_owned(),
                 entry: json!({}),
                 replayed: Some(true),
+                judged: None,
             };
             reply.send(answer.map(|rollout| Explanation { rollout, entries: vec![entry] })).unwrap();
             let (reply, _) = oneshot::channel();

@@ -176,6 +176,8 @@ impl Driven {
         }
         let champion = entry.roles.as_ref().map(|roles| roles.stable);
         if let Some(champion) = champion.filter(|champion| *champion != state.champion) {
+            // It may be the target, and then stable's counts are frozen as they are.
+            self.write_counts(reach.now);
             self.course.happen(&Event::Champion(champion), reach.now);
         }
         let target = self.state().beginning.target;
@@ -389,8 +391,9 @@ impl Driven {
         }
     }
 
-    /// What was counted of the present part, to be written down before the process ends.
-    pub(super) fn last_counts(&mut self, now: u64) {
+    /// Has what was counted of the present part written down: before the process ends, and before a promotion that no step
+    /// decided on, which freezes what stable did.
+    pub(super) fn write_counts(&mut self, now: u64) {
         if let Some(counts) = self.counting().map(|trial| trial.counts())
             && !self.state().phase.is_ended()
             && !self.course.is_raising()

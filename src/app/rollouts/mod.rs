@@ -251,6 +251,10 @@ impl Rollouts {
             let error = if known { OrderError::NoRollout(model) } else { OrderError::UnknownModel(model) };
             return drop(reply.send(Err(error)));
         };
+        if order == Order::Promote {
+            // What the new version is compared with from then on is all that stable did.
+            driven.write_counts(now);
+        }
         match driven.course.order(&order, &by, generation, now) {
             Ok(()) => {
                 tracing::info!(model, ?order, by, "an order for a rollout");
@@ -313,7 +317,7 @@ impl Rollouts {
         let (now, Some(journal)) = (self.now(), self.journal.clone()) else { return };
         let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
         let mut driven: Vec<&mut Driven> = self.models.values_mut().filter_map(|rolled| rolled.last.as_mut()).collect();
-        driven.iter_mut().for_each(|driven| driven.last_counts(now));
+        driven.iter_mut().for_each(|driven| driven.write_counts(now));
         let until = Instant::now() + LAST_WRITE;
         while driven.iter().any(|driven| !driven.course.is_written()) && Instant::now() < until {
             driven.iter_mut().for_each(|driven| driven.drive(None, &reach));

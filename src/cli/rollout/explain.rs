@@ -37,19 +37,22 @@ fn write_entry(text: &mut String, entry: &ExplainedEntry) {
     let _ = writeln!(text, "\n#{} {}  {}", entry.sequence, time(entry.at), entry.summary);
     let mut found = Vec::new();
     judgements(&entry.entry, DEPTH, &mut found);
-    for judgement in found {
-        for line in metrics(&judgement.metrics).lines() {
-            let _ = writeln!(text, "    {line}");
-        }
-        // A summary that says it already need not be followed by the same.
-        for metric in judgement.metrics.iter().filter(|metric| !entry.summary.contains(&metric.summary)) {
-            let _ = writeln!(text, "    {}", sentence(metric));
-        }
-    }
+    found.iter().for_each(|judgement| write_judgement(text, judgement, &entry.summary));
     match entry.replayed {
         Some(true) => text.push_str("    made again from these counts: identical\n"),
         Some(false) => text.push_str("    made again from these counts: NOT IDENTICAL\n"),
         None => {}
+    }
+    entry.judged.iter().for_each(|judgement| write_judgement(text, judgement, &entry.summary));
+}
+
+fn write_judgement(text: &mut String, judgement: &Judgement, summary: &str) {
+    for line in metrics(&judgement.metrics).lines() {
+        let _ = writeln!(text, "    {line}");
+    }
+    // A summary that says it already need not be followed by the same.
+    for metric in judgement.metrics.iter().filter(|metric| !summary.contains(&metric.summary)) {
+        let _ = writeln!(text, "    {}", sentence(metric));
     }
 }
 

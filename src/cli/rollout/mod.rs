@@ -10,7 +10,10 @@
 //! The gateway is the one of the configuration (`server.admin`) unless `--admin` names another, which may be on another
 //! machine; its token then comes from `--token-file` or the variables that the gateway reads.
 //!
-//! Invariant: with `--json` what is printed is what the gateway answered, every member of it.
+//! `explain --from` asks no gateway: it makes the decisions of an explanation that was kept again by itself.
+//!
+//! Invariant: with `--json` what is printed is what the gateway answered, every member of it; of an explanation that was
+//! kept it is the same with what its decisions come to here.
 
 mod explain;
 mod show;
@@ -21,14 +24,16 @@ mod words;
 use super::admin_port::{AdminPort, PortError, TOKEN_VARIABLE, VIEWER_TOKEN_VARIABLE, gateway_url, token};
 use super::{ServeArgs, say_error};
 use crate::config::{Config, Secret};
+use crate::rollout::explain::explain_again;
 use crate::rollout::{Explanation, RolloutView};
 use clap::{Args, Subcommand};
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -116,10 +121,14 @@ enum Command {
     /// Every entry of its journal, with the evidence of each decision, made again.
     Explain {
         /// The model.
-        model: String,
+        #[arg(required_unless_present = "from")]
+        model: Option<String>,
         /// Of an earlier rollout [default: the latest].
         #[arg(long, value_name = "ID")]
         id: Option<String>,
+        /// Make the decisions of an explanation again that was kept (explain --json), here and without a gateway.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "id"])]
+        from: Option<PathBuf>,
     },
 }
 
@@ -165,15 +174,14 @@ pub(super) fn run(args: &RolloutArgs) -> ExitCode {
 }
 
 fn carry_out(args: &RolloutArgs) -> Result<(), Failed> {
-    let ask = Ask::of(&args.command);
-    let port = port(&args.gateway, ask.method == Method::GET).map_err(Failed::refused)?;
-    let runtime = super::serve::control_runtime().map_err(Failed::refused)?;
-    let query = (ask.path.as_slice(), ask.query.as_slice());
-    let answer = runtime.block_on(port.ask(ask.method, query, ask.body.as_ref())).map_err(Failed::of)?;
+    let (form, answer) = match &args.command {
+        Command::Explain { from: Some(file), .. } => (Form::Explanation, made_again(file).map_err(Failed::refused)?),
+        command => gateway_says(command, &args.gateway)?,
+    };
     if args.gateway.json {
         print(&format!("{answer:#}"))?;
     }
-    let (text, odd) = told(ask.form, answer).map_err(Failed::refused)?;
+    let (text, odd) = told(form, answer).map_err(Failed::refused)?;
     if !args.gateway.json {
         print(text.trim_end())?;
     }
@@ -181,6 +189,26 @@ fn carry_out(args: &RolloutArgs) -> Result<(), Failed> {
         0 => Ok(()),
         odd => Err(Failed::refused(format!("{odd} decisions do not follow again from what the journal says of them"))),
     }
+}
+
+/// What the gateway says to a command.
+fn gateway_says(command: &Command, gateway: &GatewayArgs) -> Result<(Form, Value), Failed> {
+    let ask = Ask::of(command);
+    let port = port(gateway, ask.method == Method::GET).map_err(Failed::refused)?;
+    let runtime = super::serve::control_runtime().map_err(Failed::refused)?;
+    let query = (ask.path.as_slice(), ask.query.as_slice());
+    let answer = runtime.block_on(port.ask(ask.method, query, ask.body.as_ref())).map_err(Failed::of)?;
+    Ok((ask.form, answer))
+}
+
+/// An explanation that was kept in a file, its decisions made again.
+fn made_again(file: &Path) -> Result<Value, String> {
+    let unusable = |cause: &dyn Display| format!("{}: {cause}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(&error))?;
+    let kept: Explanation = serde_json::from_str(&text)
+        .map_err(|error| unusable(&format!("not what `tidegate rollout explain --json` prints: {error}")))?;
+    let again = explain_again(&kept).map_err(|error| unusable(&error))?;
+    serde_json::to_value(again).map_err(|error| unusable(&error))
 }
 
 /// Prints a text; a reader that has seen enough, such as `head`, is no failure.
@@ -220,9 +248,10 @@ impl<'a> Ask<'a> {
         match command {
             Command::List => Self::look(&[], Form::List),
             Command::Show { model } => Self::look(&[model], Form::Rollout),
-            Command::Explain { model, id } => {
+            Command::Explain { model, id, .. } => {
                 let query = id.iter().map(|id| ("id", id.as_str())).collect();
-                Self { query, ..Self::look(&[model, "explain"], Form::Explanation) }
+                // There is one where no file is.
+                Self { query, ..Self::look(&[model.as_deref().unwrap_or_default(), "explain"], Form::Explanation) }
             }
             Command::Start { model, version, test, weight, bound } => {
                 let test = test.as_ref().map(|question| json!({ "question": question, "weight": weight }));

@@ -62,12 +62,14 @@ fn every_command_asks_its_route() {
 
 #[test]
 fn what_makes_no_sense_is_no_command() {
-    let wrong: [&[&str]; 5] = [
+    let wrong: [&[&str]; 7] = [
         &[],
         &["show"],
         &["start", "churn", "--test", "errors"],
         &["start", "churn", "--weight", "50"],
         &["abort", "churn", "--generation", "7"],
+        &["explain"],
+        &["explain", "churn", "--from", "kept.json"],
     ];
     for words in wrong {
         assert!(Line::try_parse_from([&["rollout"], words].concat()).is_err(), "{words:?}");
@@ -122,12 +124,13 @@ fn a_rollout_is_shown_with_what_it_needs_and_the_numbers_of_its_last_look() {
 
 #[test]
 fn an_explanation_has_every_entry_and_says_what_does_not_follow_again() {
-    let entry = |sequence, replayed, entry: Value| ExplainedEntry {
+    let entry = |sequence, replayed: Option<bool>, entry: Value| ExplainedEntry {
         sequence,
         at: 2_000,
         summary: format!("entry {sequence}"),
         entry,
         replayed,
+        judged: (replayed == Some(false)).then(|| Judgement::of(vec![metric("errors", Verdict::Fail, "2 of 3")])),
     };
     let decision = json!({ "decision": { "counts": [{}], "judgement": judgement() } });
     let entries = vec![
@@ -143,6 +146,7 @@ fn an_explanation_has_every_entry_and_says_what_does_not_follow_again() {
         "    latency: 480 of 500 requests",
         "    made again from these counts: identical",
         "    made again from these counts: NOT IDENTICAL",
+        "    errors: 2 of 3",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
