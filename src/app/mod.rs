@@ -171,8 +171,10 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (holds, to_hold) = mpsc::channel(HOLD_QUEUE);
     let (journal, recalled, write_journal) = journal(kept.as_ref()).await;
     publisher.remember(recalled.chosen());
+    let board = Arc::new(Board::default());
     let rollouts = rollouts::Parts {
         catalog: Arc::clone(&gate.catalog),
+        board: Arc::clone(&board),
         desk: rollout_desk.clone(),
         holds,
         workers: loader.workers,
@@ -180,7 +182,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         recalled,
         outside: Outside::new(&config)?,
     };
-    let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk));
+    let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk, board));
     let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), desk_parts));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
@@ -301,12 +303,12 @@ fn desk(
     (gate, workers): (&Arc<Gate>, &[WorkerHandle]),
     commands: mpsc::Sender<Command>,
     (alerts, health): (AlertBook, Arc<StateHealth>),
-    (sources, hooks, rollouts): (Arc<SourceBoard>, Hooks, RolloutDesk),
+    (sources, hooks, rollouts, board): (Arc<SourceBoard>, Hooks, RolloutDesk, Arc<Board>),
 ) -> Desk {
     Desk {
         gate: Arc::clone(gate),
         connections: workers.iter().map(WorkerHandle::open_connections).collect(),
-        board: Arc::new(Board::default()),
+        board,
         alerts: Mutex::new(alerts),
         state: StateView { path: config.state.path.clone(), health },
         sources,

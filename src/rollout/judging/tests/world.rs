@@ -207,6 +207,11 @@ impl<'a> Traffic<'a> {
             TrialCounts { segments: vec![segment], guards: GuardSegment { weight: share, ..GuardSegment::default() } };
     }
 
+    /// From now on the canary does this otherwise.
+    pub(super) fn change_to(&mut self, change: Change) {
+        self.change = change;
+    }
+
     /// One request; whether the canary answered it.
     pub(super) fn request(&mut self) -> bool {
         let keyed = !self.hashes.is_empty();
