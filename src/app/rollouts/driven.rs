@@ -122,11 +122,6 @@ impl Driven {
         self.course.state()
     }
 
-    /// Whether anything was sent to be live.
-    pub(super) fn has_sent(&self) -> bool {
-        self.sent.is_some()
-    }
-
     /// Whether there is nothing left to do about it.
     pub(super) fn is_settled(&self) -> bool {
         self.state().phase.is_ended() && self.course.is_written() && self.replies.is_empty()

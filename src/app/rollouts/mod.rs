@@ -213,13 +213,12 @@ impl Rollouts {
     /// Lets go of what rollouts held that have ended.
     fn release_ended(&mut self, snapshot: &Snapshot) {
         for (model, rolled) in &mut self.models {
-            let Some(driven) = rolled.last.as_ref().filter(|driven| driven.state().phase.is_ended()) else { continue };
-            let state = driven.state();
+            let Some(state) = rolled.last.as_ref().map(Driven::state).filter(|state| state.phase.is_ended()) else {
+                continue;
+            };
             let held = snapshot.models.get(model).and_then(|entry| entry.hold.as_ref());
             let is_early = rolled.released.is_some_and(|at| at.elapsed() < RELEASE_AGAIN);
-            // What was sent and never got live waits for versions that may never come.
-            let is_waiting = held.is_none() && driven.has_sent() && rolled.released.is_none();
-            if held != Some(&state.beginning.id) && !is_waiting || is_early {
+            if held != Some(&state.beginning.id) || is_early {
                 continue;
             }
             let stable = rolled.history.stable(None).unwrap_or(state.beginning.stable);

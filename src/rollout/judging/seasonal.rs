@@ -16,9 +16,9 @@
 //! # What a reference is worth
 //! Its counts are rows, of which a request may have many; events are one row of a request. Rows of one request are taken
 //! for no more than one that is independent: whoever makes a reference has thinned its counts to as many as there were
-//! requests. Where large requests answer otherwise than small ones, or the same hour differs from week to week by more
-//! than the tolerance, the reference is beside the truth, and then it is of no use. It does no harm either: it can take
-//! failures away and make none.
+//! requests. Where large requests answer otherwise than small ones, where the same users come again and again, or where an
+//! hour differs from week to week by more than the tolerance, the reference is beside the truth, and then it is of no use.
+//! It does no harm either: what is in order by stable's own counts is so whatever a reference says.
 //!
 //! A version is in order that is like either. So a fault which undoes what the day does is not found in that hour.
 //!

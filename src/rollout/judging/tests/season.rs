@@ -79,7 +79,7 @@ impl<'a> Day<'a> {
             for event in 1..=self.events_an_hour {
                 traffic.request();
                 changed += u64::from(hour >= from);
-                if !event.is_multiple_of(100) {
+                if !event.is_multiple_of(scale(100, 250)) {
                     continue;
                 }
                 let counts = history.read(&traffic.counts, reference);
@@ -96,7 +96,7 @@ impl<'a> Day<'a> {
 fn a_day_that_moves_predictions_is_no_failure_where_its_hours_are_known() {
     let world = World::alike();
     let day = Day::new(&world, scale(2_000, 10_000));
-    let runs = scale(16, 1_000);
+    let runs = scale(16, 500);
     let without = in_parallel(runs, |seed| day.bake((FROM, NONE), seed, false));
     let known = in_parallel(runs, |seed| day.bake((FROM, NONE), seed, true));
     let failed = |found: &[Option<(u64, String)>]| found.iter().flatten().count();
