@@ -162,16 +162,14 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let executor = Arc::clone(&loader.executor);
     executor::start(&executor)?;
 
-    let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
+    let ((commands, wishes), (holds, to_hold)) = (mpsc::channel(COMMAND_QUEUE), mpsc::channel(HOLD_QUEUE));
     let State { health, alerts, quarantine, replica, deliveries, kept } = state::open(&config.state).await;
     let hooks = hooks::with_inbox(hooks, kept.as_ref(), deliveries);
     loader.quarantine = Arc::new(Quarantine::from_rows(quarantine));
     let replica = config.server.replica.clone().unwrap_or(replica);
-    let (rollout_desk, rollout_messages) = RolloutDesk::new();
-    let (holds, to_hold) = mpsc::channel(HOLD_QUEUE);
+    let (board, (rollout_desk, rollout_messages)) = (Arc::new(Board::default()), RolloutDesk::new());
     let (journal, recalled, write_journal) = journal(kept.as_ref()).await;
     publisher.remember(recalled.chosen());
-    let board = Arc::new(Board::default());
     let rollouts = rollouts::Parts {
         catalog: Arc::clone(&gate.catalog),
         board: Arc::clone(&board),
