@@ -73,7 +73,7 @@ impl<'a> Hours<'a> {
                 }
                 false => 0.0,
             });
-            Row { counts: *counts, of_hour }
+            Row { counts, of_hour }
         };
         let rows = rows.iter().map(row).collect();
         Self { cells, stable: of_stable, rows }
