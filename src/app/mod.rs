@@ -162,17 +162,17 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let executor = Arc::clone(&loader.executor);
     executor::start(&executor)?;
 
-    let (commands, wishes) = mpsc::channel(COMMAND_QUEUE);
+    let ((commands, wishes), (holds, to_hold)) = (mpsc::channel(COMMAND_QUEUE), mpsc::channel(HOLD_QUEUE));
     let State { health, alerts, quarantine, replica, deliveries, kept } = state::open(&config.state).await;
     let hooks = hooks::with_inbox(hooks, kept.as_ref(), deliveries);
     loader.quarantine = Arc::new(Quarantine::from_rows(quarantine));
     let replica = config.server.replica.clone().unwrap_or(replica);
-    let (rollout_desk, rollout_messages) = RolloutDesk::new();
-    let (holds, to_hold) = mpsc::channel(HOLD_QUEUE);
+    let (board, (rollout_desk, rollout_messages)) = (Arc::new(Board::default()), RolloutDesk::new());
     let (journal, recalled, write_journal) = journal(kept.as_ref()).await;
     publisher.remember(recalled.chosen());
     let rollouts = rollouts::Parts {
         catalog: Arc::clone(&gate.catalog),
+        board: Arc::clone(&board),
         desk: rollout_desk.clone(),
         holds,
         workers: loader.workers,
@@ -180,7 +180,7 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
         recalled,
         outside: Outside::new(&config)?,
     };
-    let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk));
+    let (rollouts, desk_parts) = (Rollouts::new(rollouts), (sources, hooks, rollout_desk, board));
     let desk = Arc::new(desk(&config, (&gate, &handles), commands.clone(), (alerts, health), desk_parts));
     let state = kept.as_ref().map(|kept| (kept.store.clone(), kept.keeper.clone()));
     let (judging, write) = judging(&config, &desk, identity(replica, started), kept);
@@ -301,12 +301,12 @@ fn desk(
     (gate, workers): (&Arc<Gate>, &[WorkerHandle]),
     commands: mpsc::Sender<Command>,
     (alerts, health): (AlertBook, Arc<StateHealth>),
-    (sources, hooks, rollouts): (Arc<SourceBoard>, Hooks, RolloutDesk),
+    (sources, hooks, rollouts, board): (Arc<SourceBoard>, Hooks, RolloutDesk, Arc<Board>),
 ) -> Desk {
     Desk {
         gate: Arc::clone(gate),
         connections: workers.iter().map(WorkerHandle::open_connections).collect(),
-        board: Arc::new(Board::default()),
+        board,
         alerts: Mutex::new(alerts),
         state: StateView { path: config.state.path.clone(), health },
         sources,

@@ -8,6 +8,7 @@ use super::measure::Measure;
 use crate::detect::alarm::Finding;
 use crate::detect::{Distances, LatencyJudgement, Outcome, Verdict};
 use crate::observe::live::LiveVersion;
+use crate::observe::trial::HourReference;
 use crate::observe::{Side, WindowCounts};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +20,8 @@ use std::time::Duration;
 pub struct Board {
     reports: RwLock<Arc<Vec<VersionReport>>>,
     live: RwLock<Arc<Vec<LiveVersion>>>,
+    /// By the identity of the loaded version.
+    hours: RwLock<Vec<(u64, HourReference)>>,
 }
 
 /// What one version looks like over its windows.
@@ -193,6 +196,18 @@ impl Board {
     #[must_use]
     pub fn live(&self) -> Arc<Vec<LiveVersion>> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the outputs of a loaded version of this identity are like in the present hour of the week, by coarse group, as
+    /// of the latest tick; none where that is unknown, or no rollout asks for it.
+    #[must_use]
+    pub fn hour_of(&self, identity: u64) -> Option<HourReference> {
+        let hours = self.hours.read().unwrap_or_else(PoisonError::into_inner);
+        hours.iter().find(|(known, _)| *known == identity).map(|(_, hour)| hour.clone())
+    }
+
+    pub(super) fn post_hours(&self, hours: Vec<(u64, HourReference)>) {
+        *self.hours.write().unwrap_or_else(PoisonError::into_inner) = hours;
     }
 
     pub(super) fn post(&self, reports: Arc<Vec<VersionReport>>, live: Vec<LiveVersion>) {

@@ -17,6 +17,7 @@ mod column;
 mod detail;
 mod evidence;
 mod history;
+mod hour;
 mod learning;
 mod live;
 mod measure;
@@ -146,7 +147,7 @@ impl Judge {
     pub fn look(&mut self, at: Duration) -> Arc<Vec<VersionReport>> {
         let snapshot = self.catalog.snapshot();
         self.forget_unloaded(&snapshot, at);
-        let (mut reports, mut live) = (Vec::new(), Vec::new());
+        let (mut reports, mut live, mut hours) = (Vec::new(), Vec::new(), Vec::new());
         self.ripe.clear();
         for (entry, model) in loaded(&snapshot) {
             if let Some(watched) = self.watches.get_mut(&model.identity) {
@@ -159,9 +160,12 @@ impl Judge {
                 }
                 reports.push(report((entry, model), look, (progress, &watched.learning)));
                 live.push(watched.watch.live(&watched.key, model.recorder.columns()));
+                let hour = entry.hold.as_ref().and_then(|_held| watched.watch.hour(at, model.recorder.columns()));
+                hours.extend(hour.map(|hour| (model.identity, hour)));
             }
         }
         let reports = Arc::new(reports);
+        self.board.post_hours(hours);
         self.board.post(Arc::clone(&reports), live);
         reports
     }

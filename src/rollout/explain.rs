@@ -100,7 +100,16 @@ fn decided(decision: &Decision) -> String {
         Subject::Bake => "bake",
     };
     let metrics: Vec<&str> = decision.judgement.metrics.iter().map(|metric| metric.summary.as_str()).collect();
-    format!("decided on the {of} in {}: {} ({})", decision.phase.name(), decision.reason, metrics.join("; "))
+    let (phase, reason, metrics) = (decision.phase.name(), &decision.reason, metrics.join("; "));
+    format!("decided on the {of} in {phase}: {reason} ({metrics}{})", hours(decision))
+}
+
+/// The hours of the week that predictions were compared with besides.
+fn hours(decision: &Decision) -> String {
+    let known = decision.counts.iter().filter_map(|part| part.hour.as_ref());
+    let mut hours: Vec<String> = known.map(|hour| hour.hour.to_string()).collect();
+    hours.dedup();
+    if hours.is_empty() { String::new() } else { format!("; hours of the week: {}", hours.join(", ")) }
 }
 
 fn order_name(order: &Order) -> &'static str {

@@ -13,6 +13,8 @@
 //! - Without a verdict after the longest time the step does what the plan says. That is written down as what it is: no
 //!   pass.
 //! - Evidence that contradicts itself holds the share.
+//! - Where the version before cannot be had any more, that is said, and what serves goes on serving: a share is only taken
+//!   away for another version to have it.
 //! - A newer version is left to wait once the target has all traffic: what bakes is nearly done, and going back would
 //!   take away a version of which nothing bad is known.
 //! - Going back to a version that was stable lately asks neither steps nor hours: it is a repair. It is baked all the
@@ -46,6 +48,13 @@ pub enum Event {
     Judged(Box<Look>),
     /// No copies of requests can be made, and why.
     Unmirrored(String),
+    /// The version before cannot be had.
+    Bereft {
+        /// Why.
+        reason: String,
+        /// Whether it was missing for so long that nobody waits for it any more.
+        for_good: bool,
+    },
     /// Another version is wanted: its number and digest.
     Newer(u64, String),
     /// The registry's stable version is another.
@@ -85,7 +94,12 @@ pub fn advance(state: &State, event: &Event, now: u64) -> Vec<Entry> {
         return Vec::new();
     }
     if state.phase == Phase::Aborting {
-        return if *event == Event::Live { vec![ended_after_abort(state, now)] } else { Vec::new() };
+        return match event {
+            Event::Live => vec![ended_after_abort(state, now)],
+            Event::Bereft { reason, for_good: true } => vec![ended_bereft(state, reason)],
+            Event::Bereft { reason, for_good: false } => bereft(state, reason),
+            _ => Vec::new(),
+        };
     }
     match event {
         Event::Tick => tick(state, now),
@@ -94,8 +108,9 @@ pub fn advance(state: &State, event: &Event, now: u64) -> Vec<Entry> {
         Event::Unusable(reason) => unusable(state, reason),
         Event::Live => live(state),
         Event::Judged(look) => judged(state, look, now),
-        Event::Unmirrored(reason) if state.phase == Phase::Shadow => raise(state, Vec::new(), reason, now),
+        Event::Unmirrored(reason) if state.phase == Phase::Shadow => unmirrored(state, reason, now),
         Event::Unmirrored(_) => Vec::new(),
+        Event::Bereft { reason, .. } => bereft(state, reason),
         Event::Newer(version, digest) => newer(state, *version, digest),
         Event::Champion(version) => champion(state, *version),
         Event::Hook { hook, name, yes, text } => hook_answered(state, (*hook, name), *yes, text),
@@ -116,6 +131,14 @@ fn ended_after_abort(state: &State, now: u64) -> Entry {
     let outcome = state.ends.unwrap_or(Phase::RolledBack);
     let restore_ms = (outcome == Phase::RolledBack && state.had_share).then(|| now.saturating_sub(state.since));
     Entry::Ended { outcome, reason: state.reason.clone(), lead_ms: None, restore_ms }
+}
+
+/// It is the last one left, and goes on serving until another takes its place: a rollout that waits for what never comes
+/// would keep out the one that mends it.
+fn ended_bereft(state: &State, reason: &str) -> Entry {
+    let outcome = state.ends.unwrap_or(Phase::RolledBack);
+    let reason = format!("{}; it serves until another version does, because {reason}", state.reason);
+    Entry::Ended { outcome, reason, lead_ms: None, restore_ms: None }
 }
 
 /// Whether it is not loaded yet.
@@ -211,6 +234,30 @@ fn on(state: &State, look: &Look, reason: &str, now: u64) -> Vec<Entry> {
     raise(state, vec![decision(state, look, reason.to_owned())], reason, now)
 }
 
+/// A phase that somebody asked for is not passed over in silence: it is a step without a verdict, at once, so that somebody
+/// says that it may go on without, or what the plan says is done when it has had its time.
+fn unmirrored(state: &State, reason: &str, now: u64) -> Vec<Entry> {
+    let Some(step) = state.step() else { return Vec::new() };
+    let is_over = now.saturating_sub(state.since) >= step.max_ms;
+    match step.on_timeout {
+        _ if state.go_on => raise(state, Vec::new(), &format!("somebody said that it may go on; {reason}"), now),
+        OnTimeout::Advance if is_over => {
+            raise(state, Vec::new(), &format!("the phase had its time without a copy; {reason}"), now)
+        }
+        OnTimeout::Abort if is_over => {
+            vec![abort(format!("the phase had its time without a copy; {reason}"), Phase::RolledBack)]
+        }
+        _ => pause(state, Pause::Inconclusive, reason),
+    }
+}
+
+/// There is nothing to go back to, and nothing that takes the target's place. It is said once; what serves goes on
+/// serving.
+fn bereft(state: &State, reason: &str) -> Vec<Entry> {
+    let is_said = state.problem.as_deref() == Some(reason);
+    (!is_said).then(|| Entry::Problem { what: reason.to_owned() }).into_iter().collect()
+}
+
 fn give_up(state: &State, look: &Look) -> Vec<Entry> {
     let reason = "the step had its time and there is no verdict";
     vec![decision(state, look, reason.to_owned()), abort(reason.to_owned(), Phase::RolledBack)]
@@ -227,9 +274,10 @@ fn at_bake(state: &State, look: &Look, now: u64) -> Vec<Entry> {
         return Vec::new();
     }
     let reason = "it had all traffic for long enough and nothing was found";
+    let reason = state.problem.iter().fold(reason.to_owned(), |reason, problem| format!("{reason}; {problem}"));
     let lead_ms = state.promoted_at.map(|at| at.saturating_sub(state.beginning.sighted_at));
-    let ended = Entry::Ended { outcome: Phase::Done, reason: reason.to_owned(), lead_ms, restore_ms: None };
-    vec![decision(state, look, reason.to_owned()), ended]
+    let ended = Entry::Ended { outcome: Phase::Done, reason: reason.clone(), lead_ms, restore_ms: None };
+    vec![decision(state, look, reason), ended]
 }
 
 fn failure_of_sensors(judgement: &Judgement) -> String {

@@ -58,7 +58,7 @@ pub enum Pause {
     Gate,
     /// A hook has not agreed yet.
     Hook,
-    /// The step had its time and there is no verdict.
+    /// The step had its time and there is no verdict, or there can be none.
     Inconclusive,
     /// The hours in which no share grows.
     Blackout,

@@ -5,7 +5,8 @@
 //!
 //! What was counted comes in parts: one for each share and for each time that the process ran. The last one is the one
 //! that is being counted; those before it are closed. After a restart counting begins anew, and the part that was written
-//! down last is closed with what it had, but for the events of keys: a key that asks again would count twice.
+//! down last is closed with what it had, but for the events of keys: a key that asks again would count twice. Once it is
+//! promoted, a part is one for each hour of the week in which it was counted, where hours have references.
 //!
 //! Invariant: the state is the fold of the entries; the target's share is nothing in every state without one.
 
@@ -147,6 +148,9 @@ impl State {
             // A beginning is the first entry and no other.
             Entry::Started(_) | Entry::Problem { .. } => {}
             Entry::Armed { judging } => {
+                if let (Some(before), Some(frozen)) = (&self.judging, &self.frozen) {
+                    self.frozen = Some(frozen.on(&before.layout, &judging.layout));
+                }
                 self.judging = Some((**judging).clone());
                 (self.canary_counts, self.bake_counts, self.closed) = (Vec::new(), Vec::new(), 0);
             }
@@ -185,7 +189,11 @@ impl State {
         }
         self.problem = match &record.entry {
             Entry::Problem { what } => Some(what.clone()),
-            Entry::Counted { .. } => self.problem.take(),
+            Entry::Armed { .. } | Entry::Counted { .. } | Entry::WriteBack { .. } | Entry::Hook { .. } => {
+                self.problem.take()
+            }
+            // Nothing about it changes when what is promoted is live.
+            Entry::Moved { to: Phase::Baking, .. } => self.problem.take(),
             _ => None,
         };
     }
@@ -250,7 +258,9 @@ impl State {
         self.leave_out_keys();
         let closed = self.closed;
         let counts = self.counts_mut();
-        let is_empty = |part: &TrialCounts| *part == TrialCounts { guards: empty_as(part), ..TrialCounts::default() };
+        let is_empty = |part: &TrialCounts| {
+            *part == TrialCounts { guards: empty_as(part), hour: part.hour.clone(), ..TrialCounts::default() }
+        };
         while counts.len() > closed && counts.last().is_some_and(is_empty) {
             counts.pop();
         }
@@ -275,9 +285,9 @@ impl State {
         if self.is_promoted() { &mut self.bake_counts } else { &mut self.canary_counts }
     }
 
-    /// The closed parts of this phase and what is being counted.
+    /// The closed parts of this phase and what is being counted: one part, or one for each hour.
     #[must_use]
-    pub fn with_live(&self, live: Option<TrialCounts>) -> Vec<TrialCounts> {
+    pub fn with_live(&self, live: impl IntoIterator<Item = TrialCounts>) -> Vec<TrialCounts> {
         self.counts().iter().take(self.closed).cloned().chain(live).collect()
     }
 

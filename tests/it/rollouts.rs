@@ -74,7 +74,7 @@ pub(crate) fn without_a_number(bytes: &mut [u8]) {
     bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
 }
 
-async fn rollout(client: &Client) -> Option<Value> {
+pub(crate) async fn rollout(client: &Client) -> Option<Value> {
     let answer = client.get_admin("/api/v1/rollouts/churn").await;
     (answer.status == 200).then(|| answer.json())
 }

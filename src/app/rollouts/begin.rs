@@ -2,19 +2,22 @@
 //! so.
 //!
 //! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Whoever wants that
-//! says so, and that is another try with an id of its own.
+//! says so, and that is another try with an id of its own. One that could not be loaded is begun again once it is.
+//!
+//! A version whose bytes were refused before anybody saw it coming has a rollout all the same, which ends at once: a
+//! version that nobody hears of again would look as if it had never been there.
 //!
 //! Invariant: a model has one rollout at a time.
 
 use super::driven::Driven;
 use super::journal::digest;
 use super::{NO_JOURNAL, Rollouts};
-use crate::catalog::{Entry, Snapshot};
+use crate::catalog::{Entry, Roles, Snapshot, VersionStatus};
 use crate::rollout::course::Course;
 use crate::rollout::history::History;
 use crate::rollout::journal::Beginning;
 use crate::rollout::plan::Plan;
-use crate::rollout::{OrderError, RolloutView, TestPlan, check_test};
+use crate::rollout::{OrderError, Phase, RolloutView, TestPlan, check_test};
 use std::sync::Arc;
 
 /// Who begins what nobody asked for.
@@ -32,7 +35,7 @@ impl Rollouts {
     /// Begins what is wanted and was not tried.
     pub(super) fn begin_wanted(&mut self, snapshot: &Snapshot, now: u64) {
         for (model, entry) in &snapshot.models {
-            let (Some(settings), Some(target)) = (&entry.settings.rollout, entry.target) else { continue };
+            let Some(settings) = &entry.settings.rollout else { continue };
             let rolled = self.models.get(model);
             let is_over = |last: &Driven| last.is_settled() && last.asked.is_told(last, entry, now);
             let is_free =
@@ -40,14 +43,17 @@ impl Rollouts {
             if !is_free || entry.explicit || entry.hold.is_some() {
                 continue;
             }
-            let Some(fingerprint) = entry.fingerprints.get(&target) else { continue };
-            let id = Plan::of(settings).id(model, &digest(*fingerprint));
-            let was_tried = rolled.is_some_and(|rolled| rolled.history.outcome_of(&id).is_some());
-            let last = rolled.and_then(|rolled| rolled.last.as_ref());
-            let is_rejected = last.is_some_and(|last| last.state().rejected.contains(&(target, digest(*fingerprint))));
-            if was_tried || is_rejected {
-                continue;
-            }
+            let is_wanted = |target: &u64| {
+                let Some(found) = entry.fingerprints.get(target).map(|fingerprint| digest(*fingerprint)) else {
+                    return false;
+                };
+                let id = Plan::of(settings).id(model, &found);
+                let tried = rolled.and_then(|rolled| rolled.history.outcome_of(&id));
+                let last = rolled.and_then(|rolled| rolled.last.as_ref());
+                let is_rejected = last.is_some_and(|last| last.state().rejected.contains(&(*target, found)));
+                !is_rejected && tried.is_none_or(|outcome| outcome == Some(Phase::Failed) && is_there(entry, *target))
+            };
+            let Some(target) = quarantined(entry).into_iter().chain(entry.target).find(is_wanted) else { continue };
             if let Err(error) = self.begin(model, entry, Wish { target, test: None, by: ITSELF, now }) {
                 tracing::warn!(model, target, cause = %error, "a rollout is not begun");
             }
@@ -94,6 +100,25 @@ impl Rollouts {
         rolled.released = None;
         Ok(rolled.last.insert(driven).view())
     }
+}
+
+/// Whether a version that could not be loaded, or not stand in, can after all.
+fn is_there(entry: &Entry, version: u64) -> bool {
+    entry.loaded.contains_key(&version) && entry.can_stand_in(version).is_ok()
+}
+
+/// The version that would be the target if its bytes had not been refused: of a registry its canary, of a directory the
+/// highest above all that can be had. Whoever put it there is to read of it where rollouts are told of.
+fn quarantined(entry: &Entry) -> Option<u64> {
+    let stable = entry.stable()?.version;
+    let is_refused =
+        |version: &u64| matches!(entry.versions.get(version), Some(VersionStatus::Failed { quarantined: Some(_), .. }));
+    let highest = || {
+        let known = entry.fingerprints.keys().rev().find(|version| entry.config.version_policy.allows(**version));
+        known.copied().filter(|version| *version > stable.max(entry.target.unwrap_or(0)))
+    };
+    let named = |roles: &Roles| roles.canary.filter(|version| *version != stable);
+    entry.roles.as_ref().map_or_else(highest, named).filter(is_refused)
 }
 
 /// What a rollout begins with, but for when and who.

@@ -9,8 +9,10 @@
 //!
 //! Invariant: no version has a share without a trial that counts both arms, and guards are read of every trial.
 
+mod before;
 mod copies;
 mod guards;
+mod hours;
 mod view;
 
 use super::journal::{Journal, Written, digest};
@@ -19,16 +21,19 @@ use crate::app::control::HoldCommand;
 use crate::app::mirroring::Mirrors;
 use crate::catalog::{Entry, RolloutHold, VersionStatus};
 use crate::config::RolloutSettings;
+use crate::judge::Board;
 use crate::observe::trial::{Trial, TrialCounts, TrialPlan, TrialShare};
 use crate::rollout::course::Course;
 use crate::rollout::hooks::HookAnswer;
 use crate::rollout::journal::{Entry as JournalEntry, Subject};
 use crate::rollout::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
 use crate::rollout::machine::{Event, Look};
-use crate::rollout::state::{ALL, State};
+use crate::rollout::state::State;
 use crate::rollout::{Judgement, OrderError, Phase, RolloutView, TestView, Verdict, answer};
+use before::Before;
 use copies::Mirrored;
 use guards::Guards;
+use hours::Hours;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -49,6 +54,10 @@ pub(super) struct Reach<'a> {
     pub(super) holds: &'a mpsc::Sender<HoldCommand>,
     pub(super) workers: usize,
     pub(super) mirrors: &'a Mirrors,
+    /// Where the judge says what hours of the week are like.
+    pub(super) board: &'a Board,
+    /// Whether every model was tried once.
+    pub(super) is_settled: bool,
     /// Unix milliseconds.
     pub(super) now: u64,
 }
@@ -64,6 +73,8 @@ pub(super) struct Driven {
     plan: Option<Arc<TrialPlan>>,
     sent: Option<Sent>,
     guards: Guards,
+    hours: Hours,
+    before: Before,
     copies: Mirrored,
     judgement: Option<Judgement>,
     test: Option<TestView>,
@@ -94,6 +105,8 @@ impl Driven {
             plan: None,
             sent: None,
             guards,
+            hours: Hours::default(),
+            before: Before::default(),
             copies: Mirrored::default(),
             judgement: None,
             test: None,
@@ -120,6 +133,7 @@ impl Driven {
         if let Some(entry) = entry {
             self.read_guards(reach);
             self.see(entry, reach);
+            self.see_before(entry, reach);
             self.make_live(entry, reach);
             self.look(entry, reach);
         }
@@ -233,35 +247,15 @@ impl Driven {
         Ok(judging)
     }
 
-    /// After a restart: the edges of before, or new ones where those cannot be had again.
-    fn arm_again(&mut self, entry: &Entry, reach: &Reach<'_>) {
-        if self.plan.is_some() {
-            return;
-        }
-        let Some(layout) = self.state().judging.as_ref().map(|judging| judging.layout.clone()) else { return };
-        let Some(model) = entry.loaded.get(&self.state().beginning.stable) else { return };
-        match TrialPlan::resumed(&model.recorder, layout) {
-            Some(plan) => self.plan = Some(Arc::new(plan)),
-            None => match self.arm(entry) {
-                Ok(judging) => {
-                    self.guards = Guards::default();
-                    self.course.take(vec![JournalEntry::Armed { judging: Box::new(judging) }], reach.now);
-                }
-                Err(cause) => tracing::error!(model = self.model, cause, "a rollout cannot be counted"),
-            },
-        }
-    }
-
     /// Has what the state wants made live, if it is not.
     fn make_live(&mut self, entry: &Entry, reach: &Reach<'_>) {
         self.keep_mirror(Some(entry), reach);
-        let Some(weights) = self.state().weights() else { return };
+        if self.state().phase.is_ended() {
+            return;
+        }
         self.arm_again(entry, reach);
-        // Without edges nothing is counted, and what is not counted gets no share: first both versions have to be there.
-        let has_share = self.state().weight > 0;
-        let (stable, target) = (self.state().beginning.stable, self.state().beginning.target);
-        let weights = if self.plan.is_none() && has_share { alone(stable, target) } else { weights };
-        let part = self.state().part;
+        let Some(weights) = self.weights() else { return };
+        let (part, has_share) = (self.state().part, self.state().weight > 0);
         let is_sent = self.sent.as_ref().is_some_and(|sent| sent.part == part && sent.weights == weights);
         if is_sent && (self.is_live(entry) || self.sent.as_ref().is_some_and(|sent| sent.at.elapsed() < SEND_AGAIN)) {
             if self.is_live(entry) && (self.plan.is_some() || !has_share) {
@@ -269,7 +263,13 @@ impl Driven {
             }
             return;
         }
-        let trial = match self.sent.take().filter(|_| is_sent) {
+        let target = self.state().beginning.target;
+        // Whatever becomes of the version before, what is counted of the target goes on.
+        let is_counted_on = |sent: &Sent| {
+            let is_same = share_of(&sent.weights, target) == share_of(&weights, target);
+            sent.part == part && sent.trial.is_some() && is_same
+        };
+        let trial = match self.sent.take().filter(|sent| is_sent || is_counted_on(sent)) {
             Some(sent) => sent.trial,
             None => self.trial(&weights, reach),
         };
@@ -279,7 +279,7 @@ impl Driven {
     fn trial(&self, weights: &[(u64, u16)], reach: &Reach<'_>) -> Option<Arc<Trial>> {
         let state = self.state();
         let (canary, stable, before) = (state.beginning.target, state.beginning.stable, state.before);
-        let weight = weights.iter().find(|(version, _)| *version == canary).map_or(0, |(_, weight)| *weight);
+        let weight = share_of(weights, canary);
         let plan = self.plan.as_ref().filter(|_| weight > 0)?;
         let share = TrialShare { canary, stable, weight, before };
         Some(Arc::new(Trial::new(Arc::clone(plan), share, reach.workers)))
@@ -325,7 +325,8 @@ impl Driven {
         let judgement = judge_guards(judging, &segments, state.frozen.as_ref());
         self.guards.judgement = Some(judgement.clone());
         if judgement.verdict == Verdict::Fail {
-            let counts = state.with_live(Some(trial.counts()));
+            let counted = self.counted(&trial);
+            let counts = self.state().with_live(counted);
             let look = Look { subject: Subject::Guards, counts, guards: segments, copies: None, judgement };
             self.course.happen(&Event::Judged(Box::new(look)), reach.now);
         }
@@ -341,8 +342,10 @@ impl Driven {
             return self.look_at_copies(reach);
         }
         let (Some(trial), Some(judging)) = (self.counting().cloned(), self.state().judging.clone()) else { return };
+        self.see_hour(entry, reach.board);
+        let counted = self.counted(&trial);
         let state = self.state();
-        let counts = state.with_live(Some(trial.counts()));
+        let counts = state.with_live(counted);
         let (subject, judgement) = match (state.phase, state.step(), &state.frozen) {
             (Phase::Canary { .. }, Some(step), _) => (Subject::Step, judge_step(&judging, &counts, step.min_samples)),
             (Phase::Baking, _, Some(frozen)) => (Subject::Bake, judge_bake(&judging, frozen, &counts)),
@@ -391,22 +394,21 @@ impl Driven {
         }
     }
 
-    /// Has what was counted of the present part written down: before the process ends, and before a promotion that no step
+/// Has what was counted of the present part written down: before the process ends, and before a promotion that no step
     /// decided on, which freezes what stable did.
     pub(super) fn write_counts(&mut self, now: u64) {
-        if let Some(counts) = self.counting().map(|trial| trial.counts())
+        if let Some(trial) = self.counting().cloned()
             && !self.state().phase.is_ended()
             && !self.course.is_raising()
         {
-            let counts = self.state().with_live(Some(counts));
+            let counted = self.counted(&trial);
+            let counts = self.state().with_live(counted);
             self.course.take(vec![JournalEntry::Counted { counts }], now);
         }
     }
 }
 
-/// All traffic to the stable version, the target beside it without a share; in the order of their numbers.
-fn alone(stable: u64, target: u64) -> Vec<(u64, u16)> {
-    let mut weights = vec![(stable, ALL), (target, 0)];
-    weights.sort_unstable();
-    weights
+/// A version's share.
+fn share_of(weights: &[(u64, u16)], version: u64) -> u16 {
+    weights.iter().find(|(found, _)| *found == version).map_or(0, |(_, weight)| *weight)
 }

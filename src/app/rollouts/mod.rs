@@ -19,6 +19,7 @@ use super::clock::UnixClock;
 use super::control::HoldCommand;
 use super::mirroring::Mirrors;
 use crate::catalog::{Catalog, Snapshot};
+use crate::judge::Board;
 use crate::rollout::course::Course;
 use crate::rollout::explain::explain;
 use crate::rollout::history::History;
@@ -55,6 +56,8 @@ pub(super) struct Parts {
     pub(super) desk: RolloutDesk,
     pub(super) holds: mpsc::Sender<HoldCommand>,
     pub(super) workers: usize,
+    /// Where the judge says what hours of the week are like.
+    pub(super) board: Arc<Board>,
     /// Where rollouts are written down, if anything can be.
     pub(super) journal: Option<Journal>,
     pub(super) recalled: Recalled,
@@ -68,6 +71,7 @@ pub(super) struct Rollouts {
     holds: mpsc::Sender<HoldCommand>,
     workers: usize,
     mirrors: Mirrors,
+    board: Arc<Board>,
     outside: Outside,
     journal: Option<Journal>,
     clock: UnixClock,
@@ -91,7 +95,7 @@ struct Rolled {
 
 impl Rollouts {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { catalog, desk, holds, workers, journal, recalled, outside } = parts;
+        let Parts { catalog, desk, holds, workers, board, journal, recalled, outside } = parts;
         let clock = UnixClock::new(Instant::now(), SystemTime::now());
         let mut models: BTreeMap<String, Rolled> = BTreeMap::new();
         for (model, history) in recalled.histories {
@@ -107,6 +111,7 @@ impl Rollouts {
             holds,
             workers,
             mirrors: Mirrors::default(),
+            board,
             outside,
             journal,
             clock,
@@ -150,8 +155,15 @@ impl Rollouts {
                 self.seen = Some(snapshot.generation);
                 self.begin_wanted(&snapshot, now);
             }
-            let reach =
-                Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
+            let reach = Reach {
+                journal: &journal,
+                holds: &self.holds,
+                workers: self.workers,
+                mirrors: &self.mirrors,
+                board: &self.board,
+                is_settled: snapshot.settled,
+                now,
+            };
             for (model, rolled) in &mut self.models {
                 let Some(driven) = rolled.last.as_mut().filter(|driven| !driven.is_settled()) else { continue };
                 let had_ended = driven.state().phase.is_ended();
@@ -315,7 +327,15 @@ impl Rollouts {
     /// Writes down what was counted, so that the next process goes on from there.
     async fn write_last(&mut self) {
         let (now, Some(journal)) = (self.now(), self.journal.clone()) else { return };
-        let reach = Reach { journal: &journal, holds: &self.holds, workers: self.workers, mirrors: &self.mirrors, now };
+        let reach = Reach {
+            journal: &journal,
+            holds: &self.holds,
+            workers: self.workers,
+            mirrors: &self.mirrors,
+            board: &self.board,
+            is_settled: false,
+            now,
+        };
         let mut driven: Vec<&mut Driven> = self.models.values_mut().filter_map(|rolled| rolled.last.as_mut()).collect();
         driven.iter_mut().for_each(|driven| driven.write_counts(now));
         let until = Instant::now() + LAST_WRITE;

@@ -3,6 +3,7 @@
 //!
 //! Invariant: tallies only grow while their trial lasts; the lists of two arms of one segment have the same lengths.
 
+use super::hours::HourReference;
 use crate::sketch::KEY_GROUPS;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,9 @@ pub struct TrialCounts {
     pub segments: Vec<TrialSegment>,
     /// All requests.
     pub guards: GuardSegment,
+    /// What the stable version is like in the hour of the week in which this was counted, where hours were kept apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<HourReference>,
 }
 
 /// On which edges a rollout counts: fixed when it begins, from the stable version, and written down with it.

@@ -23,6 +23,7 @@
 
 mod cells;
 mod counts;
+mod hours;
 mod keys;
 mod latency;
 mod plan;
@@ -34,6 +35,7 @@ mod tests;
 pub use counts::{
     ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment,
 };
+pub use hours::HourReference;
 pub use plan::{MOST_OUTPUTS, TrialPlan};
 pub use share::TrialShare;
 
@@ -256,7 +258,7 @@ impl Trial {
             (segment.canary.events + segment.stable.events > 0).then_some(segment)
         });
         let guards = tally::guards(self.share.weight(), &sums[self.places.guards()]);
-        TrialCounts { segments: segments.collect(), guards }
+        TrialCounts { segments: segments.collect(), guards, hour: None }
     }
 
     fn shard(&self, worker: usize) -> &Counters {

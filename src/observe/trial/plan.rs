@@ -86,6 +86,14 @@ impl TrialPlan {
         (are_known && outputs == layout.outputs && !layout.latency_edges.is_empty()).then(|| Self::of(layout, tensors))
     }
 
+    /// The plan of a rollout that goes on where [`Self::resumed`] cannot: durations count as they did, outputs on the edges
+    /// that `recorder` has now, which are others.
+    #[must_use]
+    pub fn on_other_outputs(recorder: &Recorder, layout: TrialLayout) -> Self {
+        let (tensors, outputs) = output_tensors(recorder);
+        Self::of(TrialLayout { outputs, ..layout }, tensors)
+    }
+
     fn of(layout: TrialLayout, tensors: Box<[OutputTensor]>) -> Self {
         let cells = layout.outputs.iter().map(|output| output.expected.len()).sum();
         Self { layout, tensors, cells }

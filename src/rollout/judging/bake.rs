@@ -2,9 +2,11 @@
 //!
 //! There is no arm beside it, so what it is compared with is a region: the rates and distributions that stable's finite
 //! counts leave possible but for a chance of half of the metric's share, and the borne difference beyond. Evidence has to
-//! reach one over the other half against all of the region. Where the hour of the week has a reference, the version has to
-//! be outside of that one's region as well, so that a Monday morning is not taken for the version's fault; the smaller
-//! evidence is under each of the two nulls at most the one that is sound there.
+//! reach one over the other half against all of the region.
+//!
+//! Predictions follow the hour where traffic does. Where an hour of the week has a reference, what was counted in that hour
+//! has to be outside of its region as well ([`Hours`]), so that a Monday morning is not taken for the version's fault.
+//! Failures and durations have no reference by the hour.
 //!
 //! Durations are discounted when they are counted, and have no tolerance of their own; each edge has an equal part of the
 //! half that pays for the region.
@@ -14,18 +16,20 @@
 use super::frozen::{Frozen, beyond, defects, errors, output};
 use super::metric::Found;
 use super::plan::JudgingPlan;
+use super::seasonal::Hours;
 use super::starts::{largest, ln_sum, since};
-use crate::detect::alarm::{ColumnRegion, RateCeiling};
+use crate::detect::alarm::RateCeiling;
 use crate::detect::two_arm::{Effect, rate_difference};
 use crate::detect::{psi, psi_interval};
-use crate::observe::trial::{ArmTally, TrialCounts};
+use crate::observe::trial::{ArmTally, HourReference, TrialCounts};
 use crate::rollout::{Judgement, MetricJudgement, Verdict};
 
 /// What a look at a version that bakes reads.
 struct Bake<'a> {
     frozen: &'a Frozen,
-    /// The version's tallies.
+    /// The version's tallies, and the references of the hours in which they were counted.
     canary: Vec<&'a ArmTally>,
+    hours: Vec<Option<&'a HourReference>>,
     starts: Vec<usize>,
     counted: (u64, u64),
 }
@@ -49,19 +53,15 @@ pub fn judge_bake(plan: &JudgingPlan, frozen: &Frozen, counts: &[TrialCounts]) -
 
 impl<'a> Bake<'a> {
     fn of(frozen: &'a Frozen, counts: &'a [TrialCounts]) -> Self {
-        let (mut canary, mut starts) = (Vec::new(), Vec::new());
+        let (mut canary, mut hours, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         for counts in counts {
             starts.push(canary.len());
             let alone = counts.segments.iter().filter(|segment| segment.weight >= 1.0);
             canary.extend(alone.map(|segment| &segment.canary));
+            hours.resize(canary.len(), counts.hour.as_ref());
         }
         let events = canary.iter().fold(0_u64, |sum, tally| sum.saturating_add(tally.events));
-        Self { frozen, canary, starts, counted: (events, frozen.stable.events) }
-    }
-
-    /// What the version is compared with, at most two.
-    fn references(&self) -> impl Iterator<Item = &'a ArmTally> {
-        std::iter::once(&self.frozen.stable).chain(self.frozen.season.as_ref())
+        Self { frozen, canary, hours, starts, counted: (events, frozen.stable.events) }
     }
 
     fn found(
@@ -83,19 +83,14 @@ impl<'a> Bake<'a> {
         }
     }
 
-    /// ln of the evidence against all that a rate can be, the smallest over the references, and the start that shows most
-    /// against the first.
+    /// ln of the evidence against all that a rate can be, and the start that shows most.
     fn rate_evidence(&self, (risk, tolerance): (f64, f64), rate: &dyn Fn(&ArmTally) -> (u64, u64)) -> (f64, usize) {
         let rows: Vec<(u64, u64)> = self.canary.iter().map(|tally| rate(tally)).collect();
-        let known = self.references().map(rate).enumerate().filter(|(place, (_, trials))| *place == 0 || *trials > 0);
-        let found = known.map(|(_, reference)| {
-            let ceiling = RateCeiling::of_counts(reference, risk, tolerance);
-            since(&self.starts, &rows, |rows| {
-                let (events, trials) = sum(rows);
-                ceiling.ln_evidence(events, trials)
-            })
-        });
-        found.reduce(|first, other| (first.0.min(other.0), first.1)).unwrap_or((f64::NEG_INFINITY, 0))
+        let ceiling = RateCeiling::of_counts(rate(&self.frozen.stable), risk, tolerance);
+        since(&self.starts, &rows, |rows| {
+            let (events, trials) = sum(rows);
+            ceiling.ln_evidence(events, trials)
+        })
     }
 
     fn difference(&self, start: usize, rate: &dyn Fn(&ArmTally) -> (u64, u64)) -> Option<Effect> {
@@ -132,14 +127,13 @@ impl<'a> Bake<'a> {
     fn predictions(&self, plan: &JudgingPlan, column: usize) -> MetricJudgement {
         let (cells, tolerance) = (&plan.layout.outputs[column], plan.borne.predictions);
         let share = plan.column_share(plan.budget.bake_predictions);
-        let known = self.references().map(|tally| output(tally, column)).enumerate();
-        let known = known.filter(|(place, counts)| *place == 0 || counts.iter().any(|count| *count > 0));
-        let found = known.map(|(_, reference)| {
-            let region = ColumnRegion::of_counts(reference, cells.ordered, share / 2.0, tolerance);
-            since(&self.starts, &self.canary, |tallies| region.ln_evidence(&cells_of(tallies, column, reference.len())))
-        });
-        let (ln_evidence, start) = found.reduce(|first, other| (first.0.min(other.0), first.1)).unwrap_or_default();
         let before = output(&self.frozen.stable, column);
+        let rows = self.canary.iter().zip(&self.hours);
+        let rows: Vec<(&[u64], &[u64])> = rows
+            .map(|(tally, hour)| (output(tally, column), hour.map_or(&[][..], |hour| hour.output(column))))
+            .collect();
+        let hours = Hours::new((before, cells.ordered), &rows, (share / 2.0, tolerance));
+        let (ln_evidence, start) = since(&self.starts, hours.rows(), |rows| hours.ln_evidence(rows));
         let after = cells_of(self.since(start), column, before.len());
         let effect = psi(before, &after).zip(psi_interval(before, &after));
         let effect = effect.map(|(value, interval)| Effect { value, interval });

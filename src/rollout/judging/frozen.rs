@@ -1,20 +1,19 @@
 //! What the stable version did while it was there to be compared with.
 //!
+//! What it is like in an hour of the week is not here but beside what was counted in that hour, see
+//! [`TrialCounts::hour`]: an hour that is over is compared with its own reference ever after.
+//!
 //! Invariant: a sum of counts, whatever order they came in.
 
-use crate::observe::trial::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, TrialCounts};
+use crate::observe::trial::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout};
 use serde::{Deserialize, Serialize};
 
-/// The stable version's counts over all shares of a rollout.
+/// The stable version's counts over all shares of a rollout. Earlier releases wrote down a `season` with it that was
+/// always null; it is passed over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Frozen {
     /// Its events.
     pub stable: ArmTally,
-    /// What events are like in this hour of the week, where a reference knows it: a version that is like either is in
-    /// order. Only what is compared need be filled; a column or a list of edges without counts is not used.
-    #[serde(default)]
-    pub season: Option<ArmTally>,
     /// All of its requests, by group.
     pub guards: [GuardTally; GUARD_GROUPS],
 }
@@ -33,10 +32,21 @@ impl Frozen {
         frozen
     }
 
-    /// The same with a reference of the hour.
+    /// The same for whoever counts on another layout: cells that mean something else there are left out. Where outputs have
+    /// other edges, other predictions are defects, and of these it says nothing: as if all of its own were.
     #[must_use]
-    pub fn with_season(self, season: Option<ArmTally>) -> Self {
-        Self { season, ..self }
+    pub fn on(&self, before: &TrialLayout, after: &TrialLayout) -> Self {
+        let mut frozen = self.clone();
+        if before.latency_edges != after.latency_edges {
+            frozen.stable.latency.clear();
+        }
+        if before.outputs != after.outputs {
+            frozen.stable.defects = defects(&self.stable).1;
+        }
+        let place = |cells: &OutputCells| before.outputs.iter().position(|known| known == cells);
+        let counts = |cells: &OutputCells| place(cells).map(|place| output(&self.stable, place).to_vec());
+        frozen.stable.outputs = after.outputs.iter().map(|cells| counts(cells).unwrap_or_default()).collect();
+        frozen
     }
 }
 
@@ -69,6 +79,25 @@ pub(in crate::rollout) fn add_arm(sum: &mut ArmTally, more: &ArmTally) {
     add_cells(&mut sum.latency, &more.latency);
     sum.outputs.resize_with(sum.outputs.len().max(more.outputs.len()), Vec::new);
     sum.outputs.iter_mut().zip(&more.outputs).for_each(|(sum, more)| add_cells(sum, more));
+}
+
+/// Adds what a tally has more than it had before. What is added up of its values is no matter of judging and left out.
+pub(super) fn add_gain(sum: &mut ArmTally, newest: &ArmTally, before: &ArmTally) {
+    let gain = |sum: u64, newest: u64, before: u64| sum.saturating_add(newest.saturating_sub(before));
+    sum.events = gain(sum.events, newest.events, before.events);
+    sum.errors = gain(sum.errors, newest.errors, before.errors);
+    sum.refusals = gain(sum.refusals, newest.refusals, before.refusals);
+    sum.defects = gain(sum.defects, newest.defects, before.defects);
+    add_cells(&mut sum.latency, &gained_cells(&newest.latency, &before.latency));
+    sum.outputs.resize_with(sum.outputs.len().max(newest.outputs.len()), Vec::new);
+    for (place, (sum, newest)) in sum.outputs.iter_mut().zip(&newest.outputs).enumerate() {
+        add_cells(sum, &gained_cells(newest, output(before, place)));
+    }
+}
+
+fn gained_cells(newest: &[u64], before: &[u64]) -> Vec<u64> {
+    let before = before.iter().copied().chain(std::iter::repeat(0));
+    newest.iter().zip(before).map(|(newest, before)| newest.saturating_sub(before)).collect()
 }
 
 fn add_cells(sums: &mut Vec<u64>, more: &[u64]) {

@@ -93,7 +93,10 @@ fn answers(segment: &GuardSegment) -> u64 {
 }
 
 /// Counters less what they were; shards that are read one after another are never less, but a reading is no proof.
-fn less(counters: &[GuardTally; GUARD_GROUPS], before: &[GuardTally; GUARD_GROUPS]) -> [GuardTally; GUARD_GROUPS] {
+pub(super) fn less(
+    counters: &[GuardTally; GUARD_GROUPS],
+    before: &[GuardTally; GUARD_GROUPS],
+) -> [GuardTally; GUARD_GROUPS] {
     std::array::from_fn(|group| {
         let (now, then) = (&counters[group], &before[group]);
         GuardTally {

@@ -22,7 +22,10 @@ impl Driven {
             guards: self.guards.judgement.clone(),
             shadow: self.copies.view(),
             test: self.test.clone(),
-            problem: trouble.map(|cause| format!("it cannot be written down: {cause}")).or(shown.problem),
+            // What was missing may have come back since.
+            problem: trouble
+                .map(|cause| format!("it cannot be written down: {cause}"))
+                .or_else(|| shown.problem.filter(|_| self.is_bereft())),
             ..shown
         }
     }

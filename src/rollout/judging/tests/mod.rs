@@ -7,6 +7,7 @@ mod false_aborts;
 mod guards;
 mod looks;
 mod replay;
+mod season;
 mod soon;
 mod thresholds;
 mod world;

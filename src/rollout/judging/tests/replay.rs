@@ -3,7 +3,8 @@
 use super::super::{Frozen, JudgingPlan, judge_bake, judge_guards, judge_step};
 use crate::config::RolloutSettings;
 use crate::observe::trial::{
-    ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment,
+    ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, HourReference, OutputCells, TrialCounts, TrialLayout,
+    TrialSegment,
 };
 use crate::rollout::Judgement;
 use proptest::prelude::*;
@@ -57,7 +58,13 @@ fn guards() -> impl Strategy<Value = GuardSegment> {
 fn counts() -> impl Strategy<Value = TrialCounts> {
     let segment = (weight(), any::<bool>(), arm(), arm());
     let segment = segment.prop_map(|(weight, keyed, canary, stable)| TrialSegment { weight, keyed, canary, stable });
-    (prop::collection::vec(segment, 0..3), guards()).prop_map(|(segments, guards)| TrialCounts { segments, guards })
+    let hour = prop::option::of(prop::collection::vec(cells(CELLS), 0..3));
+    let hour = hour.prop_map(|outputs| outputs.map(|outputs| HourReference { hour: 7, outputs }));
+    (prop::collection::vec(segment, 0..3), guards(), hour).prop_map(|(segments, guards, hour)| TrialCounts {
+        segments,
+        guards,
+        hour,
+    })
 }
 
 fn plan() -> impl Strategy<Value = JudgingPlan> {
@@ -104,10 +111,9 @@ proptest! {
         plan in plan(),
         counts in prop::collection::vec(counts(), 0..4),
         guards in prop::collection::vec(guards(), 0..4),
-        season in prop::option::of(arm()),
         needed in 0_u64..1000,
     ) {
-        let frozen = Frozen::of(&counts).with_season(season);
+        let frozen = Frozen::of(&counts);
         let (plan_again, counts_again, frozen_again) = (again(&plan), again(&counts), again(&frozen));
         prop_assert_eq!(
             written(&judge_step(&plan, &counts, needed)),
@@ -124,4 +130,16 @@ proptest! {
             );
         }
     }
+}
+
+#[test]
+fn what_was_written_down_before_hours_were_kept_apart_is_read() {
+    let frozen = Frozen { stable: ArmTally { events: 7, ..ArmTally::default() }, ..Frozen::default() };
+    let mut written = serde_json::to_value(&frozen).unwrap();
+    written.as_object_mut().unwrap().insert("season".to_owned(), serde_json::Value::Null);
+    assert_eq!(serde_json::from_value::<Frozen>(written).unwrap(), frozen);
+    let counts = TrialCounts::default();
+    let written = serde_json::to_value(&counts).unwrap();
+    assert_eq!(written.as_object().unwrap().keys().collect::<Vec<_>>(), ["guards", "segments"]);
+    assert_eq!(serde_json::from_value::<TrialCounts>(written).unwrap(), counts);
 }

@@ -182,27 +182,6 @@ fn a_version_that_goes_wrong_while_it_bakes_is_found() {
     assert_eq!(baking(NONE, scale(5000, 50_000)), None);
 }
 
-#[test]
-fn what_the_hour_of_the_week_knows_is_no_failure_of_a_version_that_bakes() {
-    let world = World::alike();
-    let (plan, mut monday) = (world.plan(), Traffic::new(&world, Change { shift: 0.5, ..NONE }, 23, FULL_WEIGHT));
-    let mut stable = Traffic::new(&world, NONE, 24, 5000);
-    for _ in 0..20_000 {
-        monday.request();
-        stable.request();
-    }
-    let frozen = Frozen::of(&[stable.counts.clone()]);
-    let judge = |frozen: &Frozen| judge_bake(&plan, frozen, std::slice::from_ref(&monday.counts)).verdict;
-    assert_eq!(judge(&frozen), Verdict::Fail);
-    let mut last_monday = Traffic::new(&world, Change { shift: 0.5, ..NONE }, 25, FULL_WEIGHT);
-    (0..20_000).for_each(|_| {
-        last_monday.request();
-    });
-    let season = Some(last_monday.counts.segments[0].canary.clone());
-    assert_eq!(judge(&frozen.clone().with_season(season)), Verdict::Pass);
-    assert_eq!(judge(&frozen.with_season(Some(ArmTally::default()))), Verdict::Fail);
-}
-
 fn judged(segment: TrialSegment) -> Judgement {
     let counts = TrialCounts { segments: vec![segment], ..TrialCounts::default() };
     judge_step(&World::alike().plan(), &[counts], 500)

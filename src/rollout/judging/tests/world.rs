@@ -203,8 +203,13 @@ impl<'a> Traffic<'a> {
             canary: arm(),
             stable: arm(),
         };
-        self.counts =
-            TrialCounts { segments: vec![segment], guards: GuardSegment { weight: share, ..GuardSegment::default() } };
+        let guards = GuardSegment { weight: share, ..GuardSegment::default() };
+        self.counts = TrialCounts { segments: vec![segment], guards, ..TrialCounts::default() };
+    }
+
+    /// From now on the canary does this otherwise.
+    pub(super) fn change_to(&mut self, change: Change) {
+        self.change = change;
     }
 
     /// One request; whether the canary answered it.
