@@ -4,7 +4,8 @@
 //! version; how it is judged was written down when the rollout was armed. So anybody who has the journal can repeat it,
 //! on another machine and without any of the traffic.
 //!
-//! Invariant: a decision counts as repeated only if the judgement is the same to the bit.
+//! Invariant: a decision counts as repeated only if the judgement is the same to the bit, its words left out, which an earlier
+//! release may have chosen otherwise.
 
 use super::journal::{Decision, Entry, Record, Subject};
 use super::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
@@ -39,7 +40,7 @@ pub fn explain(rollout: RolloutView, records: &[(u64, Record)]) -> Explanation {
 #[must_use]
 pub fn replay(judging: &JudgingPlan, decision: &Decision) -> Option<bool> {
     let again = judged_again(judging, decision)?;
-    Some(again == decision.judgement)
+    Some(again.is_same(&decision.judgement))
 }
 
 fn judged_again(judging: &JudgingPlan, decision: &Decision) -> Option<Judgement> {
@@ -91,8 +92,7 @@ fn decided(decision: &Decision) -> String {
         Subject::Guards => "guards",
         Subject::Bake => "bake",
     };
-    let metrics: Vec<&str> = decision.judgement.metrics.iter().map(|metric| metric.summary.as_str()).collect();
-    format!("decided on the {of} in {}: {} ({})", decision.phase.name(), decision.reason, metrics.join("; "))
+    format!("decided on the {of} in {}: {}", decision.phase.name(), decision.reason)
 }
 
 fn order_name(order: &Order) -> &'static str {
