@@ -276,11 +276,15 @@ mod tests {
         let by_long_tail = missed("output/score", runs, -0.5, |random, is_canary, arm| {
             add(arm, -(1.0 - random.random::<f64>()).ln() * if is_canary { 0.5 } else { 1.0 });
         });
-        // A label that is seldom one: the first hundreds of its values may all be the same.
-        let by_label = missed("output/score", runs, 0.005, |random, is_canary, arm| {
-            add(arm, f64::from(u8::from(random.random_bool(if is_canary { 0.015 } else { 0.01 }))));
+        // A label that is seldom one. With an interval from 100 values on, a third of the tests of the rarer one would miss.
+        let label = |random: &mut StdRng, rate: f64| f64::from(u8::from(random.random_bool(rate)));
+        let by_label = missed("output/score", runs, 0.02, |random, is_canary, arm| {
+            add(arm, label(random, if is_canary { 0.06 } else { 0.04 }));
         });
-        let all = [by_errors, by_latency, by_mean, by_long_tail, by_label];
+        let by_rare_label = missed("output/score", runs, 0.003, |random, is_canary, arm| {
+            add(arm, label(random, if is_canary { 0.006 } else { 0.003 }));
+        });
+        let all = [by_errors, by_latency, by_mean, by_long_tail, by_label, by_rare_label];
         println!("{runs} tests of 4,000 events, 160 looks each: missed {all:?} times");
         // One in twenty may; 10 are expected at most, 19 and more have a chance below 1 %.
         assert!(all.iter().all(|missed| *missed <= 18), "{all:?}");

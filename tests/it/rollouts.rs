@@ -84,11 +84,24 @@ fn find(bytes: &[u8], text: &[u8]) -> usize {
     bytes.windows(text.len()).position(|window| window == text).expect("the model has it")
 }
 
-/// Makes the last layer's bias NaN: a tensor's name, the tag of its bytes, and how many there are stand before it.
-pub(crate) fn without_a_number(bytes: &mut [u8]) {
+/// Makes the first score NaN: the last layer's bias is, and what would be its sigmoid is itself. The embedded engine makes a
+/// number of a sigmoid of NaN.
+fn without_a_number(bytes: &mut [u8]) {
+    set_bias(bytes, f32::NAN);
+    let place = find(bytes, b"Sigmoid");
+    bytes[place..place + 7].copy_from_slice(b"Flatten");
+}
+
+/// Makes the first score 0 and the label 1, whatever is asked.
+pub(crate) fn with_other_scores(bytes: &mut [u8]) {
+    set_bias(bytes, -1e9);
+}
+
+/// Sets the last layer's first bias: a tensor's name, the tag of its bytes, and how many there are stand before it.
+fn set_bias(bytes: &mut [u8], bias: f32) {
     let before = b"constant_8J\x08";
     let place = find(bytes, before) + before.len();
-    bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    bytes[place..place + 4].copy_from_slice(&bias.to_le_bytes());
 }
 
 pub(crate) async fn shown(client: &Client) -> Option<Value> {

@@ -55,7 +55,9 @@ pub(super) fn rollout(view: &RolloutView, now: u64) -> String {
     view.shadow.iter().for_each(|shadow| line(&mut text, "shadow", &of_shadow(shadow)));
     view.test.iter().for_each(|test| line(&mut text, "test", &of_test(test, view)));
     view.judgement.iter().for_each(|judgement| looked(&mut text, "last look", (judgement, view)));
-    view.guards.iter().for_each(|guards| looked(&mut text, "guards", (guards, view)));
+    // What the guards decided was the last look.
+    let guards = view.guards.iter().filter(|guards| view.judgement.as_ref() != Some(*guards));
+    guards.for_each(|guards| looked(&mut text, "guards", (guards, view)));
     text
 }
 

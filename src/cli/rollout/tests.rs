@@ -149,6 +149,8 @@ fn what_failed_is_said_once_as_the_reason_where_it_stands_there_for_it() {
     view.reason = "errors: worse; quality: NaN".to_owned();
     let text = show::rollout(&view, 62_000);
     assert_eq!((text.matches("errors: worse").count(), text.matches("quality: NaN").count()), (1, 1), "{text}");
+    view.guards.clone_from(&view.judgement);
+    assert!(!show::rollout(&view, 62_000).contains("\nguards"), "what they decided is the last look");
     view.reason = "aborted by somebody".to_owned();
     let text = show::rollout(&view, 62_000);
     assert!(text.contains("\n           errors: worse\n           quality: NaN\n"), "{text}");
