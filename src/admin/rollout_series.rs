@@ -93,6 +93,7 @@ mod tests {
             since: 0,
             ended_at: None,
             reason: String::new(),
+            progress: None,
             judgement: None,
             guards: None,
             shadow: None,

@@ -28,6 +28,19 @@ impl Counters {
         add_to_one(&self.0[MARGIN + index], amount);
     }
 
+    /// Adds to a counter that holds the bits of a double; zero is zero in both.
+    #[inline]
+    pub(super) fn add_number(&self, index: usize, amount: f64) {
+        let counter = &self.0[MARGIN + index];
+        let sum = f64::from_bits(counter.load(Ordering::Relaxed)) + amount;
+        counter.store(sum.to_bits(), Ordering::Relaxed);
+    }
+
+    /// A counter that holds the bits of a double.
+    pub(super) fn number(&self, index: usize) -> f64 {
+        f64::from_bits(self.get(index))
+    }
+
     /// Some of the counters, for whoever increments many of them.
     #[inline]
     pub(super) fn slice(&self, range: Range<usize>) -> &[AtomicU64] {

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a view is whole: it is replaced, never changed.
 
-use super::{Judgement, Pause, Phase};
+use super::{Judgement, Pause, Phase, Progress};
 use crate::error::{Blamed, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,9 @@ pub struct RolloutView {
     pub ended_at: Option<u64>,
     /// Why it stands there, for people.
     pub reason: String,
+    /// How far it is there, and what is missing for its next move; none where nothing moves it.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// The last look at the step, if there was one.
     pub judgement: Option<Judgement>,
     /// The last look of the guards.
@@ -81,7 +84,7 @@ pub struct ShadowView {
 pub struct TestPlan {
     /// Share of the version under test, percent.
     pub weight: f64,
-    /// What is asked: `errors`, `latency`, or `output/<column>`, the mean of an output's column.
+    /// What is asked: `errors`, `latency`, or `output/<column>`, the mean of an output's column of numbers.
     pub question: String,
 }
 
@@ -90,6 +93,10 @@ pub struct TestPlan {
 pub struct TestView {
     /// What is asked.
     pub question: String,
+    /// What the effect is a difference of: `mean of output/score`, in the column's own unit, or the share of requests that
+    /// failed, or that took longer than a duration that is named.
+    #[serde(default)]
+    pub unit: String,
     /// Difference of the version under test from the stable one; holds at any time with its interval.
     pub effect: Option<crate::detect::two_arm::Effect>,
     /// Probability that the interval holds at all times at once.
@@ -98,6 +105,21 @@ pub struct TestView {
     pub canary: u64,
     /// Requests of the stable one.
     pub stable: u64,
+    /// What the version under test shows by itself.
+    #[serde(default)]
+    pub canary_arm: Option<TestArm>,
+    /// What the stable one shows.
+    #[serde(default)]
+    pub stable_arm: Option<TestArm>,
+}
+
+/// One of the two versions of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestArm {
+    /// Its mean, or share, in the answer's unit; none of nothing.
+    pub mean: Option<f64>,
+    /// Of how many values, at most one for each request: what failed has no output, and what is NaN or infinite no number.
+    pub values: u64,
 }
 
 /// What can be asked of a rollout.

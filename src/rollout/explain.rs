@@ -4,7 +4,8 @@
 //! version; how it is judged was written down when the rollout was armed. So anybody who has the journal can repeat it,
 //! on another machine and without any of the traffic: [`explain_again`] does, from an explanation that was kept.
 //!
-//! Invariant: a decision counts as repeated only if the judgement is the same to the bit.
+//! Invariant: a decision counts as repeated only if the judgement is the same to the bit, its words left out, which an earlier
+//! release may have chosen otherwise.
 
 use super::journal::{Decision, Entry, JournalError, Record, Subject};
 use super::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
@@ -22,7 +23,7 @@ pub fn explain(rollout: RolloutView, records: &[(u64, Record)]) -> Explanation {
         let again = match &record.entry {
             Entry::Decision(decision) => judging
                 .and_then(|judging| judged_again(judging, decision))
-                .map(|again| (again == decision.judgement, again)),
+                .map(|again| (again.is_same(&decision.judgement), again)),
             _ => None,
         };
         entries.push(ExplainedEntry {
@@ -99,9 +100,8 @@ fn decided(decision: &Decision) -> String {
         Subject::Guards => "guards",
         Subject::Bake => "bake",
     };
-    let metrics: Vec<&str> = decision.judgement.metrics.iter().map(|metric| metric.summary.as_str()).collect();
-    let (phase, reason, metrics) = (decision.phase.name(), &decision.reason, metrics.join("; "));
-    format!("decided on the {of} in {phase}: {reason} ({metrics}{})", hours(decision))
+    let (phase, reason) = (decision.phase.name(), &decision.reason);
+    format!("decided on the {of} in {phase}: {reason}{}", hours(decision))
 }
 
 /// The hours of the week that predictions were compared with besides.
@@ -109,7 +109,7 @@ fn hours(decision: &Decision) -> String {
     let known = decision.counts.iter().filter_map(|part| part.hour.as_ref());
     let mut hours: Vec<String> = known.map(|hour| hour.hour.to_string()).collect();
     hours.dedup();
-    if hours.is_empty() { String::new() } else { format!("; hours of the week: {}", hours.join(", ")) }
+    if hours.is_empty() { String::new() } else { format!(" (hours of the week: {})", hours.join(", ")) }
 }
 
 fn order_name(order: &Order) -> &'static str {

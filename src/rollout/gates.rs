@@ -26,7 +26,7 @@ pub(super) fn raise(state: &State, mut entries: Vec<Entry>, reason: &str, now: u
 }
 
 /// Where it goes on to, with which share.
-fn next(state: &State) -> (Phase, u16) {
+pub(super) fn next(state: &State) -> (Phase, u16) {
     let plan = &state.beginning.plan;
     let step = |step: usize| match plan.steps.get(step) {
         Some(Step { weight, .. }) => (Phase::Canary { step }, *weight),
@@ -50,7 +50,7 @@ pub(super) fn hundredths(percent: f64) -> u16 {
 }
 
 /// What is in the way of a larger share.
-fn obstacle(state: &State, to: Phase, now: u64) -> Option<(Pause, String)> {
+pub(super) fn obstacle(state: &State, to: Phase, now: u64) -> Option<(Pause, String)> {
     let (plan, is_fast) = (&state.beginning.plan, state.beginning.fast);
     let is_gate = state.step().is_some_and(|step| step.gate) || to == Phase::Promoting && plan.gate;
     if is_gate && !state.go_on && !is_fast {

@@ -27,7 +27,7 @@ use super::journal::{Copies, Decision, Entry, Subject};
 use super::judging::JudgingPlan;
 use super::state::{ALL, State};
 use super::wishes::{champion, newer};
-use super::{Judgement, Pause, Phase, Verdict};
+use super::{Judgement, MetricJudgement, Pause, Phase, Verdict};
 use crate::config::{OnTimeout, RolloutHookKind};
 use crate::observe::trial::{GuardSegment, TrialCounts};
 
@@ -206,7 +206,7 @@ fn is_failed_shadow(state: &State, look: &Look) -> bool {
 
 /// What failed, for people.
 fn failure(judgement: &Judgement) -> String {
-    let failed: Vec<&str> = judgement.failed().map(|metric| metric.summary.as_str()).collect();
+    let failed: Vec<String> = judgement.failed().map(MetricJudgement::sentence).collect();
     if failed.is_empty() { "the version is worse".to_owned() } else { failed.join("; ") }
 }
 
@@ -282,7 +282,7 @@ fn at_bake(state: &State, look: &Look, now: u64) -> Vec<Entry> {
 
 fn failure_of_sensors(judgement: &Judgement) -> String {
     let broken = judgement.metrics.iter().filter(|metric| metric.verdict == Verdict::SensorError);
-    let broken: Vec<&str> = broken.map(|metric| metric.summary.as_str()).collect();
+    let broken: Vec<String> = broken.map(MetricJudgement::sentence).collect();
     format!("what was counted cannot be trusted: {}", broken.join("; "))
 }
 

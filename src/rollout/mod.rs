@@ -17,6 +17,7 @@ mod phase;
 pub mod plan;
 mod question;
 mod shadow;
+mod standing;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -27,11 +28,12 @@ pub mod write_back;
 
 pub use desk::{
     DeliveryFigures, ExplainedEntry, Explanation, Message, ORDER_QUEUE, Order, OrderError, OrderRequest, Posted,
-    RolloutDesk, RolloutView, ShadowView, TestPlan, TestView,
+    RolloutDesk, RolloutView, ShadowView, TestArm, TestPlan, TestView,
 };
 pub use gates::waits_for;
 pub use judgement::{Judgement, MetricJudgement};
 pub use phase::{Pause, Phase, Verdict};
 pub use question::answer;
 pub use shadow::{SHADOW_SHARE, ShadowRule, judge_shadow};
+pub use standing::{Progress, Seen, progress};
 pub use wishes::{carry_out, check_test};

@@ -21,6 +21,7 @@ pub(crate) fn view(model: &str, phase: Phase, pause: Option<Pause>) -> RolloutVi
         since: 2_000,
         ended_at: None,
         reason: "step 1 passed".to_owned(),
+        progress: None,
         judgement: None,
         guards: None,
         shadow: None,

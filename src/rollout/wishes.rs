@@ -48,7 +48,9 @@ pub fn check_test(test: &TestPlan) -> Result<(), OrderError> {
 /// Another version is wanted.
 pub(super) fn newer(state: &State, version: u64, digest: &str) -> Vec<Entry> {
     let (is_same, plan) = (version == state.beginning.target, &state.beginning.plan);
-    if state.wanted == Some((version, digest.to_owned())) || is_same && digest == state.beginning.digest {
+    // The version that it began from may be the highest one, and be wanted again as soon as another has most of the traffic.
+    let is_before = version == state.beginning.stable && digest == state.beginning.stable_digest;
+    if is_before || state.wanted == Some((version, digest.to_owned())) || is_same && digest == state.beginning.digest {
         return Vec::new();
     }
     // What is loaded under the target's number is not what was looked at: none of it may keep its share.

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails where it stands")]
 
+mod ab_tests;
 mod allocations;
 mod answers;
 mod bad_input;

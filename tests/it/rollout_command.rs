@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// What a command came to: its exit code, standard output and standard error.
-type Came = (Option<i32>, String, String);
+pub(crate) type Came = (Option<i32>, String, String);
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Runs the command on a thread of its own, so that the port in this process can answer.
-async fn rollout(arguments: Vec<String>, variables: &'static [(&'static str, &'static str)]) -> Came {
+pub(crate) async fn rollout(arguments: Vec<String>, variables: &'static [(&'static str, &'static str)]) -> Came {
     let running = tokio::task::spawn_blocking(move || {
         let words: Vec<&str> = ["rollout"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let mut command = command(&words);
@@ -33,8 +33,16 @@ fn view() -> Value {
     json!({
         "id": "3f9a1c", "model": "churn", "target": 2, "digest": null, "stable": 1, "generation": 7,
         "phase": { "name": "canary", "step": 1 }, "pause": "gate", "weight": 5.0, "started_at": 1_000, "since": 2_000,
-        "ended_at": null, "reason": "step 1 passed", "judgement": null, "guards": null, "shadow": null, "test": null,
+        "ended_at": null, "reason": "step 1 passed", "progress": progress(), "judgement": null, "guards": null, "shadow": null, "test": null,
         "problem": null,
+    })
+}
+
+fn progress() -> Value {
+    json!({
+        "next": { "name": "canary", "step": 2 }, "next_weight": 25.0, "requests": 480, "min_requests": 500,
+        "seconds": 61.5, "min_seconds": 60.0, "max_seconds": 3_600.0, "on_timeout": "hold",
+        "missing": ["20 more requests of version 2 (480 of 500)"],
     })
 }
 
@@ -70,7 +78,13 @@ async fn what_the_gateway_says_is_told_to_people_and_to_programs() {
     assert_eq!(code, Some(0), "{error}");
     assert!(out.starts_with("MODEL  VERSIONS  PHASE") && out.contains("canary, step 2, waits: gate"), "{out}");
     let (code, out, _) = rollout(words(&["show", "churn", "--admin", &admin]), &[]).await;
-    assert!(code == Some(0) && out.contains("to go on   its plan wants somebody's word"), "{out}");
+    for said in [
+        "to go on   its plan wants somebody's word",
+        "progress   480 of 500 requests needed, 1m 1s of at least 1m; next is canary, step 3 at 25 %; without a verdict after",
+        "to go on   20 more requests of version 2 (480 of 500)",
+    ] {
+        assert!(code == Some(0) && out.contains(said), "{said} is not in\n{out}");
+    }
     let (code, out, _) = rollout(words(&["show", "churn", "--json", "--admin", &admin]), &[]).await;
     assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()), (Some(0), view()));
 
@@ -214,6 +228,10 @@ async fn a_rollout_is_told_what_to_do_from_the_command_line_and_explains_who_sai
 
     let (code, out, error) = command(&["show", "churn"]).await;
     assert!(code == Some(0) && out.contains("canary, step 1") && out.contains("share      50 %"), "{out}{error}");
+    assert!(
+        out.contains("progress   0 of 500 requests needed, ") && out.contains("; next is promoting at 100 %"),
+        "{out}"
+    );
     let (code, out, error) = command(&["pause", "churn"]).await;
     assert!(code == Some(0) && out.contains("to go on   somebody paused it"), "{out}{error}");
     let (code, _, error) = command(&["resume", "churn", "--generation", "1"]).await;

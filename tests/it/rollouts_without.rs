@@ -1,7 +1,7 @@
 //! Rollouts where something is missing: the files of the version before, a version that can be loaded, a second arm in the
 //! same hour.
 
-use crate::rollouts::{Traffic, add_like_one, entries, in_phase, rollout, started};
+use crate::rollouts::{Traffic, add_like_one, entries, in_phase, shown, started};
 use crate::support::gateway::{Gateway, settings};
 use crate::support::repository::{Repository, shipped};
 use crate::support::wait::until;

@@ -38,6 +38,7 @@ fn view(phase: Phase, weight: f64, reason: &str) -> RolloutView {
         since: 0,
         ended_at: None,
         reason: reason.to_owned(),
+        progress: None,
         judgement: None,
         guards: None,
         shadow: None,

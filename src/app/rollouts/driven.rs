@@ -29,7 +29,7 @@ use crate::rollout::journal::{Entry as JournalEntry, Subject};
 use crate::rollout::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
 use crate::rollout::machine::{Event, Look};
 use crate::rollout::state::State;
-use crate::rollout::{Judgement, OrderError, Phase, RolloutView, TestView, Verdict, answer};
+use crate::rollout::{Judgement, OrderError, Phase, RolloutView, Seen, TestView, Verdict, answer};
 use before::Before;
 use copies::Mirrored;
 use guards::Guards;
@@ -78,6 +78,9 @@ pub(super) struct Driven {
     copies: Mirrored,
     judgement: Option<Judgement>,
     test: Option<TestView>,
+    seen: Seen,
+    /// Unix milliseconds of the last round.
+    now: u64,
     write: Option<oneshot::Receiver<Written>>,
     write_after: Option<Instant>,
     looked: Option<Instant>,
@@ -110,6 +113,8 @@ impl Driven {
             copies: Mirrored::default(),
             judgement: None,
             test: None,
+            seen: Seen::default(),
+            now: 0,
             write: None,
             write_after: None,
             looked: None,
@@ -129,6 +134,7 @@ impl Driven {
 
     /// Does all that is due. `entry` is what is live of the model.
     pub(super) fn drive(&mut self, entry: Option<&Entry>, reach: &Reach<'_>) {
+        self.now = reach.now;
         self.take_written();
         if let Some(entry) = entry {
             self.read_guards(reach);
@@ -356,6 +362,7 @@ impl Driven {
             }
             _ => return,
         };
+        self.seen = Seen::of(state.part, &counts, Some(judgement.verdict));
         self.judgement = Some(judgement.clone());
         let look = Look { subject, counts: counts.clone(), guards: Vec::new(), copies: None, judgement };
         self.course.happen(&Event::Judged(Box::new(look)), reach.now);
@@ -394,7 +401,7 @@ impl Driven {
         }
     }
 
-/// Has what was counted of the present part written down: before the process ends, and before a promotion that no step
+    /// Has what was counted of the present part written down: before the process ends, and before a promotion that no step
     /// decided on, which freezes what stable did.
     pub(super) fn write_counts(&mut self, now: u64) {
         if let Some(trial) = self.counting().cloned()

@@ -2,8 +2,8 @@
 //!
 //! Invariant: no entry is left out, and a decision that does not follow again is never shown as one that does.
 
-use super::words::{metrics, phase, sentence, time};
-use crate::rollout::{ExplainedEntry, Explanation, Judgement};
+use super::words::{metrics, phase, time};
+use crate::rollout::{ExplainedEntry, Explanation, Judgement, MetricJudgement, Verdict};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -50,9 +50,11 @@ fn write_judgement(text: &mut String, judgement: &Judgement, summary: &str) {
     for line in metrics(&judgement.metrics).lines() {
         let _ = writeln!(text, "    {line}");
     }
-    // A summary that says it already need not be followed by the same.
-    for metric in judgement.metrics.iter().filter(|metric| !summary.contains(&metric.summary)) {
-        let _ = writeln!(text, "    {}", sentence(metric));
+    // The numbers are in the table; a summary that says the rest already need not be followed by the same.
+    let is_told = |metric: &&MetricJudgement| matches!(metric.verdict, Verdict::Fail | Verdict::SensorError);
+    let sentences = judgement.metrics.iter().filter(is_told).map(MetricJudgement::sentence);
+    for sentence in sentences.filter(|sentence| !summary.contains(sentence)) {
+        let _ = writeln!(text, "    {sentence}");
     }
 }
 

@@ -83,7 +83,7 @@ enum Command {
         /// The version [default: what the registry or the directory wants].
         #[arg(long, value_name = "N")]
         version: Option<u64>,
-        /// Answer a question at a fixed share and move nothing: errors, latency, or output/<column>.
+        /// Answer a question at a fixed share and move nothing: errors, latency, or output/<column>, a column's mean.
         #[arg(long, value_name = "QUESTION", requires = "weight")]
         test: Option<String>,
         /// The fixed share, percent.

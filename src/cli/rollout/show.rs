@@ -2,8 +2,8 @@
 //!
 //! Invariant: everything that a view says of where a rollout stands and why is in what is shown of one.
 
-use super::words::{ago, beginning, effect, metrics, missing, number, percent, phase, sentence, table, time};
-use crate::rollout::{Judgement, RolloutView, ShadowView, TestView};
+use super::words::{ago, beginning, effect, far, metrics, missing, number, percent, phase, table, time};
+use crate::rollout::{Judgement, MetricJudgement, RolloutView, ShadowView, TestArm, TestView};
 use std::fmt::Write;
 
 /// The width of what stands before each line.
@@ -50,11 +50,14 @@ pub(super) fn rollout(view: &RolloutView, now: u64) -> String {
     view.ended_at.iter().for_each(|ended| line(&mut text, "ended", &time(*ended)));
     view.digest.iter().for_each(|digest| line(&mut text, "digest", digest));
     view.problem.iter().for_each(|problem| line(&mut text, "problem", problem));
+    view.progress.iter().for_each(|progress| line(&mut text, "progress", &far(progress, view.phase)));
     missing(view).iter().for_each(|missing| line(&mut text, "to go on", missing));
     view.shadow.iter().for_each(|shadow| line(&mut text, "shadow", &of_shadow(shadow)));
-    view.test.iter().for_each(|test| line(&mut text, "test", &of_test(test)));
-    view.judgement.iter().for_each(|judgement| looked(&mut text, "last look", judgement));
-    view.guards.iter().for_each(|guards| looked(&mut text, "guards", guards));
+    view.test.iter().for_each(|test| line(&mut text, "test", &of_test(test, view)));
+    view.judgement.iter().for_each(|judgement| looked(&mut text, "last look", (judgement, view)));
+    // What the guards decided was the last look.
+    let guards = view.guards.iter().filter(|guards| view.judgement.as_ref() != Some(*guards));
+    guards.for_each(|guards| looked(&mut text, "guards", (guards, view)));
     text
 }
 
@@ -66,13 +69,15 @@ fn line(text: &mut String, label: &str, said: &str) {
     }
 }
 
-/// A look at metrics: its verdict, the numbers, and each metric's sentence that is not a pass.
-fn looked(text: &mut String, label: &str, judgement: &Judgement) {
+/// A look at metrics: its verdict, the numbers, and the sentences of those that failed, unless they are the reason why the
+/// rollout stands where it does, which is shown.
+fn looked(text: &mut String, label: &str, (judgement, view): (&Judgement, &RolloutView)) {
     line(text, label, &judgement.verdict.name().replace('_', " "));
     if !judgement.metrics.is_empty() {
         line(text, "", &metrics(&judgement.metrics));
     }
-    judgement.failed().for_each(|metric| line(text, "", &sentence(metric)));
+    let sentences = judgement.failed().map(MetricJudgement::sentence);
+    sentences.filter(|sentence| !view.reason.contains(sentence)).for_each(|sentence| line(text, "", &sentence));
 }
 
 fn of_shadow(shadow: &ShadowView) -> String {
@@ -90,13 +95,20 @@ fn of_shadow(shadow: &ShadowView) -> String {
     )
 }
 
-fn of_test(test: &TestView) -> String {
-    format!(
-        "{}: {} at a confidence of {}, over {} requests of the version under test and {} of the stable one",
-        test.question,
-        effect(test.effect.as_ref()),
-        number(test.confidence),
-        test.canary,
-        test.stable
-    )
+fn of_test(test: &TestView, view: &RolloutView) -> String {
+    let unit = if test.unit.is_empty() { &test.question } else { &test.unit };
+    let arm = |version: u64, arm: Option<TestArm>, requests: u64| {
+        let TestArm { mean, values } = arm?;
+        let mean = mean.map_or("unknown".to_owned(), number);
+        Some(format!("\nversion {version}: {mean}, of {values} values in {requests} requests"))
+    };
+    let arms = [arm(view.target, test.canary_arm, test.canary), arm(view.stable, test.stable_arm, test.stable)];
+    let difference = match &test.effect {
+        Some(found) => {
+            format!("{}, with an interval that holds at all times at {}", effect(Some(found)), number(test.confidence))
+        }
+        None => "not to be said yet".to_owned(),
+    };
+    let of = format!("{unit}: difference {difference}");
+    std::iter::once(of).chain(arms.into_iter().flatten()).collect()
 }

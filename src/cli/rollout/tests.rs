@@ -1,10 +1,11 @@
 //! What is asked and what is printed. The command as a process is tested from outside.
 
 use super::*;
+use crate::config::OnTimeout;
 use crate::detect::Interval;
 use crate::detect::two_arm::Effect;
 use crate::rollout::test_support::view;
-use crate::rollout::{ExplainedEntry, Judgement, MetricJudgement, Pause, Phase, Verdict};
+use crate::rollout::{ExplainedEntry, Judgement, MetricJudgement, Pause, Phase, Progress, TestArm, TestView, Verdict};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -31,6 +32,20 @@ fn metric(metric: &str, verdict: Verdict, summary: &str) -> MetricJudgement {
         canary: 480,
         stable: 9_520,
         summary: summary.to_owned(),
+    }
+}
+
+fn progress() -> Progress {
+    Progress {
+        next: Phase::Canary { step: 2 },
+        next_weight: 25.0,
+        requests: 480,
+        min_requests: 500,
+        seconds: 60.2,
+        min_seconds: 120.0,
+        max_seconds: Some(3_600.0),
+        on_timeout: Some(OnTimeout::Hold),
+        missing: vec!["20 more requests of version 2 (480 of 500)".to_owned(), "1m more".to_owned()],
     }
 }
 
@@ -101,6 +116,7 @@ fn a_list_is_a_table_and_says_when_it_is_empty() {
 fn a_rollout_is_shown_with_what_it_needs_and_the_numbers_of_its_last_look() {
     let mut view = view("churn", Phase::Canary { step: 1 }, Some(Pause::Gate));
     view.judgement = Some(judgement());
+    view.progress = Some(progress());
     view.problem = Some("the disk is full".to_owned());
     let text = show::rollout(&view, 62_000);
     let lines: Vec<&str> = text.lines().collect();
@@ -111,15 +127,60 @@ fn a_rollout_is_shown_with_what_it_needs_and_the_numbers_of_its_last_look() {
         "why        step 1 passed",
         "problem    the disk is full",
         "to go on   its plan wants somebody's word: `tidegate rollout resume churn` goes on",
-        "to go on   more requests than the 480 so far, for latency",
+        "progress   480 of 500 requests needed, 1m of at least 2m; next is canary, step 3 at 25 %; without a verdict after \
+         1h: hold",
+        "to go on   20 more requests of version 2 (480 of 500)",
+        "to go on   1m more",
         "last look  not enough data",
         "           METRIC   VERDICT          EVIDENCE  NEEDED  CANARY  STABLE  DIFFERENCE, 95 %          TOLERATED",
         "           errors   pass             e^1.23    e^6.91  480     9520    0.00123 [-0.002, 0.0045]  0.001",
     ] {
         assert!(lines.contains(&line), "{line}\n{text}");
     }
+    view.phase = Phase::Shadow;
+    assert!(show::rollout(&view, 62_000).contains("\nprogress   480 of 500 copies needed"));
     view.phase = Phase::Done;
     assert!(!show::rollout(&view, 62_000).contains("to go on"), "what has ended needs nothing");
+}
+
+#[test]
+fn what_failed_is_said_once_as_the_reason_where_it_stands_there_for_it() {
+    let mut view = view("churn", Phase::RolledBack, None);
+    let failed = Judgement::of(vec![metric("errors", Verdict::Fail, "worse"), metric("quality", Verdict::Fail, "NaN")]);
+    view.judgement = Some(failed);
+    view.reason = "errors: worse; quality: NaN".to_owned();
+    let text = show::rollout(&view, 62_000);
+    assert_eq!((text.matches("errors: worse").count(), text.matches("quality: NaN").count()), (1, 1), "{text}");
+    view.guards.clone_from(&view.judgement);
+    assert!(!show::rollout(&view, 62_000).contains("\nguards"), "what they decided is the last look");
+    view.reason = "aborted by somebody".to_owned();
+    let text = show::rollout(&view, 62_000);
+    assert!(text.contains("\n           errors: worse\n           quality: NaN\n"), "{text}");
+}
+
+#[test]
+fn a_test_is_shown_with_the_unit_of_its_effect_and_both_arms() {
+    let mut view = view("churn", Phase::Testing, None);
+    let mut test = TestView {
+        question: "output/score".to_owned(),
+        unit: "mean of output/score".to_owned(),
+        effect: Some(Effect { value: 0.031_2, interval: Interval { low: 0.02, high: 0.042_4 } }),
+        confidence: 0.95,
+        canary: 480,
+        stable: 520,
+        canary_arm: Some(TestArm { mean: Some(0.251), values: 478 }),
+        stable_arm: Some(TestArm { mean: None, values: 0 }),
+    };
+    view.test = Some(test.clone());
+    let said = "\ntest       mean of output/score: difference 0.0312 [0.02, 0.0424], with an interval that holds at all times at \
+                0.95\n           version 2: 0.251, of 478 values in 480 requests\n           version 1: unknown, of 0 values in \
+                520 requests\n";
+    let text = show::rollout(&view, 62_000);
+    assert!(text.contains(said), "{text}");
+    (test.effect, test.unit, test.canary_arm, test.stable_arm) = (None, String::new(), None, None);
+    view.test = Some(test);
+    let text = show::rollout(&view, 62_000);
+    assert!(text.contains("\ntest       output/score: difference not to be said yet\n"), "of an older gateway: {text}");
 }
 
 #[test]
@@ -132,7 +193,9 @@ fn an_explanation_has_every_entry_and_says_what_does_not_follow_again() {
         replayed,
         judged: (replayed == Some(false)).then(|| Judgement::of(vec![metric("errors", Verdict::Fail, "2 of 3")])),
     };
-    let decision = json!({ "decision": { "counts": [{}], "judgement": judgement() } });
+    let failed =
+        Judgement::of(vec![metric("errors", Verdict::Pass, "no worse"), metric("latency", Verdict::Fail, "worse")]);
+    let decision = json!({ "decision": { "counts": [{}], "judgement": failed } });
     let entries = vec![
         entry(1, None, json!({ "kind": "started" })),
         entry(2, Some(true), decision.clone()),
@@ -142,14 +205,15 @@ fn an_explanation_has_every_entry_and_says_what_does_not_follow_again() {
     let text = explain::text(&explanation);
     for line in [
         "#1 1970-01-01T00:00:02Z  entry 1",
-        "    errors   pass             e^1.23    e^6.91  480     9520    0.00123 [-0.002, 0.0045]  0.001",
-        "    latency: 480 of 500 requests",
+        "    errors   pass     e^1.23    e^6.91  480     9520    0.00123 [-0.002, 0.0045]  0.001",
+        "    latency: worse",
         "    made again from these counts: identical",
         "    made again from these counts: NOT IDENTICAL",
         "    errors: 2 of 3",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    assert!(!text.contains("no worse"), "what passed is in the table: {text}");
     assert_eq!(explain::not_identical(&explanation), 1);
 }
 
@@ -164,9 +228,7 @@ fn numbers_have_three_digits_that_say_something_and_times_are_of_a_calendar() {
 }
 
 #[test]
-fn a_metric_is_named_once_and_a_long_reason_is_cut_in_a_table() {
-    assert_eq!(words::sentence(&metric("errors", Verdict::Fail, "errors: worse")), "errors: worse");
-    assert_eq!(words::sentence(&metric("errors", Verdict::Fail, "too many")), "errors: too many");
+fn a_long_reason_is_cut_in_a_table() {
     let long = RolloutView { reason: "é ".repeat(100), ..view("churn", Phase::Baking, None) };
     let text = show::list(&[long], 0);
     assert!(text.lines().nth(1).is_some_and(|line| line.ends_with("é…") && line.chars().count() < 130), "{text}");

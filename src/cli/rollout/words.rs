@@ -3,7 +3,7 @@
 //! Invariant: columns of a table stand below each other, and no line ends in a blank.
 
 use crate::detect::two_arm::Effect;
-use crate::rollout::{MetricJudgement, Phase, RolloutView};
+use crate::rollout::{MetricJudgement, Phase, Progress, RolloutView};
 use std::time::{Duration, SystemTime};
 
 /// Digits of a number that say something.
@@ -85,7 +85,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     all().map(|row| line(row) + "\n").collect()
 }
 
-/// What a rollout needs before it goes on; nothing if that is only time.
+/// What a rollout needs before it goes on.
 pub(super) fn missing(view: &RolloutView) -> Vec<String> {
     use crate::rollout::{Pause, Verdict};
     if view.phase.is_ended() {
@@ -108,20 +108,33 @@ pub(super) fn missing(view: &RolloutView) -> Vec<String> {
             Some("what is judged cannot be trusted, or what is decided cannot be written down".to_owned())
         }
     };
-    let metrics = || view.judgement.iter().flat_map(|judgement| &judgement.metrics);
-    let of = |verdict| metrics().filter(move |metric| metric.verdict == verdict);
-    let open: Vec<&str> = of(Verdict::NotEnoughData).map(|metric| metric.metric.as_str()).collect();
-    let events = of(Verdict::NotEnoughData).map(|metric| metric.canary).min();
-    let more = events.map(|events| format!("more requests than the {events} so far, for {}", open.join(", ")));
-    said.into_iter().chain(more).chain(of(Verdict::SensorError).map(sentence)).collect()
+    let metrics = view.judgement.iter().flat_map(|judgement| &judgement.metrics);
+    let broken = metrics.filter(|metric| metric.verdict == Verdict::SensorError).map(MetricJudgement::sentence);
+    let broken = broken.filter(|sentence| !view.reason.contains(sentence));
+    let more = view.progress.iter().flat_map(|progress| progress.missing.clone());
+    said.into_iter().chain(more).chain(broken).collect()
 }
 
-/// What a metric says of itself, with its name before it.
-pub(super) fn sentence(metric: &MetricJudgement) -> String {
-    if metric.summary.starts_with(&metric.metric) {
-        return metric.summary.clone();
-    }
-    format!("{}: {}", metric.metric, metric.summary)
+/// How far it is where it stands.
+pub(super) fn far(progress: &Progress, at: Phase) -> String {
+    let Progress { next, next_weight, requests, min_requests, seconds, min_seconds, max_seconds, .. } = progress;
+    let lasting = |seconds: f64| humantime::format_duration(Duration::from_secs(seconds.max(0.0) as u64)).to_string();
+    let what = if at == Phase::Shadow { "copies" } else { "requests" };
+    let counted = match min_requests {
+        0 => format!("{requests} {what}"),
+        needed => format!("{requests} of {needed} {what} needed"),
+    };
+    let timeout = progress.on_timeout.and_then(|action| serde_json::to_value(action).ok());
+    let timeout = timeout.as_ref().and_then(|action| action.as_str()).unwrap_or_default();
+    let longest = max_seconds
+        .map_or(String::new(), |longest| format!("; without a verdict after {}: {timeout}", lasting(longest)));
+    format!(
+        "{counted}, {} of at least {}; next is {} at {}{longest}",
+        lasting(*seconds),
+        lasting(*min_seconds),
+        phase(*next),
+        percent(*next_weight)
+    )
 }
 
 /// The beginning of a text, where there is no room for more.

@@ -6,6 +6,9 @@
 //!   with a cell of their own for what is below or above all of it; of what is fixed in advance where it answered little.
 //! - Strings without one count by their hash: which strings there are is not known, and where they differ so do hashes.
 //!
+//! Where a column's values lie is told besides, for those who add them up: the mean of the reference, or else the median of
+//! what was counted, to an eighth.
+//!
 //! Invariant: every value has one cell.
 
 use crate::observe::columns::RecordedColumn;
@@ -32,6 +35,8 @@ pub(super) struct ColumnCells {
     pub(super) expected: Vec<u64>,
     /// How many of the first are in the order of their values.
     pub(super) ordered: usize,
+    /// Where the values lie, if they are numbers.
+    pub(super) center: Option<f64>,
 }
 
 /// What a slot is counted as.
@@ -83,11 +88,12 @@ impl ColumnCells {
             cells.map(|(slot, &group)| SlotCell { cell: u16::from(group), is_defect: is_defect(slot) }).collect();
         // Behind the groups in order come those of rare, missing and infinite values.
         let ordered = if reference.ordered.is_some() { reference.group_count.saturating_sub(3) } else { 0 };
-        Self { layout: layout.clone(), by_slot, expected, ordered }
+        Self { layout: layout.clone(), by_slot, expected, ordered, center: mean(layout) }
     }
 
     fn of_hashes(layout: &ColumnLayout) -> Self {
-        Self { layout: layout.clone(), by_slot: Box::default(), expected: vec![0; HASHES], ordered: 0 }
+        let (by_slot, expected) = (Box::default(), vec![0; HASHES]);
+        Self { layout: layout.clone(), by_slot, expected, ordered: 0, center: None }
     }
 
     fn of_counts(layout: &ColumnLayout, counted: &[u64]) -> Self {
@@ -105,8 +111,30 @@ impl ColumnCells {
         let by_slot = (0..floats::COUNT)
             .map(|slot| SlotCell { cell: cell(slot) as u16, is_defect: slot >= floats::FINITE })
             .collect();
-        Self { layout: layout.clone(), by_slot, expected, ordered: missing }
+        Self { layout: layout.clone(), by_slot, expected, ordered: missing, center: Some(median(finite)) }
     }
+}
+
+/// The mean of a column's reference, within what single precision has; none of strings.
+fn mean(layout: &ColumnLayout) -> Option<f64> {
+    let fixed_point = match layout {
+        ColumnLayout::F32(bins) => bins.fixed_point(),
+        ColumnLayout::F64(bins) => bins.fixed_point(),
+        ColumnLayout::Strings(_) | ColumnLayout::LogLinear => return None,
+    };
+    Some(fixed_point.dequantize(0).clamp(f64::from(f32::MIN), f64::from(f32::MAX)))
+}
+
+/// The median of log-linear counts, as the number next to zero of its bin; zero of none.
+fn median(finite: &[u64]) -> f64 {
+    let half = finite.iter().sum::<u64>().div_ceil(2);
+    let mut below = 0;
+    let middle = finite.iter().position(|count| {
+        below += count;
+        below >= half && below > 0
+    });
+    let (low, high) = middle.and_then(floats::bounds).unwrap_or_default();
+    if low.abs() < high.abs() { low } else { high }
 }
 
 /// The slots that groups of about equal counts begin with, but for the first group, which is of what is below all.
@@ -152,6 +180,15 @@ mod tests {
         assert_eq!(places, (1..=10).collect::<Vec<u16>>());
         assert_eq!((cells.of_number(-3.0).cell, cells.of_number(400.0).cell), (0, 11));
         assert_eq!(cells.expected.iter().sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn where_values_lie_is_known_to_an_eighth() {
+        for (values, median) in [(&[3.0, 1_000.0, 1e30][..], 1_000.0), (&[-7.0, -7.0, 2.0], -7.0), (&[0.0], 0.0)] {
+            let center = log_linear(values, 100).center.unwrap();
+            assert!((center - median).abs() <= f64::abs(median) / 8.0, "{values:?}: {center}");
+        }
+        assert_eq!(log_linear(&[], 0).center, Some(0.0));
     }
 
     #[test]

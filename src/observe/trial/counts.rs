@@ -28,7 +28,7 @@ pub struct TrialSegment {
 }
 
 /// What was counted of one arm's events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmTally {
     /// Events, however they ended; those that whoever sent them gave up are in no other count.
@@ -45,6 +45,34 @@ pub struct ArmTally {
     pub latency: Vec<u64>,
     /// Of one row of each answer, by column of the outputs and cell of the plan.
     pub outputs: Vec<Vec<u64>>,
+    /// Of the same rows, by column, sums of what is a number; empty where nothing was added up, as by earlier releases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ValueSums>,
+}
+
+/// Sums of a column's values in an arm, of those that are numbers: finite, and below the largest of single precision,
+/// which is where overflow saturates. Each counts by its deviation from [`OutputCells::origin`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueSums {
+    /// How many there are.
+    pub count: u64,
+    /// Sum of their deviations.
+    pub sum: f64,
+    /// Sum of the squares of these.
+    pub squares: f64,
+    /// Sum of the cubes of these.
+    pub cubes: f64,
+}
+
+impl ValueSums {
+    /// Adds others of the same column.
+    pub fn merge(&mut self, more: &Self) {
+        self.count = self.count.saturating_add(more.count);
+        self.sum += more.sum;
+        self.squares += more.squares;
+        self.cubes += more.cubes;
+    }
 }
 
 /// What guards read: all requests of an arm but pinned ones, by group of routing keys.
@@ -108,9 +136,9 @@ pub struct TrialLayout {
     pub expected_errors: f64,
 }
 
-/// The cells of one column of the outputs.
+/// The cells of one column of the outputs. Members that earlier releases wrote down and nobody reads any more are passed
+/// over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OutputCells {
     /// The column's name.
     pub name: String,
@@ -118,8 +146,17 @@ pub struct OutputCells {
     pub expected: Vec<u64>,
     /// How many of the first cells are in the order of their values.
     pub ordered: usize,
-    /// What a value in each of these counts as when a mean is asked for, the mean of the reference's values in it for
-    /// example; empty where that is unknown.
+    /// Where the column's values lie, if they are numbers: the mean of the reference, or else about the median of what
+    /// was counted. Not written down by earlier releases.
     #[serde(default)]
-    pub values: Vec<f64>,
+    pub center: Option<f64>,
+}
+
+impl OutputCells {
+    /// What values are counted from when they are added up, in the column's own unit; none where they are no numbers.
+    /// Where no center was written down it is zero.
+    #[must_use]
+    pub fn origin(&self) -> Option<f64> {
+        self.center.or((self.ordered > 0).then_some(0.0))
+    }
 }

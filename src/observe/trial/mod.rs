@@ -16,6 +16,9 @@
 //! # What guards read
 //! All requests of both arms but pinned ones, by group of keys.
 //!
+//! # What values come to
+//! Of the row that is evidence each column's value is counted in a cell, for distributions, and added up, for means.
+//!
 //! Workers write counters of their own, as in a [`Recorder`](super::Recorder), so that a request takes no lock; a trial
 //! ends with its share, and the next begins at zero.
 //!
@@ -27,13 +30,18 @@ mod hours;
 mod keys;
 mod latency;
 mod plan;
+#[cfg(test)]
+mod random_tests;
 mod share;
+mod sums;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;
 
 pub use counts::{
-    ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment,
+    ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, TrialSegment, ValueSums,
 };
 pub use hours::HourReference;
 pub use plan::{MOST_OUTPUTS, TrialPlan};
@@ -43,9 +51,11 @@ use super::counter::Counters;
 use super::evidence::{Evidence, row_of_draw};
 use crate::tensor::{Signature, Tensor, TensorData};
 use keys::SeenKeys;
+use plan::Shown;
 use std::sync::{Arc, OnceLock};
+use sums::Sums;
 use tally::{
-    ANSWERS, Arm, BROKEN, DEFECTS, ERRORS, EVENTS, EventKind, GUARD_ERRORS, NON_FINITE, Places, REFUSALS, SLOW,
+    ANSWERS, ARMS, Arm, BROKEN, DEFECTS, ERRORS, EVENTS, EventKind, GUARD_ERRORS, NON_FINITE, Places, REFUSALS, SLOW,
 };
 
 /// Counts of both arms at one share.
@@ -56,7 +66,14 @@ pub struct Trial {
     places: Places,
     seen: SeenKeys,
     /// Made when a worker first serves an arm.
-    shards: Box<[OnceLock<Counters>]>,
+    shards: Box<[OnceLock<Shard>]>,
+}
+
+/// What a worker counts.
+#[derive(Debug)]
+struct Shard {
+    counters: Counters,
+    sums: Sums,
 }
 
 /// A request's part in a trial.
@@ -155,9 +172,13 @@ impl Trial {
         let is_defective = entrant.event.is_some_and(|event| {
             let shard = self.shard(worker);
             let first = self.places.evidence(event, entrant.arm) + self.places.first_output();
+            let first_value = self.places.first_value(event, entrant.arm);
             let mut is_ordinary = true;
             for tensor in &self.plan.tensors {
-                let count = |cell: usize| shard.add(first + cell, 1);
+                let count = |Shown { cell, column, deviation }: Shown| {
+                    shard.counters.add(first + cell, 1);
+                    deviation.into_iter().for_each(|deviation| shard.sums.add(first_value + column, deviation));
+                };
                 let found = named(signature, outputs, (&tensor.name, tensor.index));
                 is_ordinary &= match found {
                     Some(found) => tensor.visit(found, |rows| row_of_draw(entrant.draw, rows), count),
@@ -176,7 +197,7 @@ impl Trial {
     /// Counts how a request ended, what was found in its predictions if it had any, and how long it took, or would have
     /// taken, in nanoseconds.
     pub fn count(&self, worker: usize, entrant: &Entrant, (outcome, findings): (Outcome, Findings), duration: u64) {
-        let shard = self.shard(worker);
+        let shard = &self.shard(worker).counters;
         self.count_guards(shard, entrant, (outcome, findings), duration);
         let Some(event) = entrant.event else { return };
         let first = self.places.evidence(event, entrant.arm);
@@ -240,7 +261,7 @@ impl Trial {
         let range = self.places.guards();
         let mut sums = vec![0; range.len()];
         for shard in self.shards.iter().filter_map(OnceLock::get) {
-            shard.add_range_to(range.clone(), &mut sums);
+            shard.counters.add_range_to(range.clone(), &mut sums);
         }
         tally::guards(self.share.weight(), &sums)
     }
@@ -249,20 +270,23 @@ impl Trial {
     #[must_use]
     pub fn counts(&self) -> TrialCounts {
         let mut sums = vec![0; self.places.count()];
+        let mut values = vec![ValueSums::default(); ARMS * self.places.columns()];
         for shard in self.shards.iter().filter_map(OnceLock::get) {
-            shard.add_to(&mut sums);
+            shard.counters.add_to(&mut sums);
+            shard.sums.add_to(&mut values);
         }
         let weights = [(EventKind::Request, Some(self.share.weight())), (EventKind::Key, self.share.keyed_weight())];
         let segments = weights.into_iter().filter_map(|(kind, weight)| {
-            let segment = self.places.segment(kind, weight?, &sums);
+            let segment = self.places.segment((kind, weight?), (&sums, &values));
             (segment.canary.events + segment.stable.events > 0).then_some(segment)
         });
         let guards = tally::guards(self.share.weight(), &sums[self.places.guards()]);
         TrialCounts { segments: segments.collect(), guards, hour: None }
     }
 
-    fn shard(&self, worker: usize) -> &Counters {
-        self.shards[worker].get_or_init(|| Counters::new(self.places.count()))
+    fn shard(&self, worker: usize) -> &Shard {
+        let new = || Shard { counters: Counters::new(self.places.count()), sums: Sums::new(self.places.columns()) };
+        self.shards[worker].get_or_init(new)
     }
 }
 

@@ -9,6 +9,7 @@
 use super::cells::{ColumnCells, SlotCell};
 use super::counts::{OutputCells, TrialLayout};
 use super::latency::LatencyEdges;
+use super::sums::deviation;
 use crate::config::{GuardSettings, ToleranceSettings};
 use crate::observe::columns::{RecordedColumn, TensorPlan};
 use crate::observe::{AnswerTotals, Recorder, RowStatistics, Side};
@@ -48,6 +49,21 @@ struct OutputColumn {
     cells: ColumnCells,
     /// The first of its cells among those of all columns.
     first: usize,
+    /// Its place among all columns.
+    place: usize,
+    /// What its values are counted from, if they are numbers.
+    origin: Option<f64>,
+}
+
+/// What a column of a row shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shown {
+    /// The cell, as one among those of all columns.
+    pub(super) cell: usize,
+    /// The column's place among all.
+    pub(super) column: usize,
+    /// How far the value is from the column's origin, if it is a number.
+    pub(super) deviation: Option<f64>,
 }
 
 impl TrialPlan {
@@ -83,7 +99,11 @@ impl TrialPlan {
             // Cells by hash are always the same.
             column.reference.is_some() || cells.ordered == 0
         });
-        (are_known && outputs == layout.outputs && !layout.latency_edges.is_empty()).then(|| Self::of(layout, tensors))
+        let is_same = |(now, then): (&OutputCells, &OutputCells)| {
+            (&now.name, &now.expected, now.ordered) == (&then.name, &then.expected, then.ordered)
+        };
+        let are_same = outputs.len() == layout.outputs.len() && outputs.iter().zip(&layout.outputs).all(is_same);
+        (are_known && are_same && !layout.latency_edges.is_empty()).then(|| Self::of(layout, tensors))
     }
 
     /// The plan of a rollout that goes on where [`Self::resumed`] cannot: durations count as they did, outputs on the edges
@@ -94,7 +114,11 @@ impl TrialPlan {
         Self::of(TrialLayout { outputs, ..layout }, tensors)
     }
 
-    fn of(layout: TrialLayout, tensors: Box<[OutputTensor]>) -> Self {
+    /// Values are counted from where the layout says, as those of before were.
+    fn of(layout: TrialLayout, mut tensors: Box<[OutputTensor]>) -> Self {
+        for column in tensors.iter_mut().flat_map(|tensor| tensor.columns.iter_mut()) {
+            column.origin = layout.outputs.get(column.place).and_then(OutputCells::origin);
+        }
         let cells = layout.outputs.iter().map(|output| output.expected.len()).sum();
         Self { layout, tensors, cells }
     }
@@ -123,14 +147,14 @@ impl TrialPlan {
 }
 
 impl OutputTensor {
-    /// Shows `count` the cell of each column, as one among those of all columns, in one row of a tensor that is to have
-    /// these columns; `choose` chooses among the rows that there are. Answers whether all values are ordinary: there, in
-    /// range, of a known category. A tensor without rows has nothing to show.
+    /// Shows `count` each column of one row of a tensor that is to have these columns; `choose` chooses among the rows that
+    /// there are. Answers whether all values are ordinary: there, in range, of a known category. A tensor without rows has
+    /// nothing to show.
     pub(super) fn visit(
         &self,
         tensor: &Tensor,
         choose: impl FnOnce(usize) -> usize,
-        mut count: impl FnMut(usize),
+        mut count: impl FnMut(Shown),
     ) -> bool {
         let rows = if self.is_batched { tensor.shape().rows() } else { 1 };
         if rows == 0 {
@@ -142,14 +166,15 @@ impl OutputTensor {
         }
         let start = choose(rows) * width;
         let mut is_ordinary = true;
-        let mut note = |column: &OutputColumn, SlotCell { cell, is_defect }| {
-            count(column.first + usize::from(cell));
+        let mut note = |column: &OutputColumn, SlotCell { cell, is_defect }, value: f64| {
+            let deviation = column.origin.and_then(|origin| deviation(value, origin));
+            count(column.shown(cell, deviation));
             is_ordinary &= !is_defect;
         };
         match data {
             TensorData::Bytes(texts) => {
                 for (offset, column) in self.columns.iter().enumerate() {
-                    note(column, column.cells.of_bytes(texts.get(start + offset).unwrap_or_default()));
+                    note(column, column.cells.of_bytes(texts.get(start + offset).unwrap_or_default()), f64::NAN);
                 }
             }
             data if self.is_reduced => {
@@ -157,13 +182,14 @@ impl OutputTensor {
                 self.columns
                     .iter()
                     .zip(statistics)
-                    .for_each(|(column, value)| note(column, column.cells.of_number(value)));
+                    .for_each(|(column, value)| note(column, column.cells.of_number(value), value));
             }
             data => {
                 for (piece, columns) in self.columns.chunks(PIECE).enumerate() {
                     let mut values = [f64::NAN; PIECE];
                     data.read_numbers(start + piece * PIECE, &mut values[..columns.len()]);
-                    columns.iter().zip(values).for_each(|(column, value)| note(column, column.cells.of_number(value)));
+                    let pairs = columns.iter().zip(values);
+                    pairs.for_each(|(column, value)| note(column, column.cells.of_number(value), value));
                 }
             }
         }
@@ -171,9 +197,15 @@ impl OutputTensor {
     }
 
     /// The same where the tensor is not there, or has other columns: every value is missing.
-    pub(super) fn visit_missing(&self, mut count: impl FnMut(usize)) -> bool {
-        self.columns.iter().for_each(|column| count(column.first + usize::from(column.cells.of_missing().cell)));
+    pub(super) fn visit_missing(&self, mut count: impl FnMut(Shown)) -> bool {
+        self.columns.iter().for_each(|column| count(column.shown(column.cells.of_missing().cell, None)));
         self.columns.is_empty()
+    }
+}
+
+impl OutputColumn {
+    fn shown(&self, cell: u16, deviation: Option<f64>) -> Shown {
+        Shown { cell: self.first + usize::from(cell), column: self.place, deviation }
     }
 }
 
@@ -189,11 +221,11 @@ fn output_tensors(stable: &Recorder) -> (Box<[OutputTensor]>, Vec<OutputCells>) 
         let columns: Vec<OutputColumn> = compared
             .map(|(column, planned)| {
                 let cells = ColumnCells::new(column, &planned.layout, &counted[column.slots.clone()]);
-                let (name, expected, ordered) = (column.name.clone(), cells.expected.clone(), cells.ordered);
-                let column = OutputColumn { cells, first };
+                let (expected, ordered, center) = (cells.expected.clone(), cells.ordered, cells.center);
+                let compared = OutputColumn { cells, first, place: outputs.len(), origin: center };
                 first += expected.len();
-                outputs.push(OutputCells { name, expected, ordered, values: Vec::new() });
-                column
+                outputs.push(OutputCells { name: column.name.clone(), expected, ordered, center });
+                compared
             })
             .collect();
         OutputTensor {

@@ -1,11 +1,12 @@
 //! Where a worker counts: the counters of a trial one behind the other, and how they are read again.
 //!
 //! Each arm's evidence of requests without a key and of keys has a block, `events, errors, refusals, defects, latency
-//! cells, output cells`; behind the four of them is a block of guards for each arm and group.
+//! cells, output cells`; behind the four of them is a block of guards for each arm and group. Sums of values are apart from
+//! them, a block of columns for each of the four.
 //!
 //! Invariant: the blocks are disjoint and cover the counters.
 
-use super::counts::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, TrialSegment};
+use super::counts::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, TrialSegment, ValueSums};
 use super::plan::TrialPlan;
 use std::ops::Range;
 
@@ -15,6 +16,9 @@ pub(super) enum Arm {
     Canary,
     Stable,
 }
+
+/// Arms of each kind of event.
+pub(super) const ARMS: usize = 4;
 
 /// What an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,17 @@ impl Places {
 
     /// The first counter of an arm's evidence.
     pub(super) fn evidence(&self, kind: EventKind, arm: Arm) -> usize {
-        (2 * kind as usize + arm as usize) * self.block
+        block(kind, arm) * self.block
+    }
+
+    /// How many columns of values there are.
+    pub(super) fn columns(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// The first column of an arm's sums of values.
+    pub(super) fn first_value(&self, kind: EventKind, arm: Arm) -> usize {
+        block(kind, arm) * self.columns()
     }
 
     /// The first latency cell, from the first counter of the evidence.
@@ -77,7 +91,7 @@ impl Places {
 
     /// All guards.
     pub(super) fn guards(&self) -> Range<usize> {
-        let start = 4 * self.block;
+        let start = ARMS * self.block;
         start..start + 2 * GUARD_GROUPS * GUARD_COUNTERS
     }
 
@@ -86,9 +100,16 @@ impl Places {
         self.guards().start + (arm as usize * GUARD_GROUPS + group) * GUARD_COUNTERS
     }
 
-    /// The evidence of all counters, read as this.
-    pub(super) fn segment(&self, kind: EventKind, weight: f64, counters: &[u64]) -> TrialSegment {
-        let arm = |arm: Arm| self.arm(&counters[self.evidence(kind, arm)..][..self.block]);
+    /// The evidence of all counters and sums, read as this.
+    pub(super) fn segment(
+        &self,
+        (kind, weight): (EventKind, f64),
+        (counters, values): (&[u64], &[ValueSums]),
+    ) -> TrialSegment {
+        let arm = |arm: Arm| ArmTally {
+            values: values[self.first_value(kind, arm)..][..self.columns()].to_vec(),
+            ..self.arm(&counters[self.evidence(kind, arm)..][..self.block])
+        };
         TrialSegment { weight, keyed: kind == EventKind::Key, canary: arm(Arm::Canary), stable: arm(Arm::Stable) }
     }
 
@@ -102,8 +123,13 @@ impl Places {
         };
         let outputs = self.outputs.iter().map(&mut column).collect();
         let (events, errors, refusals, defects) = (head[EVENTS], head[ERRORS], head[REFUSALS], head[DEFECTS]);
-        ArmTally { events, errors, refusals, defects, latency: latency.to_vec(), outputs }
+        ArmTally { events, errors, refusals, defects, latency: latency.to_vec(), outputs, ..ArmTally::default() }
     }
+}
+
+/// The place of an arm among those of each kind of event.
+fn block(kind: EventKind, arm: Arm) -> usize {
+    2 * kind as usize + arm as usize
 }
 
 /// The guards' counters, read as this.

@@ -7,32 +7,31 @@ use crate::profile::{ColumnSpec, Profile, ProfileBuilder, ProfileOptions, Side};
 use crate::route::{FULL_WEIGHT, Split, point_of_draw};
 use crate::sketch::KEY_GROUPS;
 use crate::tensor::{ByteStrings, DataType, Dimension, Shape, TensorSpec};
-use proptest::prelude::*;
 use std::time::Duration;
 
-const SHARE: TrialShare = TrialShare { canary: 2, stable: 1, weight: 1_000, before: 0 };
+pub(super) const SHARE: TrialShare = TrialShare { canary: 2, stable: 1, weight: 1_000, before: 0 };
 
-fn spec(name: &str, datatype: DataType, width: usize) -> TensorSpec {
+pub(super) fn spec(name: &str, datatype: DataType, width: usize) -> TensorSpec {
     TensorSpec { name: name.into(), datatype, shape: vec![Dimension::Free("N".into()), Dimension::Fixed(width)] }
 }
 
 /// A feature; two scores and a word.
-fn signature() -> Signature {
+pub(super) fn signature() -> Signature {
     let outputs = vec![spec("score", DataType::Fp32, 2), spec("word", DataType::Bytes, 1)];
     Signature { inputs: vec![spec("x", DataType::Fp32, 1)], outputs }
 }
 
-fn floats(width: usize, values: &[f32]) -> Tensor {
+pub(super) fn floats(width: usize, values: &[f32]) -> Tensor {
     Tensor::try_new(Shape::matrix(values.len() / width, width), TensorData::Fp32(values.to_vec())).unwrap()
 }
 
-fn words(words: &[&str]) -> Tensor {
+pub(super) fn words(words: &[&str]) -> Tensor {
     let texts: ByteStrings = words.iter().collect();
     Tensor::try_new(Shape::matrix(words.len(), 1), TensorData::Bytes(texts)).unwrap()
 }
 
 /// Scores from 0 to 1, and the words yes and no.
-fn profile() -> Profile {
+pub(super) fn profile() -> Profile {
     let mut builder = ProfileBuilder::new(ProfileOptions::default());
     let column = |tensor: &str, index, datatype| ColumnSpec {
         side: Side::Output,
@@ -52,25 +51,25 @@ fn profile() -> Profile {
     builder.finish().unwrap()
 }
 
-fn plan_of(recorder: &Recorder, limit: Option<Duration>) -> Arc<TrialPlan> {
+pub(super) fn plan_of(recorder: &Recorder, limit: Option<Duration>) -> Arc<TrialPlan> {
     let guards = GuardSettings { latency: limit, ..GuardSettings::default() };
     Arc::new(TrialPlan::new(recorder, &recorder.totals().answers, (&guards, &ToleranceSettings::default())))
 }
 
 /// A plan on the profile's edges, with a guard at a second.
-fn plan() -> Arc<TrialPlan> {
+pub(super) fn plan() -> Arc<TrialPlan> {
     plan_of(&Recorder::new(&signature(), Some(&profile()), 512, 1), Some(Duration::from_secs(1)))
 }
 
-fn trial(share: TrialShare) -> Trial {
+pub(super) fn trial(share: TrialShare) -> Trial {
     Trial::new(plan(), share, 2)
 }
 
-fn row(draw: u64) -> Evidence {
+pub(super) fn row(draw: u64) -> Evidence {
     Evidence::Row { draw }
 }
 
-fn key(key_hash: u64) -> Evidence {
+pub(super) fn key(key_hash: u64) -> Evidence {
     Evidence::KeyGroup { draw: 7, key_hash }
 }
 
@@ -81,7 +80,7 @@ fn hash_at(point: u16, low: u64) -> u64 {
 }
 
 /// One request from its version to its end; the findings.
-fn request(trial: &Trial, version: u64, evidence: Evidence, outputs: &[Tensor]) -> Findings {
+pub(super) fn request(trial: &Trial, version: u64, evidence: Evidence, outputs: &[Tensor]) -> Findings {
     let Some(entrant) = trial.enter(version, evidence) else { return Findings::default() };
     let rows = outputs.first().map_or(1, |output| output.shape().rows());
     let findings = trial.look(0, &entrant, (&signature(), &[floats(1, &vec![0.0; rows])]), outputs);
@@ -89,11 +88,11 @@ fn request(trial: &Trial, version: u64, evidence: Evidence, outputs: &[Tensor]) 
     findings
 }
 
-fn ordinary() -> [Tensor; 2] {
+pub(super) fn ordinary() -> [Tensor; 2] {
     [floats(2, &[0.25, 0.75]), words(&["yes"])]
 }
 
-fn events(trial: &Trial) -> Vec<(bool, u64, u64)> {
+pub(super) fn events(trial: &Trial) -> Vec<(bool, u64, u64)> {
     let segments = trial.counts().segments;
     segments.iter().map(|segment| (segment.keyed, segment.canary.events, segment.stable.events)).collect()
 }
@@ -374,76 +373,4 @@ fn rows_that_are_too_wide_are_compared_by_their_statistics() {
         .map(|cells| cells.iter().filter(|count| **count > 0).count())
         .collect();
     assert_eq!(used, [2, 2, 1, 1], "norm and mean are others, zeros and non-finite values are not");
-}
-
-/// A request of a random traffic: version, hash of a key, what became of it.
-fn traffic() -> impl Strategy<Value = Vec<(u64, Option<u64>, u8, f32)>> {
-    let value = prop_oneof![8 => 0.0_f32..1.0, 1 => Just(f32::NAN), 1 => Just(3.0)];
-    prop::collection::vec((1..=3_u64, prop::option::of(0..40_u64), 0..6_u8, value), 0..120)
-}
-
-fn run(trial: &Trial, worker: usize, (version, key_number, end, value): (u64, Option<u64>, u8, f32)) {
-    let evidence = match key_number {
-        Some(number) => key(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        None => row(u64::MAX),
-    };
-    let Some(entrant) = trial.enter(version, evidence) else { return };
-    let outputs = [floats(2, &[value, 0.5]), words(&["no"])];
-    let findings = if end == 0 {
-        trial.look(worker, &entrant, (&signature(), &[floats(1, &[0.0])]), &outputs)
-    } else {
-        Findings::default()
-    };
-    let outcomes = [
-        Outcome::Predicted,
-        Outcome::Failed { panicked: false },
-        Outcome::Refused,
-        Outcome::Overdue,
-        Outcome::TurnedAway,
-        Outcome::Unanswered,
-    ];
-    trial.count(worker, &entrant, (outcomes[usize::from(end)], findings), u64::from(end) * 1_000_000);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn which_requests_are_events_does_not_depend_on_how_any_of_them_ends(requests in traffic(), ends in prop::collection::vec(0..6_u8, 120)) {
-        let (as_it_was, otherwise) = (trial(SHARE), trial(SHARE));
-        for (index, request) in requests.into_iter().enumerate() {
-            run(&as_it_was, 0, request);
-            run(&otherwise, 0, (request.0, request.1, ends[index], 1.0 - request.3));
-        }
-        prop_assert_eq!(events(&as_it_was), events(&otherwise));
-    }
-
-    #[test]
-    fn however_requests_are_spread_over_workers_the_counts_are_the_same(requests in traffic(), workers in prop::collection::vec(0..4_usize, 120)) {
-        let plan = plan();
-        let (spread, alone) = (Trial::new(Arc::clone(&plan), SHARE, 4), Trial::new(plan, SHARE, 1));
-        for (index, request) in requests.into_iter().enumerate() {
-            run(&spread, workers[index], request);
-            run(&alone, 0, request);
-        }
-        prop_assert_eq!(spread.counts(), alone.counts());
-        prop_assert_eq!(spread.guards(), alone.counts().guards);
-    }
-
-    #[test]
-    fn tallies_add_up(requests in traffic()) {
-        let trial = trial(SHARE);
-        requests.iter().for_each(|request| run(&trial, 0, *request));
-        let counts = trial.counts();
-        for arm in counts.segments.iter().flat_map(|segment| [&segment.canary, &segment.stable]) {
-            let predicted = arm.outputs[0].iter().sum::<u64>();
-            prop_assert!(arm.outputs.iter().all(|cells| cells.iter().sum::<u64>() == predicted));
-            prop_assert!(arm.defects <= predicted && arm.errors + arm.refusals + predicted <= arm.events);
-            prop_assert!(arm.latency.iter().sum::<u64>() <= arm.events - arm.refusals);
-        }
-        for tally in counts.guards.canary.iter().chain(&counts.guards.stable) {
-            prop_assert!([tally.errors, tally.broken, tally.non_finite, tally.slow].iter().all(|count| *count <= tally.answers));
-        }
-        let text = serde_json::to_string(&counts).unwrap();
-        prop_assert_eq!(serde_json::from_str::<TrialCounts>(&text).unwrap(), counts);
-    }
 }

@@ -5,7 +5,9 @@
 //!
 //! Invariant: a sum of counts, whatever order they came in.
 
-use crate::observe::trial::{ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout};
+use crate::observe::trial::{
+    ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, OutputCells, TrialCounts, TrialLayout, ValueSums,
+};
 use serde::{Deserialize, Serialize};
 
 /// The stable version's counts over all shares of a rollout. Earlier releases wrote down a `season` with it that was
@@ -79,6 +81,8 @@ pub(in crate::rollout) fn add_arm(sum: &mut ArmTally, more: &ArmTally) {
     add_cells(&mut sum.latency, &more.latency);
     sum.outputs.resize_with(sum.outputs.len().max(more.outputs.len()), Vec::new);
     sum.outputs.iter_mut().zip(&more.outputs).for_each(|(sum, more)| add_cells(sum, more));
+    sum.values.resize(sum.values.len().max(more.values.len()), ValueSums::default());
+    sum.values.iter_mut().zip(&more.values).for_each(|(sum, more)| sum.merge(more));
 }
 
 /// Adds what a tally has more than it had before. What is added up of its values is no matter of judging and left out.
@@ -127,6 +131,6 @@ pub(in crate::rollout) fn beyond(tally: &ArmTally, edge: usize) -> (u64, u64) {
 }
 
 /// Cells of a column of the outputs; none if it was not counted.
-pub(in crate::rollout) fn output(tally: &ArmTally, column: usize) -> &[u64] {
+pub(super) fn output(tally: &ArmTally, column: usize) -> &[u64] {
     tally.outputs.get(column).map_or(&[], Vec::as_slice)
 }

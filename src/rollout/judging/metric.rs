@@ -60,7 +60,7 @@ impl Found {
     }
 
     fn summary(&self, verdict: Verdict, ln_evidence: f64, ln_threshold: f64) -> String {
-        let Self { metric, tolerance, counted: (canary, stable), .. } = self;
+        let (canary, stable) = self.counted;
         let head = match verdict {
             Verdict::Pass => "no difference that counts",
             Verdict::Fail => "worse, or other, than the stable version",
@@ -70,13 +70,44 @@ impl Found {
         let far = self.effect.map_or_else(
             || "nothing to compare with".to_owned(),
             |Effect { value, interval }| {
-                let (low, high) = (interval.low, interval.high);
-                format!("apart by {value:.5} ({low:.5} to {high:.5}), {tolerance:.5} is borne")
+                let [value, low, high] = [value, interval.low, interval.high].map(short);
+                let borne = if self.tolerance > 0.0 { short(self.tolerance) } else { "none".to_owned() };
+                format!("a difference of {value} ({low} to {high}), {borne} is borne")
             },
         );
         format!(
-            "{metric}: {head}; {far}; evidence e^{ln_evidence:.2}, e^{ln_threshold:.2} decides; {canary} events against \
-             {stable}"
+            "{head}; {far}; evidence e^{ln_evidence:.2}, e^{ln_threshold:.2} decides; {canary} events against {stable}"
         )
+    }
+}
+
+/// A number with at most five places behind the point.
+fn short(number: f64) -> String {
+    let text = format!("{number:.5}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::Interval;
+
+    #[test]
+    fn a_summary_says_how_far_the_arms_are_apart_and_leaves_the_name_to_others() {
+        let found = Found {
+            metric: "latency".to_owned(),
+            ln_evidence: 6.812,
+            share: 0.0014,
+            effect: Some(Effect { value: 0.364, interval: Interval { low: 0.2710004, high: 0.38 } }),
+            tolerance: 0.0,
+            counted: (38, 3_649),
+            is_enough: false,
+            is_evidence_enough: false,
+        };
+        let expected = "worse, or other, than the stable version; a difference of 0.364 (0.271 to 0.38), none is borne; \
+                        evidence e^6.81, e^6.57 decides; 38 events against 3649";
+        assert_eq!(found.judge(Verdict::Fail).summary, expected);
+        assert_eq!([-0.000_001, 0.0, 100.0, -0.5].map(short), ["0", "0", "100", "-0.5"]);
     }
 }

@@ -65,7 +65,7 @@ mod tests;
 pub use bake::judge_bake;
 pub use budget::Budget;
 pub use frozen::Frozen;
-pub(super) use frozen::{add_arm, beyond, errors, output};
+pub(super) use frozen::{add_arm, beyond, errors};
 pub use guards::judge_guards;
 pub use history::{GuardHistory, MAX_GUARD_PARTS};
 pub use hours::HourHistory;

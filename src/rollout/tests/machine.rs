@@ -222,6 +222,9 @@ fn a_newer_version_takes_its_place_or_waits_or_is_left_alone() {
         let mut driven = Driven::warm(&RolloutSettings { newer, ..settings() });
         driven.happen(&Event::Newer(2, "two".to_owned()));
         assert_eq!(driven.at().0, FIRST, "its own target is none");
+        // As the highest of a directory it is wanted again as soon as another has most of the traffic.
+        driven.happen(&Event::Newer(1, "one".to_owned()));
+        assert_eq!(driven.at().0, FIRST, "the version that it began from is none");
         driven.happen(&Event::Newer(3, "three".to_owned()));
         driven.happen(&Event::Live);
         assert_eq!(driven.at().0, expected);

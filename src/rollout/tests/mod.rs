@@ -3,5 +3,6 @@
 mod crashes;
 mod machine;
 mod orders;
+mod progress;
 mod without;
 mod world;

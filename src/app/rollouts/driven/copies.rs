@@ -10,7 +10,7 @@ use crate::config::ShadowSettings;
 use crate::observe::shadow::ShadowCounts;
 use crate::rollout::journal::{Copies, Subject};
 use crate::rollout::machine::{Event, Look};
-use crate::rollout::{Phase, ShadowRule, ShadowView, judge_shadow};
+use crate::rollout::{Phase, Seen, ShadowRule, ShadowView, judge_shadow};
 use std::sync::Arc;
 
 /// A rollout's copies of requests.
@@ -82,6 +82,8 @@ impl Driven {
         let (Some(mirror), Some(rule)) = (&self.copies.mirror, rule) else { return };
         let counts = mirror.counts();
         let judgement = judge_shadow(&rule, &counts);
+        let part = self.state().part;
+        self.seen = Seen { part, requests: counts.compared, verdict: Some(judgement.verdict) };
         self.judgement = Some(judgement.clone());
         let copies = Some(Box::new(Copies { rule, counts }));
         let look = Look { subject: Subject::Shadow, counts: Vec::new(), guards: Vec::new(), copies, judgement };

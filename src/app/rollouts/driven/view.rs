@@ -4,7 +4,7 @@
 
 use super::Driven;
 use crate::rollout::state::State;
-use crate::rollout::{Pause, RolloutView};
+use crate::rollout::{Pause, RolloutView, progress};
 
 impl Driven {
     /// The rollout, as it is shown.
@@ -22,6 +22,7 @@ impl Driven {
             guards: self.guards.judgement.clone(),
             shadow: self.copies.view(),
             test: self.test.clone(),
+            progress: progress(self.state(), self.seen, self.now),
             // What was missing may have come back since.
             problem: trouble
                 .map(|cause| format!("it cannot be written down: {cause}"))
@@ -47,6 +48,7 @@ pub(in crate::app::rollouts) fn view_of(state: &State) -> RolloutView {
         since: state.since,
         ended_at: state.ended_at,
         reason: state.reason.clone(),
+        progress: None,
         judgement: state.decided.clone(),
         guards: None,
         shadow: None,

@@ -4,7 +4,7 @@ use super::super::{Frozen, JudgingPlan, judge_bake, judge_guards, judge_step};
 use crate::config::RolloutSettings;
 use crate::observe::trial::{
     ArmTally, GUARD_GROUPS, GuardSegment, GuardTally, HourReference, OutputCells, TrialCounts, TrialLayout,
-    TrialSegment,
+    TrialSegment, ValueSums,
 };
 use crate::rollout::Judgement;
 use proptest::prelude::*;
@@ -27,16 +27,31 @@ fn cells(most: usize) -> impl Strategy<Value = Vec<u64>> {
 
 fn arm() -> impl Strategy<Value = ArmTally> {
     let outputs = prop::collection::vec(cells(CELLS), 0..3);
-    (count(), count(), count(), count(), cells(4), outputs).prop_map(
-        |(events, errors, refusals, defects, latency, outputs)| ArmTally {
+    let values = prop::collection::vec(sums(), 0..3);
+    (count(), count(), count(), count(), cells(4), outputs, values).prop_map(
+        |(events, errors, refusals, defects, latency, outputs, values)| ArmTally {
             events,
             errors,
             refusals,
             defects,
             latency,
             outputs,
+            values,
         },
     )
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![4 => -10.0..10.0, 1 => any::<f32>().prop_map(f64::from).prop_filter("finite", |value| value.is_finite())]
+}
+
+fn sums() -> impl Strategy<Value = ValueSums> {
+    (count(), number(), number(), number()).prop_map(|(count, sum, squares, cubes)| ValueSums {
+        count,
+        sum,
+        squares,
+        cubes,
+    })
 }
 
 fn tally() -> impl Strategy<Value = GuardTally> {
@@ -68,12 +83,9 @@ fn counts() -> impl Strategy<Value = TrialCounts> {
 }
 
 fn plan() -> impl Strategy<Value = JudgingPlan> {
-    let column = (cells(CELLS), 0..=CELLS).prop_map(|(expected, ordered)| OutputCells {
-        name: "a".to_owned(),
-        expected,
-        ordered,
-        values: Vec::new(),
-    });
+    let column = (cells(CELLS), 0..=CELLS, prop::option::of(number()));
+    let column =
+        column.prop_map(|(expected, ordered, center)| OutputCells { name: "a".to_owned(), expected, ordered, center });
     let beyond = prop::collection::vec(0.0..1.0, 3);
     let layout = (prop::collection::vec(column, 0..3), beyond, 0.0..1.0);
     (layout, 0.0001..0.2).prop_map(|((outputs, latency_beyond, expected_errors), rate)| {

@@ -121,7 +121,7 @@ impl World {
             latency_ratio: settings.tolerances.latency_ratio,
             latency_added: settings.tolerances.latency_added.as_nanos() as u64,
             latency_limit: nanoseconds(self.limit),
-            outputs: vec![OutputCells { name: "score".to_owned(), expected, ordered: CELLS, values: Vec::new() }],
+            outputs: vec![OutputCells { name: "score".to_owned(), expected, ordered: CELLS, center: Some(0.0) }],
             expected_errors: STABLE_ERRORS,
         };
         JudgingPlan::new(settings, layout)
