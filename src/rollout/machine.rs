@@ -227,7 +227,7 @@ fn at_bake(state: &State, look: &Look, now: u64) -> Vec<Entry> {
         return Vec::new();
     }
     let reason = "it had all traffic for long enough and nothing was found";
-    let lead_ms = state.promoted_at.map(|at| at.saturating_sub(state.beginning.sighted_at));
+    let lead_ms = state.all_at.map(|at| at.saturating_sub(state.beginning.known_since()));
     let ended = Entry::Ended { outcome: Phase::Done, reason: reason.to_owned(), lead_ms, restore_ms: None };
     vec![decision(state, look, reason.to_owned()), ended]
 }

@@ -1,8 +1,9 @@
 //! How rollouts begin: by themselves, when a model that is managed has another version to go to, or because somebody says
 //! so.
 //!
-//! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Whoever wants that
-//! says so, and that is another try with an id of its own.
+//! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Nor is what was
+//! rolled back, failed or was turned away, by whichever plan and however many rollouts ago. Whoever wants that says so, and
+//! that is another try with an id of its own.
 //!
 //! Invariant: a model has one rollout at a time.
 
@@ -41,11 +42,11 @@ impl Rollouts {
                 continue;
             }
             let Some(fingerprint) = entry.fingerprints.get(&target) else { continue };
-            let id = Plan::of(settings).id(model, &digest(*fingerprint));
-            let was_tried = rolled.is_some_and(|rolled| rolled.history.outcome_of(&id).is_some());
-            let last = rolled.and_then(|rolled| rolled.last.as_ref());
-            let is_rejected = last.is_some_and(|last| last.state().rejected.contains(&(target, digest(*fingerprint))));
-            if was_tried || is_rejected {
+            let found = digest(*fingerprint);
+            let id = Plan::of(settings).id(model, &found);
+            let was_tried =
+                |history: &History| history.outcome_of(&id).is_some() || history.is_left_alone(target, &found);
+            if rolled.is_some_and(|rolled| was_tried(&rolled.history)) {
                 continue;
             }
             if let Err(error) = self.begin(model, entry, Wish { target, test: None, by: ITSELF, now }) {
@@ -87,9 +88,18 @@ impl Rollouts {
         let rolled = self.models.entry(model.to_owned()).or_default();
         let beginning = beginning(model, entry, &rolled.history, (Plan::of(&settings), wish.test), wish.target)?;
         let (target, stable) = (beginning.target, beginning.stable);
-        let beginning = Beginning { sighted_at: wish.now, by: wish.by.to_owned(), ..beginning };
+        let mut beginning = Beginning { sighted_at: wish.now, by: wish.by.to_owned(), ..beginning };
+        if let Some(ahead_ms) = beginning.registered(entry.registered_at.get(&target).copied()) {
+            tracing::warn!(
+                model,
+                target,
+                ahead_ms,
+                "the registry's clock is ahead; its version counts as registered now"
+            );
+        }
         tracing::info!(model, id = beginning.id, target, stable, by = wish.by, "a rollout begins");
-        let driven = Driven::new(model.to_owned(), Course::begin(beginning, wish.now), settings);
+        let ledger = rolled.history.ledger().clone();
+        let driven = Driven::new(model.to_owned(), Course::begin(beginning, wish.now), settings, ledger);
         rolled.history.begin(driven.state());
         rolled.released = None;
         Ok(rolled.last.insert(driven).view())
@@ -133,6 +143,7 @@ fn beginning(
         digest: found,
         stable_digest,
         test,
+        registered_at: None,
         sighted_at: 0,
         by: String::new(),
         plan,

@@ -3,4 +3,5 @@
 mod crashes;
 mod machine;
 mod orders;
+mod torn;
 mod world;
