@@ -187,9 +187,9 @@ async fn people_are_obeyed_and_an_abort_always_wins() {
     gateway.stop().await;
 }
 
-/// The model whose rollout shows that every model had its turn: one look goes through all of them.
+/// Returns once a rollout of another model has begun, and so every model had its turn: one look goes through all of them.
 async fn everybody_had_a_turn(gateway: &Gateway, probe: &str) {
-    gateway.repository.add(&shipped().join(format!("{probe}/1")), &format!("{probe}/2"));
+    gateway.repository.add(&shipped().join("churn/1"), &format!("{probe}/2"));
     until("the other model's rollout begins", async || {
         let answer = gateway.client.get_admin(&format!("/api/v1/rollouts/{probe}")).await;
         (answer.status == 200).then_some(())
@@ -216,12 +216,19 @@ async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_a
     let place = state.path().to_owned();
     let plans = move |config: &mut Config| {
         let slow = SLOW.replace("bake", "newer = \"reject\", bake");
-        for model in ["churn", "digits", "diabetes"] {
-            config.models.insert(model.to_owned(), settings(&format!("[models.{model}]\n{slow}")).model(model));
+        for model in ["churn", "before", "after"] {
+            config.models.insert(
+                model.to_owned(),
+                settings(&format!("[models.{model}]\nengine = \"tract\"\n{slow}")).model(model),
+            );
         }
         config.state.path = place;
     };
-    let gateway = Gateway::start(Repository::of(&["churn/1", "digits/1", "diabetes/1"]), plans.clone()).await;
+    let repository = Repository::of(&["churn/1"]);
+    for probe in ["before/1", "after/1"] {
+        repository.add(&shipped().join("churn/1"), probe);
+    }
+    let gateway = Gateway::start(repository, plans.clone()).await;
     let client = gateway.client.clone();
     add_like_one(&gateway, "churn/2", |_bytes| {});
     in_phase(&client, "canary").await;
@@ -235,14 +242,14 @@ async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_a
     aborted(&client, 2).await;
     add_like_one(&gateway, "churn/4", |_bytes| {});
     let id = aborted(&client, 4).await;
-    everybody_had_a_turn(&gateway, "digits").await;
+    everybody_had_a_turn(&gateway, "before").await;
     assert_eq!(rollout(&client).await.unwrap()["id"], id, "version 3 is the highest that was not rolled back");
     let by_hand = order(&client, "start", r#"{"version": 3}"#).await.ok().json();
     assert_eq!(aborted(&client, 3).await, by_hand["id"]);
     let Gateway { running, repository, .. } = gateway;
     assert!(running.stop().await, "something was still in flight");
     let gateway = Gateway::start(repository, plans).await;
-    everybody_had_a_turn(&gateway, "diabetes").await;
+    everybody_had_a_turn(&gateway, "after").await;
     let shown = rollout(&gateway.client).await.unwrap();
     assert_eq!(shown["id"], by_hand["id"]);
     assert_eq!(shown["figures"]["rolled_back"], 3, "{shown:#}");

@@ -138,21 +138,24 @@ fn goes_on(script: &Script, records: Vec<Record>, what: &str) -> Vec<Record> {
 #[tokio::test]
 async fn whatever_part_of_the_last_writes_reached_the_disk_the_next_process_goes_on_from_a_whole_one() {
     let mut random = StdRng::seed_from_u64(11);
-    let (mut cuts, mut within) = (0, 0);
+    let (mut cuts, mut found, mut writes) = (0, 0, 0);
     for script in Script::all() {
         let left = left_by(&script).await;
         let mut seen = BTreeSet::new();
         for number in 0..CUTS {
-            let at = if number == 0 { left.log.len() } else { random.random_range(0..left.log.len()) };
+            // Somewhere in each part of it, and once not at all.
+            let part = |number: usize| left.log.len() * number / CUTS;
+            let at = if number == 0 { left.log.len() } else { random.random_range(part(number)..part(number + 1)) };
             let rest = [Rest::Gone, Rest::Zeros, Rest::Noise][number % 3];
             let what = format!("{}, {rest:?} from byte {at} of {} on", script.name, left.log.len());
             let log = torn(&left.log, (at, rest), &mut random);
             let count = found_by_the_next(&script, &left, &log, &what, |count| !seen.contains(&count)).await;
             assert!(number > 0 || count == left.records.len(), "{what}: all of it is there");
-            within += usize::from(seen.insert(count));
+            seen.insert(count);
             cuts += 1;
         }
+        (found, writes) = (found + seen.len(), writes + left.writes.len());
     }
-    println!("{cuts} torn logs, {within} places from which the next process went on");
-    assert!(cuts >= 500 && within >= 100, "{cuts} and {within}");
+    println!("{cuts} torn logs; the next process went on from {found} places, of {writes} writes");
+    assert!(cuts >= 500 && found >= 80, "{cuts} and {found}");
 }
