@@ -123,6 +123,7 @@ mod tests {
         write(&mut page, &Posted::default());
         assert!(page.is_empty());
         let figures = DeliveryFigures {
+            since: Some(1),
             promoted: 3,
             rolled_back: 1,
             failed: 2,

@@ -198,7 +198,7 @@ mod tests {
         let (sender, _retired) = sync_channel(10);
         let mut publisher = Publisher::new(sender, Duration::ZERO);
         let config = PresentConfig { fingerprint: Some(1), settled: true, says: says.map(Arc::new) };
-        let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: true })]);
+        let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: true, ..Present::default() })]);
         let listing = Listing::from([("m".to_owned(), PresentModel { versions, config, roles: None })]);
         publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);
         model(&publisher.catalog().snapshot().models["m"], None, &Posted::default())

@@ -12,7 +12,7 @@ mod splits;
 
 use super::holds::Chosen;
 use super::snapshot::{Catalog, Entry, Serving, Snapshot};
-use super::state::{Failure, Listing, Loaded, ModelState, Weights};
+use super::state::{Failure, Listing, Loaded, ModelState, Present, Weights};
 use super::wishes::{
     FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
 };
@@ -339,11 +339,16 @@ fn entry(name: &str, state: &ModelState) -> Entry {
         versions: state.statuses(),
         explicit: state.explicit.is_some(),
         fingerprints: state.present.iter().map(|(version, present)| (*version, present.fingerprint)).collect(),
+        registered_at: state.present.iter().filter_map(registered_at).collect(),
         hold: state.hold.as_ref().map(|hold| hold.id.clone()),
         roles: state.roles.clone(),
         target: state.target(),
         swaps: state.swaps,
     }
+}
+
+fn registered_at((version, present): (&u64, &Present)) -> Option<(u64, u64)> {
+    Some((*version, present.registered_at?))
 }
 
 fn configured_split(settings: &ModelSettings) -> Option<Weights> {

@@ -53,6 +53,8 @@ pub struct Entry {
     pub explicit: bool,
     /// Identifies the files of every version that is on disk.
     pub fingerprints: BTreeMap<u64, u64>,
+    /// Unix milliseconds when versions that are on disk were registered, of those of which it is known.
+    pub registered_at: BTreeMap<u64, u64>,
     /// The rollout that owns the weights, if one does.
     pub hold: Option<String>,
     /// What its registry wants of its versions; nothing for a model of a directory.

@@ -68,12 +68,14 @@ pub struct PresentConfig {
 }
 
 /// A version on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Present {
     /// Changes when the files do.
     pub fingerprint: u64,
     /// Whether the files have stopped changing.
     pub settled: bool,
+    /// Unix milliseconds when it was registered with these files, as far as its source says.
+    pub registered_at: Option<u64>,
 }
 
 /// Shares in hundredths of a percent, adding up to 10,000.

@@ -84,7 +84,9 @@ impl Stage {
 
     /// What is on disk: (version, fingerprint), all settled.
     fn disk(&mut self, versions: &[(u64, u64)]) {
-        let present = |&(version, fingerprint): &(u64, u64)| (version, Present { fingerprint, settled: true });
+        let present = |&(version, fingerprint): &(u64, u64)| {
+            (version, Present { fingerprint, settled: true, ..Present::default() })
+        };
         let config = self.listing.get("m").map(|model| model.config.clone()).unwrap_or_default();
         let versions = versions.iter().map(present).collect();
         let roles = self.listing.get("m").and_then(|model| model.roles.clone());
@@ -202,7 +204,7 @@ fn a_corrupt_version_never_replaces_a_good_one_and_is_tried_again_when_its_files
 #[test]
 fn files_that_still_change_are_not_loaded() {
     let mut stage = Stage::new();
-    let versions = BTreeMap::from([(1, Present { fingerprint: 1, settled: false })]);
+    let versions = BTreeMap::from([(1, Present { fingerprint: 1, ..Present::default() })]);
     let listing = Listing::from([("m".to_owned(), PresentModel { versions, ..PresentModel::default() })]);
     stage.publisher.observe(&listing, settings, stage.now);
     assert!(stage.load(&[]).is_empty());

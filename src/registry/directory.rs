@@ -10,6 +10,9 @@
 //! before; whether it is what it names is for the loader to find. The same holds for the model's `config.pbtxt`, and while that is being written none of its versions counts as
 //! settled.
 //!
+//! A version counts as registered when it is first seen with its files. Of one that the first listing has nobody knows when
+//! that was: then it is when its newest file was written, which is earlier if it was moved or copied with its times.
+//!
 //! Invariant: a listing never fails because of one model, and what cannot be looked at stands as it was.
 
 use super::walk::{WalkedFile, files_below};
@@ -25,6 +28,10 @@ use twox_hash::XxHash64;
 
 /// Files that were last written longer ago than this are taken to be whole.
 pub const QUIET: Duration = Duration::from_secs(2);
+
+/// Unix milliseconds of 2017-09-07, when ONNX was published: files that seem older were given a time by a tool that
+/// makes images or archives the same again, and say nothing.
+const ONNX_BEGAN: u64 = 1_504_742_400_000;
 
 /// The most models a repository may hold.
 pub const MODELS_LIMIT: usize = 10_000;
@@ -108,7 +115,12 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
                     || before.is_some_and(|before| before.fingerprint == fingerprint);
                 let was_settled = before.is_some_and(|before| before.fingerprint == fingerprint && before.settled);
                 let settled = was_settled || is_whole(&model.join(number.to_string())).unwrap_or(is_quiet);
-                Some((number, Present { fingerprint, settled }))
+                let registered_at = match before {
+                    Some(before) if before.fingerprint == fingerprint => before.registered_at,
+                    _ if previous.is_some() => unix_milliseconds(now),
+                    _ => unix_milliseconds(newest).filter(|written| *written >= ONNX_BEGAN),
+                };
+                Some((number, Present { fingerprint, settled, registered_at }))
             }
             Err(error) => {
                 tracing::debug!(path = %model.display(), version = number, cause = %error, "a version cannot be looked at");
@@ -117,6 +129,10 @@ fn list_versions(model: &Path, previous: Option<&BTreeMap<u64, Present>>, now: S
         }
     };
     numbers.into_iter().rev().take(VERSIONS_LIMIT).filter_map(of_number).collect()
+}
+
+fn unix_milliseconds(time: SystemTime) -> Option<u64> {
+    u64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 /// Whether all that a version's manifest names is there; nothing where no manifest can be read.
@@ -227,6 +243,35 @@ mod tests {
         assert!(
             list(root.path(), &broken, SystemTime::now()).unwrap()["m"].versions[&1].settled,
             "the loader says why"
+        );
+    }
+
+    #[test]
+    fn a_version_is_registered_when_it_is_seen_or_was_written_before_anybody_looked() {
+        let root = repository();
+        let at = |milliseconds: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let written = |version: &str, time: u64| {
+            add_version(root.path(), "m", version, version.as_bytes());
+            let file = fs::File::options().write(true).open(root.path().join("m").join(version).join(MODEL_FILE));
+            file.unwrap().set_modified(at(time)).unwrap();
+        };
+        let registered = |listing: &Listing| -> Vec<Option<u64>> {
+            listing["m"].versions.values().map(|present| present.registered_at).collect()
+        };
+        let (noon, hour) = (1_795_435_200_000, 3_600_000);
+        written("1", noon - hour);
+        written("2", 0);
+        let first = list(root.path(), &Listing::new(), at(noon)).unwrap();
+        assert_eq!(registered(&first), [Some(noon - hour), None], "a time from before ONNX says nothing");
+        written("3", noon - 2 * hour);
+        let second = list(root.path(), &first, at(noon + hour)).unwrap();
+        assert_eq!(registered(&second), [Some(noon - hour), None, Some(noon + hour)], "moved here with its time");
+        written("2", noon + hour);
+        let third = list(root.path(), &second, at(noon + 2 * hour)).unwrap();
+        assert_eq!(
+            registered(&third)[1..],
+            [Some(noon + 2 * hour), Some(noon + hour)],
+            "other files are registered anew"
         );
     }
 

@@ -259,6 +259,12 @@ impl Follower {
         kept.is_some_and(|kept| now.is_none() || kept.identity == now)
     }
 
+    /// When what is here of a version was registered, if what is here is what the registry speaks of.
+    fn registered_at(&self, version: u64) -> Option<u64> {
+        let registered = self.state.versions.get(&version)?.registered_at;
+        registered.filter(|_| self.has(version))
+    }
+
     fn identity(&self, version: u64) -> Option<Digest> {
         self.state.versions.get(&version).and_then(|lineage| lineage.identity.clone())
     }
@@ -331,7 +337,7 @@ impl Follower {
     fn present(&self) -> PresentModel {
         let seen = |version: u64| {
             let (fingerprint, _) = fingerprint(&self.cache.directory(&self.model, version)).ok()??;
-            Some((version, Present { fingerprint, settled: true }))
+            Some((version, Present { fingerprint, settled: true, registered_at: self.registered_at(version) }))
         };
         // A split may name whatever is here, but for versions that may not serve. One that serves is not taken away.
         let named: BTreeSet<u64> = self.roles.named().collect();

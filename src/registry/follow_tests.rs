@@ -71,7 +71,8 @@ impl Source for Registry {
         let roles = Roles { stable: shelf.stable, warm: shelf.warm.iter().copied().collect(), ..Roles::default() };
         let lineage = |version| {
             let identity = shelf.graphs.get(&version).and_then(|graph| identity(&[shelf.file(graph)]));
-            (version, Lineage { tags: shelf.tags.clone(), identity, ..Lineage::default() })
+            let registered_at = Some(1_000 + version);
+            (version, Lineage { tags: shelf.tags.clone(), identity, registered_at, ..Lineage::default() })
         };
         let offer =
             Offer { versions: roles.named().map(lineage).collect(), roles, again: shelf.again, ..Offer::default() };
@@ -226,6 +227,7 @@ async fn a_start_without_the_registry_serves_what_the_cache_has() {
     let mut case = Case::new(&[1, 2], 1, &[2]);
     assert_eq!(case.restart(), None, "nothing was fetched yet");
     let before = case.look_once().await;
+    assert_eq!(before.versions[&1].registered_at, Some(1_001));
     case.change(|shelf| shelf.is_down = true);
     assert_eq!(case.restart(), Some(before.clone()));
     assert_eq!(case.look_once().await, before);

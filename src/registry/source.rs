@@ -64,7 +64,8 @@ pub struct Offer {
     pub again: Option<Duration>,
 }
 
-/// Where a version comes from, as its registry knows it: shown with the model, never interpreted.
+/// Where a version comes from, as its registry knows it: shown with the model, and interpreted by nobody but for what its
+/// files are and when it was registered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lineage {
     /// Where its files are.
@@ -81,6 +82,10 @@ pub struct Lineage {
     /// What its files are now, see [`identity`]; nothing where the source cannot tell before they are fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Digest>,
+    /// Unix milliseconds when it was registered with these files, by the registry's clock: in a store, when the newest of
+    /// them was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<u64>,
 }
 
 /// A file of a version at its source.

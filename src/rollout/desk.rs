@@ -240,18 +240,22 @@ impl Blamed for OrderError {
     }
 }
 
-/// Figures over the rollouts of a model, in the words of DORA (<https://dora.dev/guides/dora-metrics-four-keys/>).
+/// Figures over all rollouts of a model since its journal began, in the words of DORA
+/// (<https://dora.dev/guides/dora-metrics-four-keys/>). Tests are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryFigures {
+    /// Unix milliseconds when the first of them began; none before one has ended.
+    #[serde(default)]
+    pub since: Option<u64>,
     /// Rollouts that were promoted and baked.
     pub promoted: u64,
     /// Rollouts that were rolled back or aborted after they had a share.
     pub rolled_back: u64,
-    /// Rollouts that failed before they had one.
+    /// Rollouts that failed or were aborted before they had one.
     pub failed: u64,
     /// Rollouts that a newer version replaced.
     pub superseded: u64,
-    /// Seconds from the registration, or else the sighting, of a version to its promotion, summed over promotions.
+    /// Seconds from the registration, or else the sighting, of a version until it had all traffic, summed over promotions.
     pub lead_seconds: f64,
     /// Seconds from the deciding reply to no share at all, summed over rollbacks.
     pub restore_seconds: f64,

@@ -1,8 +1,11 @@
 //! The rollouts of a model that were: what must not be tried again, what can be gone back to at once, and figures.
 //!
+//! What has to be known of all of them, and not of the latest alone, is in the ledger.
+//!
 //! Invariant: of a model the latest [`KEPT_ROLLOUTS`] are known, the oldest first; the one that runs is the last.
 
 use super::journal::{Beginning, Entry};
+use super::ledger::Ledger;
 use super::state::State;
 use super::{DeliveryFigures, Phase};
 use std::collections::BTreeMap;
@@ -17,16 +20,13 @@ pub struct Past {
     pub beginning: Beginning,
     /// As what it ended, if it has.
     pub outcome: Option<Phase>,
-    /// Milliseconds from the version's sighting to its promotion.
-    pub lead_ms: Option<u64>,
-    /// Milliseconds from the decision to no share.
-    pub restore_ms: Option<u64>,
 }
 
 /// The rollouts of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     past: Vec<Past>,
+    ledger: Ledger,
 }
 
 impl History {
@@ -35,15 +35,16 @@ impl History {
         match entry {
             Entry::Started(beginning) => {
                 let beginning = (**beginning).clone();
-                self.past.push(Past { beginning, outcome: None, lead_ms: None, restore_ms: None });
+                self.past.push(Past { beginning, outcome: None });
                 if self.past.len() > KEPT_ROLLOUTS {
                     self.past.remove(0);
                 }
             }
-            Entry::Ended { outcome, lead_ms, restore_ms, .. } => {
+            Entry::Ended { outcome, .. } => {
                 let ended = self.past.iter_mut().rev().find(|past| past.beginning.id == id);
                 if let Some(past) = ended {
-                    (past.outcome, past.lead_ms, past.restore_ms) = (Some(*outcome), *lead_ms, *restore_ms);
+                    past.outcome = Some(*outcome);
+                    self.ledger.end(&past.beginning, entry);
                 }
             }
             _ => {}
@@ -59,7 +60,26 @@ impl History {
     pub fn end(&mut self, state: &State) {
         if let Some(ended) = &state.ended {
             self.take(&state.beginning.id, ended);
+            self.reject(state);
         }
+    }
+
+    /// Takes in the versions that the last one turned away, if it has ended.
+    pub fn reject(&mut self, state: &State) {
+        if state.phase.is_ended() {
+            self.ledger.reject(&state.rejected);
+        }
+    }
+
+    /// What is known of all of them that ended.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes in the ledger that was written down, in place of what follows from the latest rollouts.
+    pub fn read(&mut self, ledger: Ledger) {
+        self.ledger = ledger;
     }
 
     /// All of them.
@@ -116,35 +136,19 @@ impl History {
     /// Versions that lost their share, by their digests, unless a later rollout of them was fine.
     #[must_use]
     pub fn refused(&self) -> BTreeMap<u64, String> {
-        let mut refused = BTreeMap::new();
-        for Past { beginning, outcome, .. } in &self.past {
-            match outcome {
-                Some(Phase::RolledBack) if beginning.test.is_none() => {
-                    refused.insert(beginning.target, beginning.digest.clone());
-                }
-                Some(Phase::Done) => drop(refused.remove(&beginning.target)),
-                _ => {}
-            }
-        }
-        refused
+        self.ledger.refused()
     }
 
-    /// Figures over all of them. Tests move nothing and are left out.
+    /// Sums over all that ever ended.
     #[must_use]
     pub fn figures(&self) -> DeliveryFigures {
-        let mut figures = DeliveryFigures::default();
-        for past in self.past.iter().filter(|past| past.beginning.test.is_none()) {
-            match past.outcome {
-                Some(Phase::Done) => figures.promoted += 1,
-                Some(Phase::RolledBack) => figures.rolled_back += 1,
-                Some(Phase::Failed) => figures.failed += 1,
-                Some(Phase::Superseded) => figures.superseded += 1,
-                _ => {}
-            }
-            figures.lead_seconds += past.lead_ms.unwrap_or(0) as f64 / 1000.0;
-            figures.restore_seconds += past.restore_ms.unwrap_or(0) as f64 / 1000.0;
-        }
-        figures
+        self.ledger.figures()
+    }
+
+    /// Whether no rollout of these bytes begins by itself, be they usable now or not.
+    #[must_use]
+    pub fn is_left_alone(&self, version: u64, digest: &str, is_usable: bool) -> bool {
+        self.ledger.is_left_alone(version, digest, is_usable)
     }
 }
 

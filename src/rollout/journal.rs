@@ -123,7 +123,8 @@ pub enum Entry {
         outcome: Phase,
         /// Why.
         reason: String,
-        /// Milliseconds from the sighting of the version to its promotion, if it was promoted.
+        /// Milliseconds from the registration of the version, or else its sighting, until it had all traffic, if it was
+        /// promoted and stayed so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lead_ms: Option<u64>,
         /// Milliseconds from the decision to no share at all, if it had one and lost it.
@@ -156,12 +157,31 @@ pub struct Beginning {
     pub fast: bool,
     /// What is asked, if it is a test.
     pub test: Option<TestPlan>,
-    /// When the version was first seen, unix milliseconds.
+    /// When the version was registered with these bytes, unix milliseconds, if its source says so; never later than
+    /// [`Self::sighted_at`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<u64>,
+    /// When it was seen that the version is to be rolled out, unix milliseconds.
     pub sighted_at: u64,
     /// Who began it.
     pub by: String,
     /// How it is to go.
     pub plan: Plan,
+}
+
+impl Beginning {
+    /// Takes in when the version was registered, unix milliseconds, by a clock that may be ahead of ours: then it counts as
+    /// registered when it was sighted. Answers by how many milliseconds it was ahead, if it was.
+    pub fn registered(&mut self, at: Option<u64>) -> Option<u64> {
+        self.registered_at = at.map(|at| at.min(self.sighted_at));
+        at.and_then(|at| at.checked_sub(self.sighted_at)).filter(|ahead| *ahead > 0)
+    }
+
+    /// From when its lead time counts, unix milliseconds.
+    #[must_use]
+    pub fn known_since(&self) -> u64 {
+        self.registered_at.unwrap_or(self.sighted_at)
+    }
 }
 
 /// What was looked at to decide.

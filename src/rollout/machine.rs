@@ -275,7 +275,7 @@ fn at_bake(state: &State, look: &Look, now: u64) -> Vec<Entry> {
     }
     let reason = "it had all traffic for long enough and nothing was found";
     let reason = state.problem.iter().fold(reason.to_owned(), |reason, problem| format!("{reason}; {problem}"));
-    let lead_ms = state.promoted_at.map(|at| at.saturating_sub(state.beginning.sighted_at));
+    let lead_ms = state.all_at.map(|at| at.saturating_sub(state.beginning.known_since()));
     let ended = Entry::Ended { outcome: Phase::Done, reason: reason.clone(), lead_ms, restore_ms: None };
     vec![decision(state, look, reason), ended]
 }

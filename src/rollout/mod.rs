@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod journal;
 mod judgement;
 pub mod judging;
+pub mod ledger;
 pub mod machine;
 mod phase;
 pub mod plan;

@@ -46,6 +46,8 @@ pub struct State {
     pub since: u64,
     /// Unix milliseconds when it was promoted.
     pub promoted_at: Option<u64>,
+    /// Unix milliseconds when it first had all traffic.
+    pub all_at: Option<u64>,
     /// Unix milliseconds when it ended.
     pub ended_at: Option<u64>,
     /// The entry with which it ended.
@@ -118,6 +120,7 @@ impl State {
             started_at: at,
             since: at,
             promoted_at: None,
+            all_at: None,
             ended_at: None,
             ended: None,
             reason: format!("started by {}", beginning.by),
@@ -212,6 +215,9 @@ impl State {
             self.frozen = Some(Frozen::of(&self.canary_counts));
             self.promoted_at = Some(at);
             self.bake_counts.clear();
+        }
+        if to == Phase::Baking {
+            self.all_at.get_or_insert(at);
         }
         (self.phase, self.weight, self.since) = (to, weight, at);
         (self.pause, self.go_on) = (None, false);

@@ -1,7 +1,9 @@
-//! Views and hooks for tests.
+//! Views, beginnings and hooks for tests.
 //!
 //! Invariant: a hook's address is read as a setting is, so that it is one that settings allow.
 
+use super::journal::Beginning;
+use super::plan::Plan;
 use super::{Pause, Phase, RolloutView};
 use crate::config::{Config, Environment, Overrides, RolloutHookKind, RolloutHookSettings, SourceFile, Sources};
 
@@ -27,6 +29,26 @@ pub(crate) fn view(model: &str, phase: Phase, pause: Option<Pause>) -> RolloutVi
         shadow: None,
         test: None,
         problem: None,
+    }
+}
+
+/// A rollout of version 2 after version 1, sighted at 0.
+pub(crate) fn beginning(plan: Plan) -> Beginning {
+    Beginning {
+        id: "one".to_owned(),
+        model: "churn".to_owned(),
+        target: 2,
+        digest: "02".to_owned(),
+        stable: 1,
+        stable_digest: "01".to_owned(),
+        champion: Some(1),
+        wanted: Some((2, "02".to_owned())),
+        fast: false,
+        test: None,
+        registered_at: None,
+        sighted_at: 0,
+        by: "a test".to_owned(),
+        plan,
     }
 }
 

@@ -71,6 +71,10 @@ const STEPS: &[&[&str]] = &[
     ) STRICT",
         "CREATE INDEX rollout_journal_of_model ON rollout_journal (model, rollout)",
     ],
+    &["CREATE TABLE rollout_ledgers (
+        model TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    ) STRICT"],
 ];
 
 /// The schema of this release.

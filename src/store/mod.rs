@@ -17,6 +17,7 @@
 //! | `hook_deliveries` | webhook that was taken, the newest | its number, who sent it, id, when, models, body |
 //! | `quarantine` | model and digest of files | files that were refused: by which engine, of which version, why, when |
 //! | `rollout_journal` | entry of a rollout's journal, the newest rollouts of a model | its number, rollout, place, model, when, kind, JSON |
+//! | `rollout_ledgers` | model | what is known of all of its rollouts, also of those whose entries are gone: JSON |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |
 //!
 //! A database of a newer release is left alone and nothing is written to it. A file that is not a database, or damaged,

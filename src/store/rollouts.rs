@@ -3,12 +3,16 @@
 //! An entry's place in its rollout is part of its key, so that writing it again, because nobody knows whether a late write
 //! happened, changes nothing. Of entries that say no more than what was counted so far, the latest of a rollout is kept.
 //!
+//! What has to be known of all rollouts of a model, however many there were, is one row, its ledger. It is written in one
+//! piece with the entry that changes it.
+//!
 //! Invariant: entries are never changed; of a model the newest [`KEPT_ROLLOUTS`] rollouts are kept, and the one that was
 //! written to last is always among them.
 
 use super::{Store, StoreError};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use std::collections::BTreeMap;
 
 /// How many rollouts of a model are kept, with all that was counted in them.
 pub const KEPT_ROLLOUTS: i64 = 50;
@@ -30,6 +34,8 @@ pub struct RolloutRow {
     pub is_replaced: bool,
     /// The entry, as JSON.
     pub body: String,
+    /// What is known of all rollouts of the model from then on, as JSON, if the entry changes that.
+    pub ledger: Option<String>,
 }
 
 /// An entry under the number that it has here: later ones have higher ones.
@@ -71,6 +77,13 @@ impl Store {
             .bind(&row.body)
             .execute(&mut *transaction)
             .await?;
+            if let Some(ledger) = &row.ledger {
+                sqlx::query("INSERT OR REPLACE INTO rollout_ledgers (model, body) VALUES (?, ?)")
+                    .bind(&row.model)
+                    .bind(ledger)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
         }
         // Only a rollout that begins can be one too many.
         if let Some(first) = rows.iter().find(|row| row.generation == 1) {
@@ -97,6 +110,16 @@ impl Store {
         read(found)
     }
 
+    /// The ledger of every model that has one.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn rollout_ledgers(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let found = sqlx::query("SELECT model, body FROM rollout_ledgers").fetch_all(&self.pool).await?;
+        let ledger = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        found.iter().map(ledger).collect::<Result<_, sqlx::Error>>().map_err(StoreError::Database)
+    }
+
     /// The whole journal of one rollout, the oldest entry first.
     ///
     /// # Errors
@@ -121,6 +144,7 @@ fn kept(row: SqliteRow) -> Result<KeptRolloutRow, sqlx::Error> {
         kind: row.try_get(5)?,
         is_replaced: false,
         body: row.try_get(6)?,
+        ledger: None,
     };
     Ok(KeptRolloutRow { sequence: sequence.cast_unsigned(), row })
 }
@@ -139,6 +163,7 @@ mod tests {
             kind: kind.into(),
             is_replaced: kind == "counted",
             body: format!("{{\"at\":{generation}}}"),
+            ledger: None,
         }
     }
 
@@ -163,6 +188,26 @@ mod tests {
         let ends = store.rollout_rows_of_kinds(["started", "ended"]).await.unwrap();
         assert_eq!(ends.iter().map(|kept| kept.row.generation).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(store.rollout_rows("b").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_ledger_is_written_with_its_entry_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Duration::ZERO).await.unwrap();
+        let with = |generation, text: &str| RolloutRow { ledger: Some(text.into()), ..row("a", generation, "ended") };
+        store.append_rollout(&[row("a", 1, "started")]).await.unwrap();
+        assert_eq!(store.rollout_ledgers().await.unwrap(), [].into());
+        store.append_rollout(&[with(2, "one")]).await.unwrap();
+        sqlx::query("CREATE TRIGGER full BEFORE DELETE ON rollout_journal BEGIN SELECT RAISE(ABORT, 'full'); END")
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        store.append_rollout(&[row("a", 3, "counted")]).await.unwrap();
+        store.append_rollout(&[with(4, "two"), row("a", 5, "counted")]).await.unwrap_err();
+        assert_eq!(generations(&store, "a").await, [1, 2, 3]);
+        assert_eq!(store.rollout_ledgers().await.unwrap(), [("churn".into(), "one".into())].into());
+        store.append_rollout(&[with(4, "two")]).await.unwrap();
+        assert_eq!(store.rollout_ledgers().await.unwrap(), [("churn".into(), "two".into())].into());
     }
 
     #[tokio::test]

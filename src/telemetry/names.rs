@@ -139,12 +139,12 @@ pub const ROLLOUT_PAUSED: Metric = gauge(
 /// Rollouts by what became of them.
 pub const ROLLOUTS: Metric = counter(
     "tidegate_rollouts_total",
-    "Rollouts that ended, by outcome: promoted, rolled_back, failed (before it had a share), superseded.",
+    "Rollouts that ended since the journal began, by outcome: promoted, rolled_back, failed (before it had a share), superseded.",
 );
 /// From the registration of a version to its promotion, summed.
 pub const ROLLOUT_LEAD: Metric = counter(
     "tidegate_rollout_lead_seconds_total",
-    "Time from the registration (or else the sighting) of a version to its promotion, summed over promotions.",
+    "Time from the registration (or else the sighting) of a version until it had all traffic, summed over promotions.",
 );
 /// From the deciding reply to no share at all, summed.
 pub const ROLLOUT_RESTORE: Metric = counter(

@@ -2,7 +2,8 @@
 //! a share that was not written down, and decides once at each step.
 //!
 //! The journal is watched from outside, in the database that the process writes, so that nothing in the gateway knows of
-//! it: as soon as an entry is there, and some moments later, the process is killed as by the power going off.
+//! it: some kills come moments after an entry is there, the others as soon as the database's log grows, which may be in the
+//! middle of a write. How many were is told by what they leave: a rest in the log that is no whole write.
 
 use crate::support::client::Client;
 use crate::support::process::{Process, command};
@@ -22,6 +23,8 @@ use tokio::task::JoinSet;
 const MODEL: &str = "score";
 /// Kills of an ordinary run, and with `TIDEGATE_LONG=1`.
 const KILLS: (usize, usize) = (12, 200);
+/// How long a process that writes nothing is left alone before it is killed all the same.
+const LONGEST_QUIET: Duration = Duration::from_secs(1);
 /// 10 and 50 %, as fast as they can be.
 const SETTINGS: &str = "[repository]\npoll_interval = \"100ms\"\nbake = \"100ms\"\n[models.score]\nengine = \"tract\"\n\
     rollout = { steps = [10, 50], min_time = \"0s\", max_time = \"10m\", min_samples = 40, bake = \"300ms\" }\n";
@@ -107,6 +110,11 @@ impl Place {
 
     fn state(&self) -> PathBuf {
         self.directory.path().join("state")
+    }
+
+    /// The database's log.
+    fn log(&self) -> PathBuf {
+        self.state().join("tidegate.db-wal")
     }
 
     async fn start(&self) -> Process {
@@ -204,10 +212,10 @@ async fn a_process_killed_at_writes_of_its_journal_goes_on_or_rolls_back() {
     let kills = if is_long { KILLS.1 } else { KILLS.0 };
     let (mut place, mut random) = (Place::new(), StdRng::seed_from_u64(7));
     let journal = Journal::of(&place.state()).await;
-    let mut ended = 0;
+    let (mut ended, mut cut) = (0, 0);
     for kill in 0..kills {
         let before = journal.length().await;
-        let process = place.start().await;
+        let mut process = place.start().await;
         let senders = traffic(&process.client);
         // What runs by now was not begun by this process but for the first one.
         let shown = rollout(&process.client).await;
@@ -216,18 +224,82 @@ async fn a_process_killed_at_writes_of_its_journal_goes_on_or_rolls_back() {
             place.add(if ended % 3 == 2 { "nan" } else { "same" });
         }
         // The first entry after a start says that it was one; those after it are what is to be interrupted.
-        killed_after(&journal, before + random.random_range(1..=4), &process, random.random_range(0..3)).await;
+        let length = before + random.random_range(1..=4);
+        if kill % 3 == 0 {
+            written(&journal, length, &process).await;
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..3))).await;
+            process.kill();
+        } else {
+            written(&journal, length - 1, &process).await;
+            let delay = Duration::from_micros(random.random_range(0..40));
+            tokio::task::block_in_place(|| kill_in_a_write(&place.log(), &mut process, delay));
+        }
         drop(senders);
         drop(process);
-        let entries = journal.entries().await;
+        cut += usize::from(has_rest(&fs::read(place.log()).unwrap()));
+        let entries = journal.entries_or_none().await;
         check_journal(&entries);
         eprintln!("kill {kill}: {} entries, the last one {:?}", entries.len(), entries.last().map(|entry| &entry.kind));
     }
+    eprintln!("{cut} of {kills} kills left a part of a write");
     ends_well(&place, &journal).await;
 }
 
-/// Kills the process once the journal is so long, after so many milliseconds more.
-async fn killed_after(journal: &Journal, length: u64, process: &Process, delay: u64) {
+/// Kills the process as soon as it writes, and a moment later.
+fn kill_in_a_write(log: &Path, process: &mut Process, delay: Duration) {
+    let look = || fs::metadata(log).ok().map(|found| (found.len(), found.modified().ok()));
+    let (before, began) = (look(), Instant::now());
+    while look() == before && began.elapsed() < LONGEST_QUIET {
+        std::hint::spin_loop();
+    }
+    let seen = Instant::now();
+    while seen.elapsed() < delay {
+        std::hint::spin_loop();
+    }
+    process.kill();
+}
+
+/// Whether the database's log ends in frames that no commit follows, or in a part of one.
+/// <https://www.sqlite.org/fileformat2.html#walformat>
+fn has_rest(log: &[u8]) -> bool {
+    const HEADER: usize = 32;
+    const OF_FRAME: usize = 24;
+    let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    if log.len() < HEADER {
+        return !log.is_empty();
+    }
+    let (page, is_big_endian) = (number(8) as usize, number(0) & 1 == 1);
+    let (mut at, mut sums, mut is_committed) = (HEADER, (number(24), number(28)), true);
+    while at < log.len() {
+        let (data, end) = (at + OF_FRAME, at + OF_FRAME + page);
+        if log.len() < end {
+            return true;
+        }
+        sums = checksum(&log[at..at + 8], sums, is_big_endian);
+        sums = checksum(&log[data..end], sums, is_big_endian);
+        // What an earlier round of the log left behind its end has other salts or sums.
+        if log[at + 8..at + 16] != log[16..24] || (number(at + 16), number(at + 20)) != sums {
+            break;
+        }
+        is_committed = number(at + 4) != 0;
+        at = end;
+    }
+    !is_committed
+}
+
+/// SQLite's sums over the log, going on from those before.
+fn checksum(bytes: &[u8], mut sums: (u32, u32), is_big_endian: bool) -> (u32, u32) {
+    let read = if is_big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+    for pair in bytes.chunks_exact(8) {
+        let word = |at: usize| read(pair[at..at + 4].try_into().unwrap());
+        sums.0 = sums.0.wrapping_add(word(0)).wrapping_add(sums.1);
+        sums.1 = sums.1.wrapping_add(word(4)).wrapping_add(sums.0);
+    }
+    sums
+}
+
+/// Waits until the journal is so long; meanwhile no version has a share that was not written down.
+async fn written(journal: &Journal, length: u64, process: &Process) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         // What is live was written down before: the shares are read first, and no rollout begins that is not written.
@@ -243,8 +315,6 @@ async fn killed_after(journal: &Journal, length: u64, process: &Process, delay: 
         assert!(Instant::now() < deadline, "no {length} entries:\n{}", process.log());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    tokio::time::sleep(Duration::from_millis(delay)).await;
-    process.signal("KILL");
 }
 
 /// The last process is left alone: what runs comes to an end, and one version has all of the traffic.

@@ -151,6 +151,9 @@ async fn a_good_version_goes_to_all_traffic_step_by_step() {
     assert_eq!(moves, [("canary", 2_000), ("canary", 5_000), ("promoting", 10_000), ("baking", 10_000)]);
     let decisions = entries.iter().filter(|(kind, _)| kind == "decision").count();
     assert_eq!(decisions, 3, "one for each step and one after baking");
+    let (_, began) = &entries[0];
+    let (registered, sighted) = (began["registered_at"].as_u64().unwrap(), began["sighted_at"].as_u64().unwrap());
+    assert!(registered <= sighted && sighted - registered < 60_000, "it was seen when it came, not written then");
     let figures = client.get_admin("/api/v1/rollouts/churn").await.ok().json()["figures"].clone();
     assert_eq!((&figures["promoted"], &figures["rolled_back"]), (&1.into(), &0.into()));
     gateway.stop().await;
@@ -254,5 +257,74 @@ async fn a_version_that_somebody_promotes_is_compared_with_all_that_stable_did_u
     let stable: u64 = groups.iter().map(|group| group["answers"].as_u64().unwrap()).sum();
     assert!(kind == "counted" && stable >= counted, "{stable} of {counted} in {kind}: {says}");
     order(&client, "abort", "").await.ok();
+    gateway.stop().await;
+}
+
+/// Returns once a rollout of another model has begun, and so every model had its turn: one look goes through all of them.
+async fn everybody_had_a_turn(gateway: &Gateway, probe: &str) {
+    gateway.repository.add(&shipped().join("churn/1"), &format!("{probe}/2"));
+    until("the other model's rollout begins", async || {
+        let answer = gateway.client.get_admin(&format!("/api/v1/rollouts/{probe}")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+/// Aborts the rollout of a version once it has a share; its id.
+async fn aborted(client: &Client, version: u64) -> Value {
+    until(&format!("version {version} has a share"), async || {
+        let shown = rollout(client).await?;
+        (shown["target"] == version && shown["phase"]["name"] == "canary").then_some(())
+    })
+    .await;
+    order(client, "abort", "").await.ok();
+    let ended = in_phase(client, "rolled_back").await;
+    assert_eq!(ended["target"], version);
+    ended["id"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_and_after_a_restart() {
+    let state = tempfile::tempdir().unwrap();
+    let place = state.path().to_owned();
+    let plans = move |config: &mut Config| {
+        let slow = SLOW.replace("bake", "newer = \"reject\", bake");
+        for model in ["churn", "before", "after"] {
+            config.models.insert(
+                model.to_owned(),
+                settings(&format!("[models.{model}]\nengine = \"tract\"\n{slow}")).model(model),
+            );
+        }
+        config.state.path = place;
+    };
+    let repository = Repository::of(&["churn/1"]);
+    for probe in ["before/1", "after/1"] {
+        repository.add(&shipped().join("churn/1"), probe);
+    }
+    let gateway = Gateway::start(repository, plans.clone()).await;
+    let client = gateway.client.clone();
+    add_like_one(&gateway, "churn/2", |_bytes| {});
+    in_phase(&client, "canary").await;
+    add_like_one(&gateway, "churn/3", |_bytes| {});
+    until("version 3 is turned away", async || {
+        let entries = entries(&client).await;
+        let is_newer = |(kind, says): &(String, Value)| kind == "newer" && says["action"] == "reject";
+        entries.iter().any(is_newer).then_some(())
+    })
+    .await;
+    aborted(&client, 2).await;
+    add_like_one(&gateway, "churn/4", |_bytes| {});
+    let id = aborted(&client, 4).await;
+    everybody_had_a_turn(&gateway, "before").await;
+    assert_eq!(shown(&client).await.unwrap()["id"], id, "version 3 is the highest that was not rolled back");
+    let by_hand = order(&client, "start", r#"{"version": 3}"#).await.ok().json();
+    assert_eq!(aborted(&client, 3).await, by_hand["id"]);
+    let Gateway { running, repository, .. } = gateway;
+    assert!(running.stop().await, "something was still in flight");
+    let gateway = Gateway::start(repository, plans).await;
+    everybody_had_a_turn(&gateway, "after").await;
+    let shown = shown(&gateway.client).await.unwrap();
+    assert_eq!(shown["id"], by_hand["id"]);
+    assert_eq!(shown["figures"]["rolled_back"], 3, "{shown:#}");
     gateway.stop().await;
 }

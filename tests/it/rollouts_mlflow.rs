@@ -122,9 +122,29 @@ async fn a_good_challenger_becomes_champion_and_bad_ones_lose_their_share() {
         let verdict = if fault.is_some() { "fail" } else { "pass" };
         assert_eq!(tags["tidegate.rollout.verdict"], verdict, "{tags:?}");
         decisions_can_be_made_again(&gateway.client, model).await;
+        let created = server.created(model, 2).await;
+        lead_time_is_since(&gateway.client, model, created).await;
     }
     gateway.stop().await;
     server.stop().await;
+}
+
+/// Lead time counts from when MLflow registered the version until all traffic went to it, and is that of promotions alone.
+async fn lead_time_is_since(client: &Client, model: &str, created: u64) {
+    let explained = client.get_admin(&format!("/api/v1/rollouts/{model}/explain")).await.ok().json();
+    let entries = explained["entries"].as_array().unwrap();
+    let of_kind = |kind: &str| entries.iter().filter(|entry| entry["entry"]["kind"] == kind).collect::<Vec<_>>();
+    let began = &of_kind("started")[0]["entry"]["says"];
+    assert_eq!(began["registered_at"], created, "{began:#}");
+    let ended = &of_kind("ended")[0]["entry"]["says"];
+    let baking = of_kind("moved").into_iter().find(|entry| entry["entry"]["says"]["to"]["name"] == "baking");
+    let baking = baking.filter(|_| ended["outcome"]["name"] == "done");
+    let lead = baking.map(|entry| entry["at"].as_u64().unwrap() - created);
+    assert_eq!(ended["lead_ms"].as_u64(), lead);
+    assert!(lead.is_none_or(|lead| lead > began["sighted_at"].as_u64().unwrap() - created), "{lead:?}");
+    let figures = client.get_admin(&format!("/api/v1/rollouts/{model}")).await.ok().json()["figures"].clone();
+    assert_eq!(figures["lead_seconds"].as_f64().unwrap(), lead.unwrap_or(0) as f64 / 1000.0);
+    println!("{model}: {lead:?} ms since version 2 was registered");
 }
 
 async fn decisions_can_be_made_again(client: &Client, model: &str) {

@@ -101,12 +101,12 @@ async fn after_a_restart_without_the_version_before_what_bakes_is_guarded_and_sa
     client.wait_until_serving("churn", "2").await;
     let traffic = Traffic::start(client);
     let shown = until("it says that the version before is gone", async || {
-        rollout(client).await.filter(|rollout| rollout["problem"].is_string())
+        shown(client).await.filter(|rollout| rollout["problem"].is_string())
     })
     .await;
     assert!(shown["problem"].as_str().unwrap().contains("the files of version 1 are not there"), "{shown:#}");
     assert_eq!((&shown["phase"]["name"], &shown["weight"]), (&"baking".into(), &100.0.into()));
-    until("guards are read", async || rollout(client).await.filter(|rollout| rollout["guards"].is_object())).await;
+    until("guards are read", async || shown(client).await.filter(|rollout| rollout["guards"].is_object())).await;
     let done = in_phase(client, "done").await;
     assert!(done["reason"].as_str().unwrap().contains("the files of version 1 are not there"), "{done:#}");
     drop(traffic);
@@ -140,7 +140,7 @@ async fn a_version_that_cannot_be_loaded_has_a_rollout_that_failed_once() {
     let done = in_phase(client, "done").await;
     drop(traffic);
     assert_eq!(done["target"], 3);
-    let figures = &rollout(client).await.unwrap()["figures"];
+    let figures = &shown(client).await.unwrap()["figures"];
     assert_eq!((&figures["failed"], &figures["promoted"]), (&1.into(), &1.into()), "it is not tried at every look");
     gateway.stop().await;
 }

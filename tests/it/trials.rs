@@ -121,7 +121,7 @@ fn obedient(version: u64, executor: &Arc<Executor>, way: Way) -> Arc<Model> {
 
 /// A publisher with both versions loaded and held at the share.
 fn held(publisher: &mut Publisher, executor: &Arc<Executor>, way: Way) -> Arc<Trial> {
-    let present = |version| (version, Present { fingerprint: version, settled: true });
+    let present = |version| (version, Present { fingerprint: version, settled: true, ..Present::default() });
     let versions = BTreeMap::from([present(1), present(2)]);
     let listing = BTreeMap::from([("churn".to_owned(), PresentModel { versions, ..PresentModel::default() })]);
     publisher.observe(&listing, |name| Arc::new(Config::default().model(name)), Duration::ZERO);

@@ -1,8 +1,9 @@
 //! How rollouts begin: by themselves, when a model that is managed has another version to go to, or because somebody says
 //! so.
 //!
-//! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Whoever wants that
-//! says so, and that is another try with an id of its own. One that could not be loaded is begun again once it is.
+//! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Nor is what was
+//! rolled back or turned away, by whichever plan and however many rollouts ago. Whoever wants that says so, and that is
+//! another try with an id of its own. One that could not be used is begun again once it can.
 //!
 //! A version whose bytes were refused before anybody saw it coming has a rollout all the same, which ends at once: a
 //! version that nobody hears of again would look as if it had never been there.
@@ -44,14 +45,15 @@ impl Rollouts {
                 continue;
             }
             let is_wanted = |target: &u64| {
-                let Some(found) = entry.fingerprints.get(target).map(|fingerprint| digest(*fingerprint)) else {
-                    return false;
-                };
+                let Some(fingerprint) = entry.fingerprints.get(target) else { return false };
+                let (found, is_usable) = (digest(*fingerprint), is_usable(entry, *target));
                 let id = Plan::of(settings).id(model, &found);
-                let tried = rolled.and_then(|rolled| rolled.history.outcome_of(&id));
-                let last = rolled.and_then(|rolled| rolled.last.as_ref());
-                let is_rejected = last.is_some_and(|last| last.state().rejected.contains(&(*target, found)));
-                !is_rejected && tried.is_none_or(|outcome| outcome == Some(Phase::Failed) && is_there(entry, *target))
+                let is_new = |history: &History| {
+                    let tried = history.outcome_of(&id);
+                    tried.is_none_or(|outcome| outcome == Some(Phase::Failed) && is_usable)
+                        && !history.is_left_alone(*target, &found, is_usable)
+                };
+                rolled.is_none_or(|rolled| is_new(&rolled.history))
             };
             let Some(target) = quarantined(entry).into_iter().chain(entry.target).find(is_wanted) else { continue };
             if let Err(error) = self.begin(model, entry, Wish { target, test: None, by: ITSELF, now }) {
@@ -93,9 +95,18 @@ impl Rollouts {
         let rolled = self.models.entry(model.to_owned()).or_default();
         let beginning = beginning(model, entry, &rolled.history, (Plan::of(&settings), wish.test), wish.target)?;
         let (target, stable) = (beginning.target, beginning.stable);
-        let beginning = Beginning { sighted_at: wish.now, by: wish.by.to_owned(), ..beginning };
+        let mut beginning = Beginning { sighted_at: wish.now, by: wish.by.to_owned(), ..beginning };
+        if let Some(ahead_ms) = beginning.registered(entry.registered_at.get(&target).copied()) {
+            tracing::warn!(
+                model,
+                target,
+                ahead_ms,
+                "the registry's clock is ahead; its version counts as registered now"
+            );
+        }
         tracing::info!(model, id = beginning.id, target, stable, by = wish.by, "a rollout begins");
-        let driven = Driven::new(model.to_owned(), Course::begin(beginning, wish.now), settings);
+        let ledger = rolled.history.ledger().clone();
+        let driven = Driven::new(model.to_owned(), Course::begin(beginning, wish.now), settings, ledger);
         rolled.history.begin(driven.state());
         rolled.released = None;
         Ok(rolled.last.insert(driven).view())
@@ -103,7 +114,7 @@ impl Rollouts {
 }
 
 /// Whether a version that could not be loaded, or not stand in, can after all.
-fn is_there(entry: &Entry, version: u64) -> bool {
+fn is_usable(entry: &Entry, version: u64) -> bool {
     entry.loaded.contains_key(&version) && entry.can_stand_in(version).is_ok()
 }
 
@@ -158,6 +169,7 @@ fn beginning(
         digest: found,
         stable_digest,
         test,
+        registered_at: None,
         sighted_at: 0,
         by: String::new(),
         plan,

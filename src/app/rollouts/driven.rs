@@ -27,6 +27,7 @@ use crate::rollout::course::Course;
 use crate::rollout::hooks::HookAnswer;
 use crate::rollout::journal::{Entry as JournalEntry, Subject};
 use crate::rollout::judging::{JudgingPlan, judge_bake, judge_guards, judge_step};
+use crate::rollout::ledger::Ledger;
 use crate::rollout::machine::{Event, Look};
 use crate::rollout::state::State;
 use crate::rollout::{Judgement, OrderError, Phase, RolloutView, Seen, TestView, Verdict, answer};
@@ -70,6 +71,8 @@ pub(super) struct Driven {
     pub(super) settings: RolloutSettings,
     /// What hooks and the registry were asked and told.
     pub(super) asked: Asked,
+    /// What was known of the model's rollouts that ended before this one.
+    ledger: Ledger,
     plan: Option<Arc<TrialPlan>>,
     sent: Option<Sent>,
     guards: Guards,
@@ -98,13 +101,14 @@ struct Sent {
 }
 
 impl Driven {
-    pub(super) fn new(model: String, course: Course, settings: RolloutSettings) -> Self {
+    pub(super) fn new(model: String, course: Course, settings: RolloutSettings, ledger: Ledger) -> Self {
         let guards = Guards::of(course.state().counts());
         Self {
             model,
             course,
             settings,
             asked: Asked::default(),
+            ledger,
             plan: None,
             sent: None,
             guards,
@@ -180,7 +184,8 @@ impl Driven {
         }
         let id = self.state().beginning.id.clone();
         if let Some(records) = self.course.to_write() {
-            self.write = reach.journal.write((&self.model, &id), &records);
+            let ledger = self.ledger.after(self.state(), &records);
+            self.write = reach.journal.write((&self.model, &id), &records, ledger.as_ref());
             if self.write.is_none() {
                 self.course.written(Err("too many entries wait to be written".to_owned()));
                 self.write_after = Some(Instant::now() + WRITE_AGAIN);

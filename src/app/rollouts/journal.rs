@@ -9,6 +9,7 @@ use crate::catalog::Chosen;
 use crate::rollout::course::Course;
 use crate::rollout::history::History;
 use crate::rollout::journal::{Entry, Record};
+use crate::rollout::ledger::Ledger;
 use crate::rollout::state::State;
 use crate::rollout::write_back::Told;
 use crate::store::{Keeper, KeptRolloutRow, RolloutRow, Store};
@@ -67,9 +68,17 @@ impl Journal {
         (Self { store, writes, _keeper: keeper }, write)
     }
 
-    /// Hands entries in; nothing if too many wait.
-    pub(super) fn write(&self, (model, id): (&str, &str), records: &[Record]) -> Option<oneshot::Receiver<Written>> {
-        let rows = records.iter().map(|record| row((model, id), record)).collect();
+    /// Hands entries in, with the ledger after them if they change it; nothing if too many wait.
+    pub(super) fn write(
+        &self,
+        (model, id): (&str, &str),
+        records: &[Record],
+        ledger: Option<&Ledger>,
+    ) -> Option<oneshot::Receiver<Written>> {
+        let mut rows: Vec<RolloutRow> = records.iter().map(|record| row((model, id), record)).collect();
+        if let (Some(last), Some(ledger)) = (rows.last_mut(), ledger) {
+            last.ledger = Some(serde_json::to_string(ledger).expect("a ledger is numbers and text, which JSON has"));
+        }
         let (done, written) = oneshot::channel();
         self.writes.try_send(Write { rows, done }).ok().map(|()| written)
     }
@@ -113,11 +122,21 @@ impl Journal {
                 Err(cause) => tracing::error!(model, rollout = id, cause, "an entry of a rollout is left out"),
             }
         }
+        for (model, text) in self.store.rollout_ledgers().await.map_err(|error| error.to_string())? {
+            match serde_json::from_str(&text) {
+                Ok(ledger) => recalled.histories.entry(model).or_default().read(ledger),
+                Err(cause) => tracing::error!(model, %cause, "what is known of all rollouts of a model is left out"),
+            }
+        }
         let now = milliseconds(unix(SystemTime::now()));
         for (model, id) in last {
             let records = self.read(&id).await.map(|records| records.into_iter().map(|(_, record)| record).collect());
             match records.and_then(|records: Vec<Record>| Course::resume(&records, now)) {
-                Ok(course) => drop(recalled.courses.insert(model, course)),
+                Ok(course) => {
+                    // Ledgers begin with the first rollout that ends under a release that keeps them.
+                    recalled.histories.entry(model.clone()).or_default().reject(course.state());
+                    recalled.courses.insert(model, course);
+                }
                 Err(cause) => tracing::error!(model, rollout = id, cause, "a rollout cannot be taken up again"),
             }
         }
@@ -171,6 +190,7 @@ fn row((model, id): (&str, &str), record: &Record) -> RolloutRow {
         kind: record.entry.kind().to_owned(),
         is_replaced: matches!(record.entry, Entry::Counted { .. }),
         body: record.to_json(),
+        ledger: None,
     }
 }
 
@@ -182,30 +202,21 @@ fn record(kept: &KeptRolloutRow) -> Result<(u64, Record), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RolloutSettings;
-    use crate::rollout::Phase;
+    use crate::config::{Newer, RolloutSettings};
+    use crate::rollout::history::KEPT_ROLLOUTS;
     use crate::rollout::journal::Beginning;
     use crate::rollout::plan::Plan;
+    use crate::rollout::test_support::beginning;
+    use crate::rollout::{DeliveryFigures, Phase};
+    use crate::store::keep;
+    use std::path::Path;
+    use std::sync::Arc;
 
     const MODEL: &str = "churn";
 
     /// A rollout of version 2 that is done, and what the registry was told of it.
     fn recalled(told: Option<&Told>) -> Recalled {
-        let beginning = Beginning {
-            id: "one".to_owned(),
-            model: MODEL.to_owned(),
-            target: 2,
-            digest: "02".to_owned(),
-            stable: 1,
-            stable_digest: "01".to_owned(),
-            champion: Some(1),
-            wanted: Some((2, "02".to_owned())),
-            fast: false,
-            test: None,
-            sighted_at: 0,
-            by: "a test".to_owned(),
-            plan: Plan::of(&RolloutSettings::default()),
-        };
+        let beginning = beginning(Plan::of(&RolloutSettings::default()));
         let ended = Entry::Ended { outcome: Phase::Done, reason: String::new(), lead_ms: Some(1), restore_ms: None };
         let what = told.map(|told| serde_json::to_string(told).unwrap());
         let told = what.map(|what| Entry::WriteBack { what, failed: None });
@@ -229,5 +240,69 @@ mod tests {
         let alias = Told { alias: Some("champion".to_owned()), ..tags };
         let chosen = &recalled(Some(&alias)).chosen()[MODEL];
         assert_eq!((chosen.stable, chosen.instead_of), (2, None), "what it says since then is somebody's word");
+    }
+
+    /// The journal in a directory, with those who write it.
+    async fn open(directory: &Path) -> Journal {
+        let store = Store::open(directory, Duration::ZERO).await.unwrap();
+        let (keeper, keep) = keep(store.clone(), Arc::default());
+        let (journal, write) = Journal::new(store, keeper);
+        drop((tokio::spawn(keep), tokio::spawn(write)));
+        journal
+    }
+
+    /// A rollout of a version that turns another one away and is rolled back, from its beginning to its end.
+    async fn rolled_back(journal: &Journal, history: &mut History, target: u64) {
+        let plan = Plan::of(&RolloutSettings::default());
+        let (id, found) = (target.to_string(), digest(target));
+        let beginning = Beginning { id: id.clone(), target, digest: found, sighted_at: target, ..beginning(plan) };
+        let mut course = Course::begin(beginning, 9);
+        history.begin(course.state());
+        let newer = Entry::Newer { version: target + 1_000, digest: digest(7), action: Newer::Reject };
+        let (outcome, reason) = (Phase::RolledBack, String::new());
+        course.take(vec![newer, Entry::Ended { outcome, reason, lead_ms: None, restore_ms: Some(500) }], 9);
+        let records = course.to_write().unwrap();
+        let ledger = history.ledger().after(course.state(), &records);
+        journal.write((MODEL, &id), &records, ledger.as_ref()).unwrap().await.unwrap().unwrap();
+        history.end(course.state());
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_all_rollouts_is_recalled_however_many_there_were() {
+        let (directory, mut history) = (tempfile::tempdir().unwrap(), History::default());
+        let journal = open(directory.path()).await;
+        let all = KEPT_ROLLOUTS as u64 + 10;
+        for target in 2..2 + all {
+            rolled_back(&journal, &mut history, target).await;
+        }
+        drop(journal);
+        let mut recalled = open(directory.path()).await.recall().await;
+        assert!(recalled.chosen()[MODEL].refused.contains_key(&2), "it is not the next target either");
+        let known = recalled.histories.remove(MODEL).unwrap();
+        assert_eq!(known, history);
+        assert_eq!(known.past().len(), KEPT_ROLLOUTS);
+        let restore_seconds = 0.5 * all as f64;
+        let expected = DeliveryFigures { since: Some(2), rolled_back: all, restore_seconds, ..Default::default() };
+        assert_eq!(known.figures(), expected);
+        assert!(known.is_left_alone(2, &digest(2), true), "rolled back long ago");
+        assert!(known.is_left_alone(1_002, &digest(7), true), "turned away long ago");
+        assert!(!known.is_left_alone(2, &digest(7), true), "other bytes");
+    }
+
+    #[tokio::test]
+    async fn a_journal_from_before_there_were_ledgers_is_counted_as_far_as_it_goes() {
+        let (directory, mut history) = (tempfile::tempdir().unwrap(), History::default());
+        let journal = open(directory.path()).await;
+        for target in [2, 3] {
+            rolled_back(&journal, &mut history, target).await;
+        }
+        let path = directory.path().join("tidegate.db");
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        sqlx::query("DELETE FROM rollout_ledgers").execute(&pool).await.unwrap();
+        pool.close().await;
+        let recalled = journal.recall().await;
+        let known = &recalled.histories[MODEL];
+        assert_eq!(known.figures(), history.figures());
+        assert!(known.is_left_alone(2, &digest(2), true) && known.is_left_alone(1_003, &digest(7), true));
     }
 }

@@ -205,7 +205,8 @@ impl Rollouts {
             let Some(entry) = snapshot.models.get(model) else { continue };
             if let Some(course) = rolled.recalled.take() {
                 let settings = entry.settings.rollout.clone().unwrap_or_default();
-                rolled.last = Some(Driven::new(model.clone(), course, settings));
+                let ledger = rolled.history.ledger().clone();
+                rolled.last = Some(Driven::new(model.clone(), course, settings, ledger));
             }
         }
     }

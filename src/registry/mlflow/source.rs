@@ -117,7 +117,8 @@ impl MlflowSource {
         let tags = tag_map(version.tags);
         let made = (&version.source, &run_id, version.creation_timestamp);
         let identity = Some(Digest::of(format!("{made:?}").as_bytes()));
-        Ok(Lineage { source: version.source, run_id, aliases, tags, identity })
+        let registered_at = version.creation_timestamp;
+        Ok(Lineage { source: version.source, run_id, aliases, tags, identity, registered_at })
     }
 
     fn unexpected(&self, reason: String) -> SourceError {

@@ -128,8 +128,16 @@ pub(super) struct Seen {
     newest: SystemTime,
     /// What it is made of by its manifest, or what is wrong with that.
     manifest: Option<Result<Arc<FileManifest>, String>>,
-    /// Its files when it was last whole.
-    whole: Option<Arc<Vec<RemoteFile>>>,
+    /// What it was when it was last whole.
+    whole: Option<Whole>,
+}
+
+/// A version that was whole.
+#[derive(Clone, Debug)]
+struct Whole {
+    files: Arc<Vec<RemoteFile>>,
+    /// When the newest of them was written.
+    newest: SystemTime,
 }
 
 /// Whether a version is whole.
@@ -153,7 +161,7 @@ impl Seen {
     ) -> Result<Self, SourceError> {
         let (listed, newest) = files(store, prefix).await?;
         if let Some(before) = before.filter(|before| *before.listed == listed) {
-            return Ok(Self { whole: before.judge(now).whole().or(before.whole.clone()), ..before.clone() });
+            return Ok(Self { whole: before.whole(now).or(before.whole.clone()), ..before.clone() });
         }
         let manifest = match listed.iter().find(|file| file.path == MANIFEST_FILE) {
             Some(file) => Some(manifest(store, prefix, file).await?),
@@ -161,13 +169,25 @@ impl Seen {
         };
         let whole = before.and_then(|before| before.whole.clone());
         let mut seen = Self { listed: Arc::new(listed), since: now, newest, manifest, whole };
-        seen.whole = seen.judge(now).whole().or(seen.whole);
+        seen.whole = seen.whole(now).or(seen.whole);
         Ok(seen)
     }
 
     /// Its files when it was last whole, if it ever was.
     pub(super) fn last_whole(&self) -> Option<&Arc<Vec<RemoteFile>>> {
-        self.whole.as_ref()
+        self.whole.as_ref().map(|whole| &whole.files)
+    }
+
+    /// Unix milliseconds when the newest of those was written, by the store's clock.
+    pub(super) fn last_written(&self) -> Option<u64> {
+        let written = self.whole.as_ref()?.newest.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        u64::try_from(written.as_millis()).ok()
+    }
+
+    /// What it is, if it is whole as it is listed.
+    fn whole(&self, now: SystemTime) -> Option<Whole> {
+        let Verdict::Whole(files) = self.judge(now) else { return None };
+        Some(Whole { files: Arc::new(files), newest: self.newest })
     }
 
     /// Whether it is whole as it is listed.
@@ -190,12 +210,6 @@ impl Seen {
     fn named(&self, StoredFile { path, sha256, size }: &StoredFile) -> RemoteFile {
         let e_tag = self.listed.iter().find(|file| file.path == *path).and_then(|file| file.e_tag.clone());
         RemoteFile { path: path.clone(), size: Some(*size), sha256: Some(sha256.clone()), e_tag }
-    }
-}
-
-impl Verdict {
-    fn whole(self) -> Option<Arc<Vec<RemoteFile>>> {
-        if let Self::Whole(files) = self { Some(Arc::new(files)) } else { None }
     }
 }
 

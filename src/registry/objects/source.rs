@@ -147,10 +147,11 @@ impl ObjectSource {
     }
 
     fn add(&self, version: u64, aliases: Vec<String>, look: &mut Look) {
-        let files = look.seen[&version].last_whole();
-        let identity = files.and_then(|files| identity(files));
-        let source = self.store.name_of(&self.of(version));
-        look.offer.versions.insert(version, Lineage { source, aliases, identity, ..Lineage::default() });
+        let seen = &look.seen[&version];
+        let identity = seen.last_whole().and_then(|files| identity(files));
+        let (source, registered_at) = (self.store.name_of(&self.of(version)), seen.last_written());
+        let lineage = Lineage { source, aliases, identity, registered_at, ..Lineage::default() };
+        look.offer.versions.insert(version, lineage);
     }
 
     /// The files of a version as it was last whole.

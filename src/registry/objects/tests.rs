@@ -99,6 +99,21 @@ async fn the_highest_version_whose_files_stay_the_same_is_stable() {
 }
 
 #[tokio::test]
+async fn a_version_is_registered_when_the_newest_of_its_files_was_written() {
+    let case = Case::new();
+    let registered = async || case.offer().await.versions.get(&1).and_then(|lineage| lineage.registered_at);
+    case.put("1/model.onnx", "a").await;
+    assert_eq!(registered().await, None, "it is not whole");
+    case.wait(QUIET);
+    let first = registered().await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    case.put("1/weights", "b").await;
+    assert!(first.is_some() && registered().await == first, "it counts as what it was");
+    case.wait(QUIET);
+    assert!(registered().await > first);
+}
+
+#[tokio::test]
 async fn an_upload_that_goes_on_is_waited_for_and_an_old_one_is_not() {
     let mut case = Case::new();
     case.put("1/model.onnx", "a").await;

@@ -8,10 +8,10 @@ use crate::rollout::{Order, Phase};
 use std::collections::BTreeMap;
 
 /// Seconds in which every script comes to its end, also after a crash.
-const LONG: u64 = 8_000;
+pub(super) const LONG: u64 = 8_000;
 
 /// Everything that must hold of a journal, whatever happened.
-fn check(records: &[Record], what: &str) -> State {
+pub(super) fn check(records: &[Record], what: &str) -> State {
     let state = State::fold(records).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut decided: BTreeMap<String, u64> = BTreeMap::new();
     let mut weight = 0;

@@ -99,6 +99,29 @@ fn a_good_version_goes_step_by_step_to_the_end() {
 }
 
 #[test]
+fn lead_time_is_from_the_registration_until_all_traffic_goes_to_it() {
+    // Two steps of two minutes each, and seven seconds until it is live; baking is no part of it.
+    let until_live = 4 * MINUTE + 7_000;
+    for (registered_at, lead, ahead) in [
+        (None, until_live, None),
+        (Some(NOON - HOUR), HOUR + until_live, None),
+        (Some(NOON), until_live, None),
+        (Some(NOON + 5), until_live, Some(5)),
+    ] {
+        let mut beginning = beginning(&settings());
+        assert_eq!(beginning.registered(registered_at), ahead);
+        let mut driven = Driven::warm_from(beginning);
+        driven.passes();
+        driven.passes();
+        driven.after(7_000, &Event::Live);
+        driven.after(2 * MINUTE, &look(Subject::Bake, Verdict::Pass));
+        let ended = driven.course.state().ended.clone();
+        let Some(Entry::Ended { lead_ms, .. }) = ended else { panic!("{ended:?}") };
+        assert_eq!(lead_ms, Some(lead), "{registered_at:?}");
+    }
+}
+
+#[test]
 fn without_a_verdict_the_plan_says_what_is_done_and_it_is_no_pass() {
     for (on_timeout, expected) in [
         (OnTimeout::Hold, (FIRST, 100, Some(Pause::Inconclusive))),

@@ -4,5 +4,6 @@ mod crashes;
 mod machine;
 mod orders;
 mod progress;
+mod torn;
 mod without;
 mod world;

@@ -130,11 +130,14 @@ fn what_was_stable_lately_what_was_refused_and_figures_follow_from_history() {
     let again = Beginning { id: history.next_id("to-4"), ..of(4, 3) };
     ended(&mut history, &again, Phase::Done);
     assert_eq!((history.refused(), history.stable(None)), ([].into(), Some(4)));
-    let figures = history.figures();
-    assert_eq!((figures.promoted, figures.rolled_back), (3, 1));
     for _ in 0..2 * KEPT_ROLLOUTS {
         ended(&mut history, &of(2, 1), Phase::Failed);
     }
     assert_eq!(history.past().len(), KEPT_ROLLOUTS);
     assert_eq!(history.stable(None), Some(1));
+    assert_eq!(
+        (history.figures().promoted, history.figures().lead_seconds),
+        (3, 6.0),
+        "also of those that are forgotten"
+    );
 }

@@ -11,7 +11,7 @@ use crate::rollout::judging::{JudgingPlan, judge_bake, judge_step};
 use crate::rollout::machine::{Event, Look};
 use crate::rollout::plan::Plan;
 use crate::rollout::state::State;
-use crate::rollout::{Judgement, MetricJudgement, Order, Phase, Verdict};
+use crate::rollout::{Judgement, MetricJudgement, Order, Phase, Verdict, test_support};
 use std::time::Duration;
 
 /// When everything begins, unix milliseconds: a Monday, 12:00.
@@ -31,18 +31,11 @@ pub(super) fn beginning(settings: &RolloutSettings) -> Beginning {
     let plan = Plan::of(settings);
     Beginning {
         id: plan.id("churn", "two"),
-        model: "churn".to_owned(),
-        target: 2,
         digest: "two".to_owned(),
-        stable: 1,
         stable_digest: "one".to_owned(),
-        champion: Some(1),
         wanted: Some((2, "two".to_owned())),
-        fast: false,
-        test: None,
         sighted_at: NOON,
-        by: "a test".to_owned(),
-        plan,
+        ..test_support::beginning(plan)
     }
 }
 
@@ -154,6 +147,8 @@ impl Script {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) records: Vec<Record>,
+    /// How many there were after each write.
+    pub(super) writes: Vec<usize>,
 }
 
 /// A gateway in small.
@@ -300,6 +295,7 @@ impl<'a> World<'a> {
             }
             let known = self.disk.records.last().map_or(0, |record| record.generation);
             self.disk.records.extend(records.into_iter().filter(|record| record.generation > known));
+            self.disk.writes.push(self.disk.records.len());
             self.point()?;
             self.course.written(Ok(()));
         }

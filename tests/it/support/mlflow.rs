@@ -135,6 +135,16 @@ impl MlflowServer {
         )
     }
 
+    /// Unix milliseconds when a version was registered.
+    pub(crate) async fn created(&self, name: &str, version: u64) -> u64 {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let path = format!("api/2.0/mlflow/model-versions/get?name={name}&version={version}");
+        let answer = client.get(format!("{}/{path}", self.url())).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let created = &answer["model_version"]["creation_timestamp"];
+        created.as_u64().or_else(|| created.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{answer:#}"))
+    }
+
     /// The directory that an `mlflow-artifacts:` address is on the server's disk.
     pub(crate) fn artifacts(&self, address: &str) -> PathBuf {
         let path = address.strip_prefix("mlflow-artifacts:/").unwrap();

@@ -35,7 +35,7 @@ fn one_model(asked: &Asked, aliases: &[(&str, u64)], status: &str) -> Answer {
 fn version(number: &str, status: &str) -> String {
     format!(
         r#"{{"model_version":{{"name":"m","version":"{number}","source":"models:/m-{number}","run_id":"run{number}",
-        "status":"{status}","aliases":["blue","a"],"tags":[{{"key":"git_commit","value":"abc"}},{{"key":"empty"}}]}}}}"#
+        "status":"{status}","creation_timestamp":170000000000{number},"aliases":["blue","a"],"tags":[{{"key":"git_commit","value":"abc"}},{{"key":"empty"}}]}}}}"#
     )
 }
 
@@ -48,6 +48,7 @@ async fn aliases_have_the_roles_of_the_map_and_versions_their_lineage() {
     let lineage = &offer.versions[&2];
     assert_eq!((lineage.source.as_str(), lineage.run_id.as_deref()), ("models:/m-2", Some("run2")));
     assert_eq!(lineage.aliases, ["blue", "champion"]);
+    assert_eq!(lineage.registered_at, Some(1_700_000_000_002));
     assert_eq!(
         lineage.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(),
         [("empty", ""), ("git_commit", "abc")]
