@@ -273,7 +273,7 @@ async fn everybody_had_a_turn(gateway: &Gateway, probe: &str) {
 /// Aborts the rollout of a version once it has a share; its id.
 async fn aborted(client: &Client, version: u64) -> Value {
     until(&format!("version {version} has a share"), async || {
-        let shown = rollout(client).await?;
+        let shown = shown(client).await?;
         (shown["target"] == version && shown["phase"]["name"] == "canary").then_some(())
     })
     .await;

@@ -100,12 +100,12 @@ async fn after_a_restart_without_the_version_before_what_bakes_is_guarded_and_sa
     let client = &gateway.client;
     client.wait_until_serving("churn", "2").await;
     let traffic = Traffic::start(client);
-    let shown = until("it says that the version before is gone", async || {
+    let bereft = until("it says that the version before is gone", async || {
         shown(client).await.filter(|rollout| rollout["problem"].is_string())
     })
     .await;
-    assert!(shown["problem"].as_str().unwrap().contains("the files of version 1 are not there"), "{shown:#}");
-    assert_eq!((&shown["phase"]["name"], &shown["weight"]), (&"baking".into(), &100.0.into()));
+    assert!(bereft["problem"].as_str().unwrap().contains("the files of version 1 are not there"), "{bereft:#}");
+    assert_eq!((&bereft["phase"]["name"], &bereft["weight"]), (&"baking".into(), &100.0.into()));
     until("guards are read", async || shown(client).await.filter(|rollout| rollout["guards"].is_object())).await;
     let done = in_phase(client, "done").await;
     assert!(done["reason"].as_str().unwrap().contains("the files of version 1 are not there"), "{done:#}");
