@@ -52,7 +52,7 @@ impl Sums {
 
 /// How far a value is from an origin, if it is a number: not NaN, and not where overflow saturates.
 pub(super) fn deviation(value: f64, origin: f64) -> Option<f64> {
-    (value.abs() < f64::from(f32::MAX)).then(|| value - origin)
+    (value.abs() < f64::from(f32::MAX)).then_some(value - origin)
 }
 
 #[cfg(test)]
