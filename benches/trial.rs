@@ -133,9 +133,9 @@ fn requests(group: &mut BenchmarkGroup<'_, WallTime>, plan: &Arc<TrialPlan>, bat
     group.bench_function(format!("{batch}/no key"), |bencher| {
         bencher.iter(|| traffic.pass((&counted, 0), without_a_key));
     });
-    (0..REQUESTS).for_each(|_| {
+    for _ in 0..REQUESTS {
         black_box(traffic.pass((&counted, 0), with_a_key));
-    });
+    }
     group.bench_function(format!("{batch}/known key"), |bencher| {
         bencher.iter(|| traffic.pass((&counted, 0), with_a_key));
     });
@@ -168,9 +168,9 @@ fn trial(criterion: &mut Criterion) {
 
     let read = Trial::new(plan, SHARE, WORKERS);
     let mut traffic = Traffic::new(1, &mut random);
-    (0..REQUESTS).for_each(|request| {
+    for request in 0..REQUESTS {
         black_box(traffic.pass((&read, request % WORKERS), with_a_key));
-    });
+    }
     let mut group = criterion.benchmark_group("reading");
     group.bench_function("guards", |bencher| bencher.iter(|| black_box(read.guards())));
     group.bench_function("counts", |bencher| bencher.iter(|| black_box(read.counts())));

@@ -6,7 +6,8 @@
 #   ROUNDS=2 loadtest/rollouts.sh              # four
 #
 # Models are those of tests/python/rollout_models.py, on ONNX Runtime. Each round rolls out new bytes; traffic is calm
-# until the state is reached, and then of rows that the new version cannot answer: every fifth is NaN, or fails.
+# until the state is reached, and then of rows that the new version cannot answer: every fifth is NaN, or fails; while
+# promoting, which is short, every one.
 #
 # Fails if a rollout does not come to the state, is not rolled back, or was not decided in the state. What misses its limit,
 # 250 ms from the reply that decided, is in the result and no failure.

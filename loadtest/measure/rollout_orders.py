@@ -50,7 +50,14 @@ class Rollouts:
         return json.loads(text) if status == 200 else None
 
     def explanation(self):
-        return self.gateway.admin_json("GET", f"/api/v1/rollouts/{self.model}/explain")
+        """The journal of the rollout that has ended, once its end is written down."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            found = self.gateway.admin_json("GET", f"/api/v1/rollouts/{self.model}/explain")
+            if any(entry["entry"]["kind"] == "ended" for entry in found["entries"]):
+                return found
+            time.sleep(LOOK_SECONDS)
+        raise Failure(f"the end is not written down: {json.dumps(found['entries'][-1])[:300]}")
 
     def is_running(self):
         view = self.view()

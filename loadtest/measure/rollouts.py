@@ -6,8 +6,10 @@ until its rollout has come to the state in question, and only then sends rows th
 time to the last request that was sent to the version: from the reply that decided ([`deciding`](deciding.py)), and from its
 first bad answer, which is before that one; and the bad answers that clients got.
 
-A version is promoting for a round of the task that drives rollouts, some 50 ms. Rows are bad there from the moment on that
-the order to promote is answered; rounds in which the guards decided later are not counted, and are made again.
+The limit is of the guards, and they alone decide: differences that the steps would find are tolerated.
+
+A version is promoting for a round of the task that drives rollouts, some 50 ms. There all rows are bad, from the moment on
+that the order to promote is answered; rounds in which the guards decided later are not counted, and are made again.
 
 Invariant: rows of the calm traffic have a feature 0 below what any version fails at; a round counts only if it was decided
 in the state that it is of.
@@ -37,8 +39,8 @@ import rollout_models  # noqa: E402
 MODEL = "score"
 LIMIT_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
-# Feature 0 of calm and of rough rows is uniform up to this.
-CALM, ROUGH = 0.7, 1.0
+# Feature 0 of calm and of rough rows is uniform between these; of the worst ones the new version can answer none.
+CALM, ROUGH, WORST = (0.0, 0.7), (0.0, 1.0), (0.81, 1.0)
 # What else is loaded, where something is to be: it is watched like any model.
 OTHER, OTHER_VERSION = "breast-cancer", 1
 FAULTY = 0.2
@@ -49,12 +51,19 @@ GOOD_BEFORE, GOOD_BEFORE_PROMOTING = 20, 200
 MOST_TRIES = 4
 STATES = ("canary", "paused", "promoting", "baking", "full disk")
 FAULTS = {"NaN": {"not_a_number": FAULTY}, "errors": {"rate": FAULTY}}
+# What steps compare is borne, so that nothing but a guard decides.
 SETTINGS = """[repository]
 poll_interval = "200ms"
 bake = "1s"
 [models.{model}]
 engine = "onnxruntime"
-rollout = {{ steps = [10, 50], min_time = "{min_time}", max_time = "10m", min_samples = 200, bake = "5m" }}
+[models.{model}.rollout]
+steps = [10, 50]
+min_time = "{min_time}"
+max_time = "10m"
+min_samples = 200
+bake = "5m"
+tolerances = {{ errors = 1, refusals = 1, quality = 1, predictions = 10, latency_ratio = 100 }}
 """
 
 
@@ -72,7 +81,7 @@ class Traffic:
     """Senders in closed loops, on threads of this process."""
 
     def __init__(self, gateway, senders):
-        self.gateway, self.most, self.ended = gateway, CALM, False
+        self.gateway, self.range, self.ended = gateway, CALM, False
         self.replies = [[] for _ in range(senders)]
         self.failure = None
         self.threads = [threading.Thread(target=self.send, args=(number,)) for number in range(senders)]
@@ -84,7 +93,7 @@ class Traffic:
         connection = http.client.HTTPConnection(self.gateway.http, timeout=30)
         try:
             while not self.ended:
-                row = [random.uniform(0, self.most), *random.normal(size=rollout_models.FEATURES - 1)]
+                row = [random.uniform(*self.range), *random.normal(size=rollout_models.FEATURES - 1)]
                 self.replies[number].append(self.ask(connection, row))
         except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
             self.failure = f"a request ended with {error!r}"
@@ -221,14 +230,13 @@ def one_round(gateway, traffic, version, state):
     wait(gateway, traffic, version, lambda _: len(traffic.of_version(version)) >= good, "has answered well")
     if state == "promoting":
         rollouts.order("promote")
-    traffic.most = ROUGH
+    traffic.range = WORST if state == "promoting" else ROUGH
     ended = ("rolled_back", "aborting") if disk else ("rolled_back",)
     wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] in ended, "is rolled back")
     time.sleep(0.5)
-    traffic.most = CALM
+    traffic.range = CALM
     if filler:
         filler.unlink()
-        wait(gateway, traffic, version, lambda rollout: rollout["phase"]["name"] == "rolled_back", "is written down")
     return rollouts.explanation()
 
 
@@ -280,7 +288,7 @@ def write(options, rows):
     beside = f" beside {options.besides} other models" if options.besides else ""
     lines = [
         f"{MODEL}{beside}, {common.engine_text(options)}; {options.rounds} rounds of each, {options.senders} senders in a "
-        "closed loop; every fifth row is one that the new version cannot answer. Milliseconds to the last request that was sent to "
+        "closed loop; every fifth row is one that the new version cannot answer, while promoting every one. Milliseconds to the last request that was sent to "
         "the new version: from the reply that decided, the first after which the judge would have failed had it looked "
         "then, and from the first bad answer.",
         "",
