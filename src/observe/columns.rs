@@ -6,6 +6,7 @@
 //!
 //! Invariant: the ranges of all columns are disjoint and cover the flat arrays.
 
+use super::counter::Counters;
 use super::segments::SegmentPlan;
 use crate::profile::{Column, Profile, Statistic};
 use crate::sketch::KEY_GROUPS;
@@ -13,6 +14,7 @@ use crate::sketch::log_linear::floats;
 use crate::sketch::{BinLayout, ColumnLayout, Precision, Reference, RowSearch, SUMS, Slots};
 use crate::tensor::{DataType, Signature, Tensor, TensorSpec};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 /// Whether a column belongs to what goes in or what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +61,10 @@ pub(super) struct TensorPlan {
     pub(super) columns: Vec<ColumnPlan>,
     /// Whether the columns are statistics of a row instead of its values.
     pub(super) reduced: bool,
-    /// The counters of all its columns.
-    pub(super) slots: Range<usize>,
-    /// For each of them its alarm cell among those of all columns; [`NO_CELL`] without a reference.
-    pub(super) cell_of_slot: Box<[u32]>,
+    /// Its counters in a shard.
+    pub(super) places: Range<usize>,
+    /// For each of them the alarm cell of what it counts, among those of all columns; [`NO_CELL`] without a reference.
+    pub(super) cell_of_place: Box<[u32]>,
     /// How numbers are searched.
     pub(super) search: Search,
 }
@@ -82,6 +84,10 @@ pub(super) enum Search {
 #[derive(Debug)]
 pub(super) struct ColumnPlan {
     pub(super) layout: ColumnLayout,
+    /// Its first counter in a shard. There counters lie as the search finds them, which is not quite the order of slots:
+    /// see [`ColumnLayout::slot_of_place`].
+    pub(super) first_place: usize,
+    /// Its first counter among those of all columns, slot by slot.
     pub(super) first_slot: usize,
     pub(super) first_sum: usize,
     pub(super) first_cell: usize,
@@ -96,6 +102,8 @@ pub(super) struct RecordPlan {
     pub(super) outputs: Vec<TensorPlan>,
     pub(super) columns: Vec<RecordedColumn>,
     pub(super) slots: usize,
+    /// Counters of values in a shard.
+    pub(super) places: usize,
     pub(super) sums: usize,
     pub(super) cells: usize,
     /// How rows are divided, if they are.
@@ -136,8 +144,7 @@ impl RecordPlan {
             _ if spec.datatype == DataType::Bytes => 0,
             _ => STATISTICS.len(),
         };
-        let (first_slot, mut cell_of_slot) = (self.slots, Vec::new());
-        let columns: Vec<ColumnPlan> = (0..count)
+        let mut columns: Vec<ColumnPlan> = (0..count)
             .map(|index| {
                 let statistic = reduced.then(|| STATISTICS[index]);
                 let position = if reduced { 0 } else { index };
@@ -150,23 +157,43 @@ impl RecordPlan {
                     (None, None) if count == 1 => spec.name.clone(),
                     (None, None) => format!("{}[{index}]", spec.name),
                 };
-                let plan = self.plan_column(column, spec.datatype, name, side);
-                cell_of_slot.extend(self.cells_of_slots_of_last(&plan));
-                plan
+                self.plan_column(column, spec.datatype, name, side)
             })
             .collect();
         let search = Search::new(spec.datatype, &columns);
-        let (batched, slots, cell_of_slot) = (spec.is_batched(), first_slot..self.slots, cell_of_slot.into());
-        TensorPlan { name: spec.name.clone(), batched, columns, reduced, slots, cell_of_slot, search }
+        let (places, cell_of_place) = self.place_columns(&mut columns, &search);
+        let (name, batched) = (spec.name.clone(), spec.is_batched());
+        TensorPlan { name, batched, columns, reduced, places, cell_of_place, search }
     }
 
-    /// The alarm cell of each slot of the column that was planned last.
-    fn cells_of_slots_of_last(&self, plan: &ColumnPlan) -> Vec<u32> {
-        let reference = self.columns.last().and_then(|column| column.reference.as_ref());
-        let cells = reference.into_iter().flat_map(Reference::cell_of_each_slot);
-        let mut cells: Vec<u32> = cells.map(|cell| plan.first_cell as u32 + u32::from(cell)).collect();
-        cells.resize(plan.layout.slots(), NO_CELL);
-        cells
+    /// Gives the columns of the tensor that was planned last their places in a shard. Beside all of these, the alarm cell
+    /// of what each of them counts.
+    fn place_columns(&mut self, columns: &mut [ColumnPlan], search: &Search) -> (Range<usize>, Box<[u32]>) {
+        let start = self.places;
+        let (first_places, places) = search.places(columns);
+        self.places += places;
+        let mut cell_of_place = vec![NO_CELL; places];
+        let recorded = &self.columns[self.columns.len() - columns.len()..];
+        for ((column, first), recorded) in columns.iter_mut().zip(first_places).zip(recorded) {
+            column.first_place = start + first;
+            let Some(reference) = &recorded.reference else { continue };
+            for (place, cell) in cell_of_place[first..].iter_mut().take(column.layout.slots()).enumerate() {
+                let slot = column.layout.slot_of_place(place);
+                *cell = (column.first_cell + reference.cell_of_slot(slot)) as u32;
+            }
+        }
+        (start..self.places, cell_of_place.into())
+    }
+
+    /// Adds a shard's counters of values to the slots of all columns.
+    pub(super) fn add_slots(&self, values: &Counters, slots: &mut [u64]) {
+        for column in self.inputs.iter().chain(&self.outputs).flat_map(|tensor| &tensor.columns) {
+            let counters = values.slice(column.first_place..column.first_place + column.layout.slots());
+            for (place, counter) in counters.iter().enumerate() {
+                let total = &mut slots[column.first_slot + column.layout.slot_of_place(place)];
+                *total = total.wrapping_add(counter.load(Ordering::Relaxed));
+            }
+        }
     }
 
     fn plan_column(&mut self, column: Option<&Column>, datatype: DataType, name: String, side: Side) -> ColumnPlan {
@@ -179,7 +206,8 @@ impl RecordPlan {
             None => ColumnLayout::LogLinear,
         };
         let cells = reference.as_ref().map_or(0, Reference::cells);
-        let plan = ColumnPlan { first_slot: self.slots, first_sum: self.sums, first_cell: self.cells, cells, layout };
+        let (first_slot, first_sum, first_cell) = (self.slots, self.sums, self.cells);
+        let plan = ColumnPlan { first_place: 0, first_slot, first_sum, first_cell, cells, layout };
         self.slots += plan.layout.slots();
         self.sums += if reference.is_some() { SUMS } else { 0 };
         self.cells += cells;
@@ -203,6 +231,22 @@ impl Search {
             DataType::Bytes => Self::Strings,
             DataType::Fp32 | DataType::Fp16 | DataType::Bf16 => Self::F32(search_among(columns, ColumnLayout::as_f32)),
             _ => Self::F64(search_among(columns, ColumnLayout::as_f64)),
+        }
+    }
+
+    /// The place of each column's first counter, and how many places there are.
+    fn places(&self, columns: &[ColumnPlan]) -> (Vec<usize>, usize) {
+        match self {
+            Self::F32(search) => ((0..columns.len()).map(|index| search.first_place(index)).collect(), search.places()),
+            Self::F64(search) => ((0..columns.len()).map(|index| search.first_place(index)).collect(), search.places()),
+            Self::Strings => {
+                let (mut first_places, mut places) = (Vec::new(), 0);
+                for column in columns {
+                    first_places.push(places);
+                    places += column.layout.slots();
+                }
+                (first_places, places)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: evidence is in the order of rows, each row once.
 
-use super::columns::{ColumnPlan, NO_CELL, TensorPlan};
+use super::columns::ColumnPlan;
 use super::counter::Counters;
 use super::segments::RowSegments;
 use crate::sketch::KEY_GROUPS;
@@ -85,31 +85,29 @@ impl BlockEvidence {
         block
     }
 
-    /// Whether a row is evidence.
-    #[inline(always)]
-    pub(super) fn has(&self, row: usize) -> bool {
-        (self.rows >> (row % BLOCK)) & 1 == 1
+    /// The rows that are evidence.
+    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
+        let mut left = self.rows;
+        std::iter::from_fn(move || {
+            let row = left.trailing_zeros();
+            left &= left.checked_sub(1)?;
+            Some(row as usize)
+        })
     }
 
     /// A row of the block, if it is evidence.
+    #[inline]
     pub(super) fn of_row(&self, row: usize) -> Option<EvidenceRow> {
-        self.has(row).then(|| EvidenceRow { row, group: self.groups[row % BLOCK] })
+        let is_evidence = (self.rows >> (row % BLOCK)) & 1 == 1;
+        is_evidence.then(|| EvidenceRow { row, group: self.groups[row % BLOCK] })
     }
 }
 
 impl EvidenceCells<'_> {
-    /// Counts one value by its slot among all columns' slots.
-    pub(super) fn count(self, (plan, column): (&TensorPlan, &ColumnPlan), slot: usize, evidence: EvidenceRow) {
-        let Some(&cell) = plan.cell_of_slot.get(slot - plan.slots.start).filter(|&&cell| cell != NO_CELL) else {
-            return;
-        };
-        self.cells.add(cell as usize, 1);
-        self.count_keyed(column, cell as usize, evidence);
-    }
-
-    /// Counts a value's cell for the group of keys of its request, if it has one.
+    /// Counts a value in its cell, and for the group of keys of its request, if it has one.
     #[inline]
-    pub(super) fn count_keyed(self, column: &ColumnPlan, cell: usize, evidence: EvidenceRow) {
+    pub(super) fn count(self, column: &ColumnPlan, cell: usize, evidence: EvidenceRow) {
+        self.cells.add(cell, 1);
         if evidence.group != NO_GROUP
             && let Some(keyed) = self.keyed
         {

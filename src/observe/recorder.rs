@@ -225,7 +225,7 @@ impl Recorder {
     pub fn totals(&self) -> Totals {
         let mut totals = self.no_totals();
         for shard in self.shards.iter().filter_map(OnceLock::get) {
-            shard.slots.add_to(&mut totals.slots);
+            self.plan.add_slots(&shard.values, &mut totals.slots);
             shard.sums.add_to(&mut totals.sums);
             shard.cells.add_to(&mut totals.cells);
             if let Some(keyed) = shard.keyed.get() {
@@ -274,7 +274,7 @@ impl Recorder {
     fn shard(&self, worker: usize) -> &Shard {
         self.shards[worker].get_or_init(|| {
             Box::new(Shard {
-                slots: Counters::new(self.plan.slots),
+                values: Counters::new(self.plan.places),
                 sums: Counters::new(self.plan.sums),
                 cells: Counters::new(self.plan.cells),
                 requests: Counters::new(REFUSALS + REFUSAL_KINDS),

@@ -3,7 +3,7 @@
 //! Invariant: every value of a tensor is counted in one slot; with an evidence row, that row's in one alarm cell too.
 
 use super::answers::AnswerShard;
-use super::columns::{ColumnPlan, Search, TensorPlan};
+use super::columns::{ColumnPlan, NO_CELL, Search, TensorPlan};
 use super::counter::Counters;
 use super::marks::{EvidenceCells, Mark, Marks};
 use super::statistics::RowStatistics;
@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 /// One worker's counters.
 #[derive(Debug)]
 pub(super) struct Shard {
-    pub(super) slots: Counters,
+    /// The values of all columns, see [`ColumnPlan::first_place`].
+    pub(super) values: Counters,
     pub(super) sums: Counters,
     pub(super) cells: Counters,
     /// Few counters that belong to no column, see the constants.
@@ -61,7 +62,8 @@ impl Shard {
             (Search::Strings, TensorData::Bytes(values)) => {
                 for (position, value) in values.iter().enumerate() {
                     let (row, column) = (position / plan.columns.len(), &plan.columns[position % plan.columns.len()]);
-                    self.count((plan, column), column.layout.slot_bytes(value), marks.of_row(row));
+                    let place = column.first_place + column.layout.slot_bytes(value);
+                    self.count((plan, column), place, marks.of_row(row));
                 }
             }
             (Search::Strings, _) => {}
@@ -84,18 +86,6 @@ impl Shard {
         });
     }
 
-    /// Where evidence is counted.
-    pub(super) fn evidence_cells(&self) -> EvidenceCells<'_> {
-        EvidenceCells { cells: &self.cells, keyed: self.keyed.get() }
-    }
-
-    /// Adds a number to the sum that it belongs to, if it does to any.
-    pub(super) fn add_sum(&self, column: &ColumnPlan, value: f64) {
-        if let Some(sum) = column.layout.sum_of(value) {
-            self.sums.add(column.first_sum + sum, column.layout.quantize(value).cast_unsigned());
-        }
-    }
-
     fn record_statistics(&self, plan: &TensorPlan, tensor: &Tensor, marks: Marks<'_>) {
         let width = tensor.data().len().checked_div(plan.rows(tensor)).unwrap_or(0);
         let (mut statistics, mut row) = (RowStatistics::default(), 0);
@@ -110,19 +100,32 @@ impl Shard {
         });
     }
 
-    /// Counts one number of a column.
+    /// Counts one number of a column, and adds it to the sum that it belongs to, if it does to any.
     pub(super) fn count_number(&self, (plan, column): (&TensorPlan, &ColumnPlan), value: f64, mark: Mark<'_>) {
-        self.count((plan, column), column.layout.slot_f64(value), mark);
-        self.add_sum(column, value);
+        self.count((plan, column), column.first_place + column.layout.slot_f64(value), mark);
+        if let Some(sum) = column.layout.sum_of(value) {
+            self.sums.add(column.first_sum + sum, column.layout.quantize(value).cast_unsigned());
+        }
     }
 
-    fn count(&self, (plan, column): (&TensorPlan, &ColumnPlan), slot: usize, (evidence, segment): Mark<'_>) {
-        self.slots.add(column.first_slot + slot, 1);
+    /// Counts one value of a column by its place.
+    #[inline]
+    pub(super) fn count(
+        &self,
+        (plan, column): (&TensorPlan, &ColumnPlan),
+        place: usize,
+        (evidence, segment): Mark<'_>,
+    ) {
+        self.values.add(place, 1);
+        let cell = plan.cell_of_place[place - plan.places.start];
+        if cell == NO_CELL {
+            return;
+        }
         if let Some(evidence) = evidence {
-            self.evidence_cells().count((plan, column), column.first_slot + slot, evidence);
+            EvidenceCells { cells: &self.cells, keyed: self.keyed.get() }.count(column, cell as usize, evidence);
         }
         if let Some((segments, start)) = segment {
-            segments.count(start, column.first_slot + slot);
+            segments.count(start, cell);
         }
     }
 }

@@ -230,11 +230,11 @@ fn refusals_are_counted_by_kind_and_nowhere_else() {
     assert_eq!(Totals { refusals: [0; REFUSAL_KINDS], ..totals }, recorder.no_totals());
 }
 
-/// What a recorder counts of a tensor, value by value through the layouts alone.
-fn counted_one_by_one(recorder: &Recorder, profile: &Profile, tensor: &Tensor) -> (Vec<u64>, Vec<u64>) {
+/// What a recorder counts of a tensor, of which one row is evidence, value by value through the layouts alone.
+fn counted_one_by_one(recorder: &Recorder, profile: &Profile, (tensor, evidence): (&Tensor, usize)) -> Totals {
     let mut totals = recorder.no_totals();
     tensor.data().visit_numbers(|position, value| {
-        let index = position % profile.inputs.len();
+        let (row, index) = (position / profile.inputs.len(), position % profile.inputs.len());
         let (column, layout) = (&recorder.columns()[index], profile.inputs[index].layout(tensor.datatype()).unwrap());
         let slot = layout.slot_f64(value);
         totals.slots[column.slots.start + slot] += 1;
@@ -242,8 +242,12 @@ fn counted_one_by_one(recorder: &Recorder, profile: &Profile, tensor: &Tensor) -
             let total = &mut totals.sums[column.sums.start + sum];
             *total = total.wrapping_add(layout.quantize(value).cast_unsigned());
         }
+        if row == evidence {
+            let cell = column.reference.as_ref().unwrap().cell_of_slot(slot);
+            totals.cells[column.cells.start + cell] += 1;
+        }
     });
-    (totals.slots, totals.sums)
+    totals
 }
 
 /// A profile of `width` features whose reference values are skewed, more from column to column.
@@ -265,7 +269,7 @@ proptest! {
     #[test]
     fn batches_of_any_shape_and_type_are_counted_value_by_value(
         width in 1_usize..40,
-        rows in 0_usize..70,
+        rows in 0_usize..150,
         seed in prop::collection::vec(prop_oneof![8 => -20.0_f32..2_000.0, 1 => any::<f32>()], 97),
         doubles in any::<bool>(),
     ) {
@@ -283,12 +287,11 @@ proptest! {
         let draw = (rows as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         recorder.record_prediction(0, Evidence::Row { draw }, std::slice::from_ref(&tensor), &[]);
         let totals = recorder.totals();
-        let (slots, sums) = counted_one_by_one(&recorder, &profile, &tensor);
-        prop_assert_eq!(&totals.slots, &slots);
-        prop_assert_eq!(&totals.sums, &sums);
-        for column in recorder.columns().iter().filter(|column| column.side == Side::Input) {
-            prop_assert_eq!(totals.cells[column.cells.clone()].iter().sum::<u64>(), u64::from(rows > 0));
-        }
+        let evidence = (u128::from(draw) * rows as u128) >> 64;
+        let expected = counted_one_by_one(&recorder, &profile, (&tensor, evidence as usize));
+        prop_assert_eq!(totals.slots, expected.slots);
+        prop_assert_eq!(totals.sums, expected.sums);
+        prop_assert_eq!(totals.cells, expected.cells);
     }
 }
 

@@ -121,7 +121,7 @@ impl<T: Precision> CellMap<T> {
         let piece = &self.pieces[usize::from(value >= self.split)];
         let distance = value - piece.anchor;
         let mapped = if self.of_bits { distance.bit_rank() } else { distance };
-        piece.first + mapped.even_cell(piece.origin, piece.scale, T::of_cell(piece.more)) as usize
+        piece.first + mapped.even_cell(piece.origin, piece.scale, T::of_cell(piece.more)) as usize % TABLE
     }
 
     /// How many edges the cell with the most of them has.

@@ -89,6 +89,16 @@ impl ColumnLayout {
         }
     }
 
+    /// The slot of what is counted at a place, where the places of values are those of a [search](super::RowSearch).
+    #[must_use]
+    pub fn slot_of_place(&self, place: usize) -> usize {
+        match self {
+            Self::F32(bins) => bins.slot_of_interval(place),
+            Self::F64(bins) => bins.slot_of_interval(place),
+            Self::Strings(_) | Self::LogLinear => place,
+        }
+    }
+
     /// Which of the [`SUMS`](super::SUMS) the value of a slot is added to, if any.
     #[inline]
     #[must_use]

@@ -28,6 +28,7 @@ mod row_search_tests;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tile;
 
 pub use bins::{BinLayout, MAX_BINS};
 pub use categories::CategoryLayout;
@@ -35,7 +36,7 @@ pub use column::ColumnLayout;
 pub use fixed_point::{FixedPoint, SUMS};
 pub use precision::Precision;
 pub use reference::{KEY_GROUPS, Live, Reference};
-pub use row_search::{LANES, LaneFlags, RowSearch, VisitRow};
+pub use row_search::{LANES, LaneFlags, RowSearch};
 pub use slots::Slots;
 
 /// Why a layout cannot be made. The fault of whoever wrote the edges: a profile, in practice.

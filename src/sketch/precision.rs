@@ -19,6 +19,10 @@ mod sealed {
 pub trait Precision: sealed::Sealed + Copy + PartialOrd + Sub<Output = Self> + Debug + Send + Sync + 'static {
     /// The datatype's protocol name.
     const NAME: &'static str;
+    /// The highest finite value.
+    const HIGHEST: Self;
+    /// The lowest finite value.
+    const LOWEST: Self;
     /// Above every finite value.
     const INFINITY: Self;
     /// Below every finite value.
@@ -47,7 +51,8 @@ pub trait Precision: sealed::Sealed + Copy + PartialOrd + Sub<Output = Self> + D
     fn scale(first: Self, last: Self, last_cell: usize) -> Option<Self>;
     /// The number of a cell, as one of this type.
     fn of_cell(cell: usize) -> Self;
-    /// The cell of a number among even ones, at most `last_cell`, and 0 for NaN. A higher number is never in a lower cell.
+    /// The cell of a number among even ones, at most `last_cell`, and 0 for NaN, in the lowest 22 bits; what is above them
+    /// is the same for all. A higher number is never in a lower cell.
     fn even_cell(self, origin: Self, scale: Self, last_cell: Self) -> u32;
 }
 
@@ -55,6 +60,8 @@ macro_rules! precision {
     ($float:ty, $signed:ty, $name:literal, $from:expr) => {
         impl Precision for $float {
             const NAME: &'static str = $name;
+            const HIGHEST: Self = <$float>::MAX;
+            const LOWEST: Self = <$float>::MIN;
             const INFINITY: Self = <$float>::INFINITY;
             const NEG_INFINITY: Self = <$float>::NEG_INFINITY;
             const NAN: Self = <$float>::NAN;
@@ -115,7 +122,7 @@ macro_rules! precision {
                 // Comparisons and not `clamp`, because each is one instruction.
                 let position = if position > 0.0 { position } else { 0.0 };
                 let position = if position < last_cell { position } else { last_cell };
-                (position + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as u32
+                (position + WHOLE).to_bits() as u32
             }
         }
     };

@@ -1,44 +1,63 @@
 //! The search of rows against the layout's own answer for a value.
 
-use super::cell_map::{CellMap, LAST_CELL};
+use super::cell_map::{CellMap, LAST_CELL, TABLE};
 use super::*;
 use proptest::prelude::*;
+use std::cell::Cell;
 
-/// The counters, place by place, that a search of `width` equal columns and the layout itself say of a row of values.
-fn places<T: Precision>(layout: &BinLayout<T>, width: usize, values: &[T]) -> (Vec<usize>, Vec<usize>) {
-    let slots = layout.slots().count();
-    let search = RowSearch::new(&vec![(slots, Some(layout)); width]);
-    let mut found = Vec::new();
-    let mut expected = Vec::new();
-    for row in values.chunks_exact(width) {
-        for (tile, values) in row.chunks(LANES).enumerate() {
-            assert_eq!(search.searched(tile).count_ones() as usize, values.len());
-            let mut block = [[T::NAN; LANES]];
-            block[0][..values.len()].copy_from_slice(values);
-            let mut seen = Seen((&search, tile), layout, values, Vec::new());
-            search.find_rows(tile, &block, &mut seen);
-            found.extend(seen.3);
-            let first = |lane: usize| (tile * LANES + lane) * slots;
-            expected.extend(values.iter().enumerate().map(|(lane, &value)| first(lane) + layout.slot(value)));
+/// The slots that a search of `width` equal columns and the layout itself say of rows of values.
+fn slots<T: Precision>(layout: &BinLayout<T>, width: usize, values: &[T]) -> (Vec<usize>, Vec<usize>) {
+    let search = RowSearch::new(&vec![(layout.slots().count(), Some(layout)); width]);
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for rows in values.chunks(width * search.rows_in_line()) {
+        for tile in 0..width.div_ceil(LANES) {
+            let columns = LANES.min(width - tile * LANES);
+            let of_tile = rows.chunks(width).flat_map(|row| &row[tile * LANES..tile * LANES + columns]);
+            let of_tile: Vec<T> = of_tile.copied().collect();
+            let mut line = [T::NAN; LANES];
+            line[..of_tile.len()].copy_from_slice(&of_tile);
+            assert_flags(&search, (tile, &line, of_tile.len()), layout);
+            let first = |lane: usize| search.first_place(tile * LANES + lane % columns);
+            let places = search.find(tile, &line, of_tile.len());
+            let lanes = || places.iter().enumerate().take(of_tile.len());
+            found.extend(lanes().map(|(lane, place)| layout.slot_of_interval(place - first(lane))));
+            expected.extend(of_tile.iter().map(|&value| layout.slot(value)));
+            if of_tile.len() == columns * search.rows_in_line() {
+                line = line.map(|value| if value.is_ordinary() { value } else { T::ZERO });
+                assert_counted(&search, (tile, &line, of_tile.len()));
+            }
         }
     }
     (found, expected)
 }
 
-/// Takes places, and holds the marks for sums against the layout.
-struct Seen<'a, T>((&'a RowSearch<T>, usize), &'a BinLayout<T>, &'a [T], Vec<usize>);
+/// Holds the counters of a full line's first lanes, after it was counted three times, against the places that are found.
+fn assert_counted<T: Precision>(search: &RowSearch<T>, (tile, line, lanes): (usize, &[T; LANES], usize)) {
+    let counters = vec![Cell::new(0); search.places()];
+    search.count(tile, &[*line; 3], &counters, |counter| counter.set(counter.get() + 1));
+    let places = &search.find(tile, line, lanes)[..lanes];
+    for (place, value) in places.iter().zip(line) {
+        let lanes_there = places.iter().filter(|other| *other == place).count();
+        assert_eq!(counters[*place].get(), 3 * lanes_there, "{value:?}");
+    }
+}
 
-impl<T: Precision> VisitRow for Seen<'_, T> {
-    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], tails: LaneFlags) {
-        let Self((search, tile), layout, row, seen) = self;
-        for (lane, &value) in row.iter().enumerate() {
-            let sum = layout.sum_of(value);
-            assert_eq!(sum, layout.sum_index(layout.slot(value)), "{value:?}");
-            let marked = (tails >> lane) & 1 == 1;
-            assert_eq!(marked.then(|| search.sum_of((*tile, lane), value)), sum, "{value:?}");
+/// Holds what is flagged of a line's first lanes against the layout: what belongs to a sum, and what is no ordinary number.
+fn assert_flags<T: Precision>(
+    search: &RowSearch<T>,
+    (tile, line, lanes): (usize, &[T; LANES], usize),
+    layout: &BinLayout<T>,
+) {
+    let mut outside = [0];
+    search.find_outside(tile, &[*line], &mut outside);
+    for (lane, &value) in line.iter().enumerate().take(lanes) {
+        let sum = layout.sum_of(value);
+        assert_eq!(sum, layout.sum_index(layout.slot(value)), "{value:?}");
+        let is_flagged = (outside[0] >> lane) & 1 == 1;
+        assert_eq!(is_flagged, sum.is_some() || !value.is_ordinary(), "{value:?}");
+        if let Some(sum) = sum {
+            assert_eq!(search.sum_of((tile, lane), value), sum, "{value:?}");
         }
-        assert_eq!(u32::from(tails) >> row.len(), 0, "marks of lanes that no column has");
-        seen.extend(places[..row.len()].iter().map(|&place| place as usize));
     }
 }
 
@@ -48,7 +67,7 @@ fn layout<T: Precision>(edges: &[f64], categorical: bool) -> BinLayout<T> {
 
 /// Whether the edges spread enough to be searched in tiles.
 fn is_searched<T: Precision>(layout: &BinLayout<T>) -> bool {
-    RowSearch::new(&[(layout.slots().count(), Some(layout))]).searched(0) == 1
+    RowSearch::new(&[(layout.slots().count(), Some(layout))]).searched(0) & 1 == 1
 }
 
 /// Extremes, and what lies around each edge; repeated to fill rows of `width`.
@@ -64,10 +83,10 @@ fn assert_same(edges: &[f32], categorical: bool) {
     let wide: Vec<f64> = edges.iter().map(|&edge| f64::from(edge)).collect();
     for width in [1, 2, 5, 9, 16, 33] {
         let values = telling_values(edges, width);
-        let (found, expected) = places(&layout::<f32>(&wide, categorical), width, &values);
+        let (found, expected) = slots(&layout::<f32>(&wide, categorical), width, &values);
         assert_eq!(found, expected, "{width} columns");
         let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-        let (found, expected) = places(&layout::<f64>(&wide, categorical), width, &values);
+        let (found, expected) = slots(&layout::<f64>(&wide, categorical), width, &values);
         assert_eq!(found, expected, "{width} columns in double precision");
     }
 }
@@ -120,7 +139,7 @@ fn edges_that_no_cells_tell_apart_are_left_to_the_layout() {
     assert!(!is_searched(&crowded));
     let even = layout::<f32>(&[0.0, 1.0, 2.0], false);
     let search = RowSearch::new(&[(crowded.slots().count(), Some(&crowded)), (1028, None), (8, Some(&even))]);
-    assert_eq!(search.searched(0), 0b100);
+    assert_eq!(search.searched(0) & 0b111, 0b100);
 }
 
 #[test]
@@ -141,23 +160,30 @@ fn columns_of_a_tile_do_not_disturb_each_other() {
     let columns = [&skewed, &codes, &even, &codes, &skewed];
     let search = RowSearch::new(&columns.map(|column| (column.slots().count(), Some(column))));
     for value in telling_values(&[0.5, 1.0, 2.0, 31.0, 64.0], 1) {
-        let mut first = 0;
-        let expected = columns.map(|column| {
-            let place = first + column.slot(value);
-            first += column.slots().count();
-            place as u32
-        });
-        let mut seen = Places(Vec::new());
-        search.find_rows(0, &[[value; LANES]], &mut seen);
-        assert_eq!(seen.0[..columns.len()], expected, "{value}");
+        let expected = columns.map(|column| column.slot(value));
+        let found = search.find(0, &[value; LANES], columns.len());
+        let slots = std::array::from_fn(|lane| columns[lane].slot_of_interval(found[lane] - search.first_place(lane)));
+        assert_eq!(slots, expected, "{value}");
     }
 }
 
-struct Places(Vec<u32>);
-
-impl VisitRow for Places {
-    fn visit<const WIDTH: usize>(&mut self, places: &[u32; WIDTH], _: LaneFlags) {
-        self.0.extend_from_slice(places);
+#[test]
+fn columns_that_are_not_searched_have_places_that_no_search_leads_to() {
+    let of_bins = |bins: u16| layout::<f32>(&(0..=bins).map(f64::from).collect::<Vec<_>>(), false);
+    for (bins, others) in [64, 200].into_iter().flat_map(|bins| (0..40).map(move |others| (bins, others))) {
+        let searched = of_bins(bins);
+        let mut columns = vec![(searched.slots().count(), Some(&searched)); others];
+        columns.insert(others / 2, (1028, None));
+        let search = RowSearch::new(&columns);
+        let counters = vec![Cell::new(0); search.places()];
+        for tile in 0..columns.len().div_ceil(LANES) {
+            search.count(tile, &[[f32::NAN; LANES], [3.5; LANES], [1e9; LANES]], &counters, |counter| counter.set(1));
+        }
+        let own = search.first_place(others / 2)..search.first_place(others / 2) + 1028;
+        assert!(counters[own].iter().all(|counter| counter.get() == 0), "beside {others} columns of {bins} bins");
+        let mut firsts: Vec<_> = (0..columns.len()).map(|column| search.first_place(column)).collect();
+        firsts.sort_unstable();
+        assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] >= searched.slots().count()), "{firsts:?}");
     }
 }
 
@@ -182,7 +208,7 @@ proptest! {
             let layout = layout::<f32>(&wide, categorical);
             if is_searched(&layout) {
                 let values: Vec<f32> = values.iter().copied().chain(telling_values(&edges, 16)).collect();
-                let (found, expected) = places(&layout, 16, &values);
+                let (found, expected) = slots(&layout, 16, &values);
                 prop_assert_eq!(found, expected);
             }
         }
@@ -213,7 +239,7 @@ proptest! {
         let ((first, last), (left, right)) = (rising(range), rising(numbers));
         prop_assert_eq!((f32::scale(last, first, LAST_CELL), f32::scale(first, first, LAST_CELL)), (None, None));
         if let Some(scale) = f32::scale(first, last, LAST_CELL) {
-            let cell = |value: f32| value.even_cell(first, scale, LAST_CELL as f32);
+            let cell = |value: f32| value.even_cell(first, scale, LAST_CELL as f32) % TABLE as u32;
             prop_assert!(cell(left) <= cell(right) && cell(right) <= LAST_CELL as u32);
             prop_assert_eq!((cell(first), cell(last)), (0, LAST_CELL as u32));
         }

@@ -23,7 +23,7 @@ mod text;
 pub use error::SegmentError;
 pub use text::OTHER;
 
-use super::columns::{NO_CELL, RecordPlan, Side, TensorPlan};
+use super::columns::{RecordPlan, Side, TensorPlan};
 use super::counter::add_to_one;
 use super::evidence::Evidence;
 use crate::config::{SegmentSettings, SegmentSource};
@@ -32,7 +32,6 @@ use crate::sketch::ColumnLayout;
 use crate::tensor::Tensor;
 use header::HeaderValues;
 use hyper::header::HeaderName;
-use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use table::SegmentTable;
 
@@ -81,8 +80,6 @@ pub(super) struct SegmentPlan {
     segments: usize,
     /// Counters of one segment: its cells, and its rows.
     stride: usize,
-    /// The cell of each slot of every column; [`NO_CELL`] without a reference.
-    cell_of_slot: Box<[u32]>,
 }
 
 #[derive(Debug)]
@@ -96,7 +93,6 @@ enum Source {
 pub(super) struct RowSegments<'a> {
     counters: &'a [AtomicU64],
     stride: usize,
-    cell_of_slot: &'a [u32],
     by: By<'a>,
 }
 
@@ -153,7 +149,7 @@ impl SegmentPlan {
         if needed > SEGMENT_MEMORY {
             return Err(SegmentError::OverMemory { needed, limit: SEGMENT_MEMORY });
         }
-        Ok(Self { source, segments, stride, cell_of_slot: cells_of_slots(record) })
+        Ok(Self { source, segments, stride })
     }
 
     /// The header that rows are divided by, if they are by one.
@@ -190,7 +186,7 @@ impl SegmentPlan {
                 _ => By::Request(other),
             },
         };
-        RowSegments { counters, stride: self.stride, cell_of_slot: &self.cell_of_slot, by }
+        RowSegments { counters, stride: self.stride, by }
     }
 
     /// Totals in which nothing is counted yet.
@@ -227,37 +223,11 @@ impl RowSegments<'_> {
         }
     }
 
-    /// Counts a value by its slot among all columns' slots, for the segment that starts there.
-    pub(super) fn count(&self, start: u32, slot: usize) {
-        self.among(slot..slot + 1).count(start, 0);
+    /// Counts a value in its alarm cell, for the segment that starts there.
+    #[inline]
+    pub(super) fn count(&self, start: u32, cell: u32) {
+        add_to_one(&self.counters[(start + cell) as usize], 1);
     }
-
-    /// The same for slots of a range, counted from its start.
-    pub(super) fn among(&self, slots: Range<usize>) -> SlotCells<'_> {
-        SlotCells { counters: self.counters, cell_of_slot: &self.cell_of_slot[slots] }
-    }
-}
-
-/// The cells of some slots.
-#[derive(Clone, Copy)]
-pub(super) struct SlotCells<'a> {
-    counters: &'a [AtomicU64],
-    cell_of_slot: &'a [u32],
-}
-
-impl SlotCells<'_> {
-    /// Counts a value in the cell of its slot, for the segment that starts there. Without a cell it is not counted.
-    #[inline(always)]
-    pub(super) fn count(self, start: u32, slot: usize) {
-        let cell = self.cell_of_slot[slot];
-        if cell != NO_CELL {
-            add_to_one(&self.counters[(start + cell) as usize], 1);
-        }
-    }
-}
-
-fn cells_of_slots(record: &RecordPlan) -> Box<[u32]> {
-    record.inputs.iter().chain(&record.outputs).flat_map(|tensor| tensor.cell_of_slot.iter().copied()).collect()
 }
 
 /// The recorded input column of this name: its index, its tensor and its position in it.
