@@ -358,3 +358,29 @@ async fn what_came_from_elsewhere_is_not_served_as_what_is_wanted() {
     let served = case.directory.path().join("cache/view/churn/1").join(MODEL_FILE);
     assert_eq!(std::fs::read(served).unwrap(), b"another graph");
 }
+
+#[tokio::test]
+async fn a_start_without_the_registry_serves_what_served_before_if_the_latest_is_damaged() {
+    let mut case = Case::new(&[1, 2, 3, 4], 1, &[]);
+    case.look().await;
+    for stable in [2, 3] {
+        case.change(|shelf| (shelf.stable, shelf.warm) = (Some(stable), vec![4]));
+        case.look().await;
+    }
+    case.change(|shelf| shelf.is_down = true);
+    let kept = |version: u64| case.directory.path().join(format!("cache/versions/churn/{version}.json"));
+    for version in 1..=4 {
+        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(version);
+        std::fs::File::options().append(true).open(kept(version)).unwrap().set_modified(second).unwrap();
+    }
+    let file = case.directory.path().join("cache/view/churn/3").join(MODEL_FILE);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "graph X").unwrap();
+    let recalled = case.restart().unwrap();
+    let roles = recalled.roles.unwrap();
+    assert_eq!(roles.stable, Some(2), "the one before, and not the challenger, which nobody has tried");
+    assert_eq!(case.problems(), "version 3 is not whole in the cache; version 2 serves until it is fetched");
+    assert_eq!(case.look().await, (Some(2), vec![4], vec![1, 2, 4]));
+    case.change(|shelf| shelf.is_down = false);
+    assert_eq!(case.look().await, (Some(3), vec![4], vec![1, 2, 3, 4]));
+}

@@ -71,6 +71,10 @@ const STEPS: &[&[&str]] = &[
     ) STRICT",
         "CREATE INDEX rollout_journal_of_model ON rollout_journal (model, rollout)",
     ],
+    // Old snapshots are looked for with every write: without an index that reads all of them, each of some kilobytes.
+    &["CREATE INDEX monitor_snapshots_by_time ON monitor_snapshots (at)"],
+    // Which version's place the refused bytes cannot take; null if they are refused for themselves.
+    &["ALTER TABLE quarantine ADD COLUMN instead_of INTEGER"],
 ];
 
 /// The schema of this release.
