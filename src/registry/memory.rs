@@ -46,7 +46,7 @@
 //! | jemalloc, with the database as it was | ONNX Runtime | 52.5 | 58.5 | 61.3 | 63.0 | 68.8 | 1.18 |
 //! | glibc | ONNX Runtime | 48.7 | 62.4 | 66.9 | 66.1 | 66.1 | 1.06 |
 //! | glibc, `MALLOC_MMAP_THRESHOLD_=524288` | ONNX Runtime | 48.5 | 52.7 | 53.9 | 53.9 | | 1.02 |
-//! | jemalloc as it comes (gives back within 10 s) | ONNX Runtime | 50.3 | 55.9 | 57.3 | 57.0 | | 1.02 |
+//! | jemalloc as it comes (gives back within 10 s) | ONNX Runtime | 50.3 | 55.9 | 57.4 | 57.0 | | 1.02 |
 //! | jemalloc with the settings here | ONNX Runtime | 50.2 | 53.9 | 55.7 | 55.8 | | 1.04 |
 //! | glibc | tract | 28.6 | 32.7 | 33.2 | 33.8 | | 1.03 |
 //!

@@ -106,7 +106,7 @@ mod tests {
             version: u64::MAX,
             reason: "no graph".into(),
             at: Duration::from_secs(second),
-            instead_of: (digest % 2 == 0).then_some(u64::MAX),
+            instead_of: digest.is_multiple_of(2).then_some(u64::MAX),
         }
     }
 

@@ -86,6 +86,12 @@ impl Cache {
         Self { catalog: Some(catalog), ..self }
     }
 
+    /// The same, with another least that a source must bring in a span.
+    #[cfg(test)]
+    pub(in crate::registry) fn with_least(self, bytes: u64, span: std::time::Duration) -> Self {
+        Self { least: Least { bytes, span }, ..self }
+    }
+
     /// Where models are loaded from, in the repository's layout.
     #[must_use]
     pub fn view(&self) -> PathBuf {

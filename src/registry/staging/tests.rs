@@ -1,6 +1,5 @@
 //! What is staged, from a source that misbehaves in every way there is.
 
-use super::pace::Least;
 use super::*;
 use crate::registry::MODEL_FILE;
 use crate::registry::source::{Asked, Offer, RemoteBytes};
@@ -273,8 +272,7 @@ async fn a_source_that_hardly_sends_is_given_up_and_gone_on_from() {
     shelf.breaks = Mutex::new(vec![usize::MAX, 100]);
     // Short, because it is waited for: nothing more comes, however long.
     let span = std::time::Duration::from_millis(10);
-    let mut cache = cache(&directory, 1 << 20);
-    cache.least = Least { bytes: 1_000, span };
+    let cache = cache(&directory, 1 << 20).with_least(1_000, span);
     let error = staged(&cache, &shelf, 1).await.unwrap_err();
     let StageError::TooSlow { path, bytes, least: 1_000, .. } = &error else { panic!("{error}") };
     assert_eq!((path.as_str(), *bytes), (MODEL_FILE, 98), "pieces of seven bytes");
@@ -361,7 +359,7 @@ proptest! {
         breaks in prop::collection::vec(0_usize..400, 0..8),
         ranges in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let mut files: BTreeMap<String, Vec<u8>> = sizes
             .iter()
