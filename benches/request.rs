@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate::catalog::{LoadOrder, Model};
+use tidegate::catalog::{LoadOrder, Model, Predecessor};
 use tidegate::config::{Config, EngineChoice};
 use tidegate::engine::{Engines, RuntimeSearch};
 use tidegate::observe::{Evidence, PHASES, Protocol, StatusLabel};
@@ -81,6 +81,7 @@ fn load(name: &str) -> Arc<Model> {
         settings,
         config: Arc::default(),
         memory_in_use: 0,
+        predecessor: Predecessor::Nobody,
     };
     loader.load(&order).unwrap_or_else(|failure| unreachable!("{name} loads on the embedded engine: {failure:?}"))
 }

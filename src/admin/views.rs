@@ -94,10 +94,11 @@ fn version_view(entry: &Entry, (version, status): (u64, &VersionStatus), source:
     view
 }
 
-/// Bytes that are not loaded again before another engine, or a retry.
+/// Bytes that are not loaded again before another engine, or beside the same stable version, or a retry.
 fn quarantine(held: &Quarantined) -> Value {
     let since = humantime::format_rfc3339_seconds(held.since).to_string();
-    json!({ "digest": held.digest, "since": since, "engine": held.engine })
+    let instead_of = held.instead_of.map(|version| version.to_string());
+    json!({ "digest": held.digest, "since": since, "engine": held.engine, "instead_of": instead_of })
 }
 
 fn loaded_view(model: &Model) -> serde_json::Map<String, Value> {

@@ -149,14 +149,14 @@ pub async fn start(config: Config, source: ConfigSource) -> Result<Running, AppE
     let (http_listener, http) = listen("server.http", config.server.http).await?;
     let (admin_listener, admin) = listen("server.admin", config.server.admin).await?;
     let mut loader = loader(&config).await;
-    let Sources { board: sources, following, hooks } = sources::open(&config)?;
-    let shown = (bars::are_shown() && !following.is_empty()).then(|| Arc::clone(&sources));
     let (stop_data, stop_rest) = (CancellationToken::new(), CancellationToken::new());
 
     let (retired, to_retire) = std_mpsc::sync_channel::<Retired>(RETIRE_QUEUE);
     // Ends with the publisher.
     drop(background::start("tidegate-retirer", Share::Leftover, move || retire_until_closed(&to_retire))?);
     let mut publisher = Publisher::new(retired, config.repository.bake);
+    let Sources { board: sources, following, hooks } = sources::open(&config, publisher.catalog())?;
+    let shown = (bars::are_shown() && !following.is_empty()).then(|| Arc::clone(&sources));
     let gate = Arc::new(gate(&config, publisher.catalog(), loader.workers));
     let (handles, queues): (Vec<_>, Vec<_>) = (0..loader.workers).map(|_| WorkerHandle::new()).unzip();
     let workers = workers::start(&gate, queues, &stop_data)?;

@@ -5,6 +5,7 @@
 use super::AppError;
 use super::following::Following;
 use crate::admin::hooks::Hooks;
+use crate::catalog::Catalog;
 use crate::config::{Config, SourceSettings};
 use crate::registry::board::SourceBoard;
 use crate::registry::follow::Follower;
@@ -32,8 +33,8 @@ pub fn cache_path(config: &Config) -> PathBuf {
     config.registry.cache.path.clone().unwrap_or_else(|| config.state.path.join(CACHE))
 }
 
-/// Opens the cache, and makes a follower of every model that has a source.
-pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
+/// Opens the cache, which keeps what the catalog needs, and makes a follower of every model that has a source.
+pub(super) fn open(config: &Config, catalog: Arc<Catalog>) -> Result<Sources, AppError> {
     let board = Arc::new(SourceBoard::default());
     let mut hooks = Hooks { senders: super::hooks::senders(config)?, ..Hooks::default() };
     let sourced: Vec<(&String, &SourceSettings)> =
@@ -43,6 +44,7 @@ pub(super) fn open(config: &Config) -> Result<Sources, AppError> {
     }
     let settings = &config.registry.cache;
     let cache = Cache::open(cache_path(config), settings.max_bytes, settings.parallel).map_err(AppError::Cache)?;
+    let cache = cache.serving(catalog);
     let stores = Arc::new(Stores::new(config.registry.objects.clone()));
     let is_of_mlflow = sourced.iter().any(|(_, source)| source.is_of_mlflow());
     let mlflow = is_of_mlflow.then(|| super::mlflow::open(config)).transpose()?;

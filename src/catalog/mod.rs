@@ -18,6 +18,7 @@ mod publisher;
 mod retire;
 mod runtime;
 mod snapshot;
+mod stand_in;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -33,5 +34,6 @@ pub use runtime::{Place, Placement, Waits};
 pub use snapshot::{ArmLabel, Catalog, CatalogError, Entry, Picked, Serving, Snapshot, VersionStatus};
 pub use state::{Listing, Present, PresentConfig, PresentModel, Roles};
 pub use wishes::{
-    FreezeError, FreezeOrder, LoadFailure, LoadOrder, Quarantined, RetryError, SplitError, SplitReply, SplitView,
+    FreezeError, FreezeOrder, LoadFailure, LoadOrder, Predecessor, Quarantined, RetryError, SplitError, SplitReply,
+    SplitView,
 };

@@ -144,7 +144,8 @@ impl Publisher {
         let (name, (version, fingerprint), state) = due.min_by_key(|(_, _, state)| state.live.is_some())?;
         state.loading = Some((version, fingerprint));
         let (settings, config) = (Arc::clone(&state.settings), Arc::clone(&state.config));
-        let order = LoadOrder { model: name.clone(), version, fingerprint, settings, config, memory_in_use };
+        let (model, predecessor) = (name.clone(), state.predecessor(version));
+        let order = LoadOrder { model, version, fingerprint, settings, config, memory_in_use, predecessor };
         self.republish(now);
         Some(order)
     }
@@ -153,7 +154,8 @@ impl Publisher {
     pub fn load_finished(&mut self, order: &LoadOrder, outcome: Result<Arc<Model>, LoadFailure>, now: Duration) {
         let Some(state) = self.models.get_mut(&order.model) else { return };
         state.loading = None;
-        let outcome = outcome.and_then(|model| state.may_stand_in(order.version, model));
+        let is_loaded = outcome.is_ok();
+        let outcome = outcome.and_then(|model| state.may_stand_in(order.version, model, &order.predecessor));
         match outcome {
             Ok(model) => {
                 state.failed.remove(&order.version);
@@ -167,7 +169,9 @@ impl Publisher {
                 tracing::error!(model = order.model, version = order.version, reason, "version could not be loaded");
                 let fingerprint = order.fingerprint;
                 let again_at = may_pass.then(|| now.saturating_add(PAUSE_BEFORE_RETRY));
-                let failure = Failure { fingerprint, reason, until_memory_is_freed, again_at, quarantined };
+                let is_misfit = is_loaded || quarantined.as_ref().is_some_and(|held| held.instead_of.is_some());
+                let stable = state.stable_files().filter(|_| is_misfit);
+                let failure = Failure { fingerprint, reason, until_memory_is_freed, again_at, quarantined, stable };
                 state.failed.insert(order.version, failure);
             }
         }
@@ -181,8 +185,8 @@ impl Publisher {
         for state in self.models.values_mut() {
             if let Some((version, fingerprint)) = state.loading.take() {
                 let reason = "a bug ended the load; the server's log has the cause".to_owned();
-                let failure =
-                    Failure { fingerprint, reason, until_memory_is_freed: false, again_at: None, quarantined: None };
+                let (until_memory_is_freed, again_at, quarantined, stable) = (false, None, None, None);
+                let failure = Failure { fingerprint, reason, until_memory_is_freed, again_at, quarantined, stable };
                 state.failed.insert(version, failure);
             }
         }
@@ -264,6 +268,8 @@ impl Publisher {
         let mut unloaded = Vec::new();
         for (name, state) in &mut self.models {
             make_due_split_live(name, state);
+            state.forget_refusals_of_before();
+            unloaded.extend(unload_misfits(state));
             unloaded.extend(unload_expired(state, self.bake, now));
         }
         if !unloaded.is_empty() {
@@ -319,6 +325,12 @@ fn unload_expired(state: &mut ModelState, bake: Duration, now: Duration) -> Vec<
         }
     }
     expired.iter().filter_map(|version| state.loaded.remove(version)).map(|loaded| loaded.model).collect()
+}
+
+/// Takes out what a registry wants and what serves cannot be replaced by.
+fn unload_misfits(state: &mut ModelState) -> Vec<Arc<Model>> {
+    let misfits = state.misfits();
+    misfits.iter().filter_map(|version| state.loaded.remove(version)).map(|loaded| loaded.model).collect()
 }
 
 fn entry(name: &str, state: &ModelState) -> Entry {

@@ -307,6 +307,14 @@ impl Entry {
         pair.map_or(Ok(()), |(stable, model)| model.signature().can_replace(stable.signature()))
     }
 
+    /// Whether a version's files may not go: it is loaded or being loaded, or the settings' split names it.
+    #[must_use]
+    pub fn needs(&self, version: u64) -> bool {
+        self.loaded.contains_key(&version)
+            || self.versions.get(&version) == Some(&VersionStatus::Loading)
+            || self.settings.split.as_ref().is_some_and(|split| split.contains_key(&version))
+    }
+
     /// A version's share of the live split, if it has one.
     #[must_use]
     pub fn arm_of(&self, version: u64) -> Option<&Arm> {

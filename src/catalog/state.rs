@@ -10,8 +10,8 @@
 //! the model's version policy keeps, warm and without a share; a split set, and only the named versions are loaded, with
 //! the shares that were named. While the model's configuration cannot be read, nothing new is loaded and the split stays.
 //!
-//! A version that follows by the policy must be able to stand in for the stable one: one that takes other inputs stays at
-//! 0 %, with the reason, until somebody names it in a split. A configured split of which a version cannot be had does not
+//! A version that follows by the policy must be able to stand in for the stable one: one of a directory that takes other
+//! inputs stays at 0 %, with the reason, until somebody names it in a split; one of a registry is refused (`stand_in.rs`). A configured split of which a version cannot be had does not
 //! keep the others from serving: the largest of them serves alone, until the split is whole.
 //!
 //! A rollout that holds a model's weights wins over all of that, see `holds.rs`.
@@ -19,7 +19,6 @@
 //! Invariant: a version that serves is never given up before its successor is loaded.
 
 use super::holds::{Chosen, RolloutHold};
-use super::wishes::LoadFailure;
 use super::{Model, Quarantined, TritonConfig, VersionStatus};
 use crate::config::ModelSettings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +126,8 @@ pub(super) struct Failure {
     /// When it is forgotten, if it may pass by itself; monotonic time since the start.
     pub(super) again_at: Option<Duration>,
     pub(super) quarantined: Option<Quarantined>,
+    /// What served when it was refused for not being able to stand in for it: its number and the fingerprint of its files.
+    pub(super) stable: Option<(u64, u64)>,
 }
 
 impl Default for PresentConfig {
@@ -235,7 +236,10 @@ impl ModelState {
         if let Some(roles) = &self.roles {
             let is_due = |version: &u64| self.loaded.contains_key(version) && self.held_back(*version).is_none();
             let stable = self.chosen_stable().or(roles.stable);
-            return stable.filter(is_due).map(|version| vec![(version, 10_000)]).or_else(|| self.live.clone());
+            let whole = |version| vec![(version, 10_000)];
+            let is_loaded = |version: &u64| self.loaded.contains_key(version);
+            let stands_by = || self.stands_by().filter(is_loaded).map(whole);
+            return stable.filter(is_due).map(whole).or_else(|| self.live.clone()).or_else(stands_by);
         }
         if let Some(kept) = self.kept_split() {
             return Some(kept);
@@ -315,7 +319,7 @@ impl ModelState {
     /// corrupt one must not keep the one below it from serving. A loaded one counts whatever becomes of its files.
     fn kept(&self) -> Vec<u64> {
         if let Some(roles) = &self.roles {
-            let named = self.chosen_stable().into_iter().chain(roles.named());
+            let named = self.chosen_stable().into_iter().chain(self.stands_by()).chain(roles.named());
             return named.filter(|version| self.is_usable(*version)).collect();
         }
         let first = self.chosen_stable().filter(|_| self.live.is_none());
@@ -342,29 +346,6 @@ impl ModelState {
         let loaded: Weights = split.iter().filter(|(version, _)| self.loaded.contains_key(version)).copied().collect();
         let largest = Self::stable_of(&loaded)?;
         split.iter().all(|(version, _)| settled(version)).then(|| vec![(largest, 10_000)])
-    }
-
-    /// Why a loaded version does not follow the stable one by itself, if it does not.
-    fn held_back(&self, version: u64) -> Option<String> {
-        if self.settings.allow_signature_change {
-            return None;
-        }
-        let stable = self.live.as_ref().and_then(Self::stable_of)?;
-        let (stable_model, model) = (&self.loaded.get(&stable)?.model, &self.loaded.get(&version)?.model);
-        let difference = model.signature().can_replace(stable_model.signature()).err()?;
-        Some(format!("it cannot stand in for version {stable}: {difference}; it stays at 0 % until a split names it"))
-    }
-
-    /// What was loaded for a version, if it may take the place of what is loaded for it now: a version with a share is what
-    /// clients send to, also when its files are replaced under the same number.
-    pub(super) fn may_stand_in(&self, version: u64, model: Arc<Model>) -> Result<Arc<Model>, LoadFailure> {
-        let has_share = self.live.iter().flatten().any(|(live, weight)| *live == version && *weight > 0);
-        let before = self.loaded.get(&version).filter(|_| has_share && !self.settings.allow_signature_change);
-        let difference = before.and_then(|before| model.signature().can_replace(before.model.signature()).err());
-        difference.map_or(Ok(model), |difference| {
-            let reason = format!("it cannot stand in for what version {version} was before: {difference}");
-            Err(LoadFailure { reason, until_memory_is_freed: false, may_pass: false, quarantined: None })
-        })
     }
 
     /// What is to be said of a loaded version.

@@ -7,6 +7,7 @@ use super::TritonConfig;
 use crate::config::ModelSettings;
 use crate::error::{Blamed, Fault};
 use crate::profile::{Profile, ProfileError};
+use crate::tensor::Signature;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,6 +26,26 @@ pub struct LoadOrder {
     pub config: Arc<TritonConfig>,
     /// What every loaded version is reckoned to hold, bytes.
     pub memory_in_use: u64,
+    /// Whose clients it must be able to serve.
+    pub predecessor: Predecessor,
+}
+
+/// Whose clients a version must be able to serve before it is kept loaded.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Predecessor {
+    /// Nobody's: the settings permit a break, the model is of a directory, or a rollout compares for itself.
+    #[default]
+    Nobody,
+    /// Those of the version that serves.
+    Serving {
+        /// Its number.
+        version: u64,
+        /// What it takes and gives.
+        signature: Signature,
+    },
+    /// Nothing serves yet. What could not stand in for one of these before cannot now: they are what can serve in its
+    /// place.
+    Any(Vec<u64>),
 }
 
 /// Why a version could not be loaded.
@@ -45,10 +66,12 @@ pub struct LoadFailure {
 pub struct Quarantined {
     /// SHA-256 of the version's files and their names.
     pub digest: String,
-    /// What refused them: another engine may try.
+    /// What refused them: another engine, or another version that serves, may have them tried again.
     pub engine: String,
     /// When they were refused first.
     pub since: SystemTime,
+    /// The version whose place they cannot take, if that is why.
+    pub instead_of: Option<u64>,
 }
 
 /// Why there is nothing to try again.

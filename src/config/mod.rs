@@ -34,7 +34,7 @@
 //! | `registry.mlflow.token` | none | secret | for authentication by token instead |
 //! | `registry.mlflow.webhook_secret` | none | secret | what webhooks at `/hooks/mlflow` on the admin port are signed with; without it there is no such path |
 //! | `registry.mlflow.ca_file` | none | | certificates, PEM, that the server's must be signed by; without it those of the system |
-//! | `registry.mlflow.timeout` | `"30s"` | 1s to 1h | longest wait for an answer, or for the next bytes of a file |
+//! | `registry.mlflow.timeout` | `"30s"` | 1s to 1h | longest wait for an answer, or for the next bytes of a file; one that brings less than 60 KiB in a minute is given up, and gone on from later |
 //! | `registry.hooks.<name>.kind` | required | `"mlflow"`, `"standard"`, `"github"`, `"wandb"`, `"huggingface"` | who else sends webhooks, to `/hooks/<name>` on the admin port; at most 16 |
 //! | `registry.hooks.<name>.secret` | required | secret | what they are signed with, as the sender shows it |
 //! | `registry.hooks.<name>.models` | those that a delivery names; all, if it names none | models with a `source` | the only models that it has looked at; of GitHub, W&B and Hugging Face, whose names are others, all of them each time |

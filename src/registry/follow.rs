@@ -10,7 +10,7 @@
 
 use super::board::{SourceBoard, SourceState};
 use super::directory::fingerprint;
-use super::source::{Offer, Source, SourceError};
+use super::source::{LONGEST_ANSWER, Offer, Source, SourceError, in_time};
 use super::staging::{self, Cache, Digest, Progress, StageError};
 use crate::catalog::{Present, PresentModel, Roles};
 use crate::config::SourceSettings;
@@ -53,8 +53,8 @@ pub struct Follower {
     again: Option<Duration>,
 }
 
-/// Why a version was refused, and when it is tried again. A registry calls a version ready before its files are all there,
-/// so that what is wrong with it may mend; and it may be large, so that it is not fetched at every look.
+/// Why a version was refused or given up, and when it is tried again. A registry calls a version ready before its files are
+/// all there, so that what is wrong with it may mend; and it may be large, so that it is not fetched at every look.
 #[derive(Debug)]
 struct Refusal {
     reason: String,
@@ -118,7 +118,8 @@ impl Follower {
     /// What the cache has of the model, without asking the registry; all bytes are read, which blocks.
     pub fn recall(&mut self) -> Option<PresentModel> {
         self.claim().ok()?;
-        let wanted = self.cache.roles(&self.model)?;
+        let mut wanted = self.cache.roles(&self.model)?;
+        self.state.versions = self.cache.lineage(&self.model);
         for (version, manifest) in self.cache.versions(&self.model) {
             if let Err(error) = self.cache.prove(&self.model, &manifest) {
                 let model = &self.model;
@@ -127,8 +128,8 @@ impl Follower {
                 forgotten.unwrap_or_else(|cause| tracing::error!(model, version, %cause, "it cannot be removed"));
             }
         }
+        wanted.stable = wanted.stable.map(|version| self.at_hand(version, &wanted));
         self.take_over(&wanted);
-        self.state.versions = self.cache.lineage(&self.model);
         self.board.say(&self.model, self.state.clone());
         (self.roles != Roles::default()).then(|| {
             tracing::info!(model = self.model, source = self.uri, "serving from the cache until the registry answers");
@@ -146,7 +147,7 @@ impl Follower {
             self.board.say(&self.model, self.state.clone());
             return PresentModel { roles: Some(Roles::default()), ..PresentModel::default() };
         }
-        let offer = self.source.offer().await;
+        let offer = self.ask().await;
         let problems = match offer {
             Ok(offer) => {
                 self.state.synced = Some(now);
@@ -164,6 +165,11 @@ impl Follower {
         self.state.problems = problems;
         self.board.say(&self.model, self.state.clone());
         self.present()
+    }
+
+    /// What the registry wants.
+    async fn ask(&self) -> Result<Offer, SourceError> {
+        in_time(LONGEST_ANSWER, "what the registry wants", self.source.offer()).await
     }
 
     /// Sees to it that the cache has nothing of the model that comes from elsewhere.
@@ -244,7 +250,7 @@ impl Follower {
     fn refuse(&mut self, version: u64, error: &StageError) -> String {
         let reason = format!("version {version}: {error}");
         self.say_why_not(version, error);
-        if !error.may_pass() {
+        if error.wants_pauses() {
             let pause = self.refused.get(&version).map_or(1, |refusal| 2 * refusal.pause + 1);
             let pause = pause.min(MOST_PASSED_OVER);
             self.refused.insert(version, Refusal { reason: reason.clone(), pause, left: pause });
@@ -313,7 +319,7 @@ impl Follower {
                 () = tokio::time::sleep(watch.interval) => {}
                 () = watch.wake.notified() => {}
             }
-            match self.source.offer().await {
+            match self.ask().await {
                 Ok(offer) => {
                     self.board.answered(&self.model, SystemTime::now());
                     if offer.roles != *wanted || offer.versions != self.state.versions {
@@ -328,10 +334,30 @@ impl Follower {
     /// What is wanted becomes what is asked of the catalog, as far as it is here. A stable version that is not leaves the
     /// one before it.
     fn take_over(&mut self, wanted: &Roles) {
-        let is_here = |version: u64| self.cache.manifest(&self.model, version).is_some();
+        let is_here = |version: u64| self.is_here(version);
         let (roles, before) = (wanted.only(is_here), self.roles.stable.filter(|version| is_here(*version)));
         self.roles = Roles { stable: roles.stable.or(before), ..roles };
         self.cache.hold(&self.model, self.roles.named().collect());
+    }
+
+    fn is_here(&self, version: u64) -> bool {
+        self.cache.manifest(&self.model, version).is_some()
+    }
+
+    /// A stable version, or what can serve in its place if the cache does not have it: of the versions that are whole and that
+    /// nobody wants as something else (these have not proved themselves), the one that was in use last.
+    fn at_hand(&mut self, stable: u64, wanted: &Roles) -> u64 {
+        if self.is_here(stable) {
+            return stable;
+        }
+        let mut kept = self.cache.by_last_use(&self.model).into_iter();
+        let may_serve = |version: &u64| !wanted.warm.contains(version) && self.lacks_tags(*version).is_none();
+        let Some(version) = kept.find(may_serve) else { return stable };
+        let reason =
+            format!("version {stable} is not whole in the cache; version {version} serves until it is fetched");
+        tracing::warn!(model = self.model, reason, "what is wanted is not here");
+        self.state.problems.push(reason);
+        version
     }
 
     fn present(&self) -> PresentModel {

@@ -34,6 +34,8 @@ struct Shelf {
     fetched: usize,
     /// A version whose bytes never come.
     stuck: Option<u64>,
+    /// A version of which nothing is said any more once its bytes have begun.
+    silent: Option<u64>,
     place: String,
 }
 
@@ -45,6 +47,19 @@ impl Shelf {
 }
 
 struct Whole(Option<Bytes>);
+
+/// The bytes of which nothing comes.
+struct Silence;
+
+impl RemoteBytes for Silence {
+    fn position(&self) -> u64 {
+        0
+    }
+
+    fn next(&mut self) -> Asked<'_, Option<Bytes>> {
+        Box::pin(std::future::pending())
+    }
+}
 
 impl RemoteBytes for Whole {
     fn position(&self) -> u64 {
@@ -94,7 +109,11 @@ impl Source for Registry {
     fn open<'a>(&'a self, version: u64, _file: &'a RemoteFile, _start: u64) -> Asked<'a, Box<dyn RemoteBytes>> {
         let shelf = self.0.lock().unwrap();
         let (bytes, is_stuck) = (Bytes::from(shelf.graphs[&version].clone()), shelf.stuck == Some(version));
+        let is_silent = shelf.silent == Some(version);
         Box::pin(async move {
+            if is_silent {
+                return Ok(Box::new(Silence) as Box<dyn RemoteBytes>);
+            }
             if is_stuck {
                 std::future::pending::<()>().await;
             }
@@ -155,6 +174,8 @@ impl Case {
 
 fn follower(directory: &tempfile::TempDir, registry: &Arc<Registry>, board: &Arc<SourceBoard>) -> Follower {
     let cache = Cache::open(directory.path().join("cache"), 1 << 20, 2).unwrap();
+    // Short, for a source that says nothing any more; the others say all at once.
+    let cache = cache.with_least(1, Duration::from_millis(1));
     let source = Arc::clone(registry) as Arc<dyn Source>;
     let require_tags = registry.0.lock().unwrap().required.clone();
     let settings = SourceSettings { uri: "models:/churn".into(), require_tags, roles: BTreeMap::new() };
@@ -192,6 +213,24 @@ async fn a_version_that_is_not_whole_leaves_the_one_before_and_is_tried_again_le
         assert!(looks <= 64, "it is whole, and nobody has to say so");
     }
     assert_eq!(case.problems(), "");
+}
+
+#[tokio::test]
+async fn a_download_that_does_not_get_on_is_given_up_and_tried_again_less_and_less_often() {
+    let mut case = Case::new(&[1, 2], 1, &[]);
+    case.look().await;
+    case.change(|shelf| (shelf.stable, shelf.silent) = (Some(2), Some(2)));
+    let mut fetched_at = Vec::new();
+    for look in 1..=16 {
+        let before = case.registry.0.lock().unwrap().fetched;
+        assert_eq!(case.look().await, (Some(1), vec![], vec![1]));
+        fetched_at.extend((case.registry.0.lock().unwrap().fetched > before).then_some(look));
+    }
+    assert_eq!(fetched_at, [1, 3, 7, 15]);
+    let said = "version 2: model.onnx: 0 bytes came in 0 s, expected at least 1; it is given up";
+    assert!(case.problems().starts_with(said), "{}", case.problems());
+    case.change(|shelf| shelf.silent = None);
+    while case.look().await != (Some(2), vec![], vec![1, 2]) {}
 }
 
 #[tokio::test]
@@ -359,4 +398,30 @@ async fn what_came_from_elsewhere_is_not_served_as_what_is_wanted() {
     assert_eq!(case.look().await, (Some(1), vec![2], vec![1, 2]));
     let served = case.directory.path().join("cache/view/churn/1").join(MODEL_FILE);
     assert_eq!(std::fs::read(served).unwrap(), b"another graph");
+}
+
+#[tokio::test]
+async fn a_start_without_the_registry_serves_what_served_before_if_the_latest_is_damaged() {
+    let mut case = Case::new(&[1, 2, 3, 4], 1, &[]);
+    case.look().await;
+    for stable in [2, 3] {
+        case.change(|shelf| (shelf.stable, shelf.warm) = (Some(stable), vec![4]));
+        case.look().await;
+    }
+    case.change(|shelf| shelf.is_down = true);
+    let kept = |version: u64| case.directory.path().join(format!("cache/versions/churn/{version}.json"));
+    for version in 1..=4 {
+        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(version);
+        std::fs::File::options().append(true).open(kept(version)).unwrap().set_modified(second).unwrap();
+    }
+    let file = case.directory.path().join("cache/view/churn/3").join(MODEL_FILE);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "graph X").unwrap();
+    let recalled = case.restart().unwrap();
+    let roles = recalled.roles.unwrap();
+    assert_eq!(roles.stable, Some(2), "the one before, and not the challenger, which nobody has tried");
+    assert_eq!(case.problems(), "version 3 is not whole in the cache; version 2 serves until it is fetched");
+    assert_eq!(case.look().await, (Some(2), vec![4], vec![1, 2, 4]));
+    case.change(|shelf| shelf.is_down = false);
+    assert_eq!(case.look().await, (Some(3), vec![4], vec![1, 2, 3, 4]));
 }

@@ -14,12 +14,13 @@ use super::session::sessions;
 use super::staging::digest_of;
 use super::trial::Trial;
 use super::walk::files_below;
-use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, manifest, memory};
+use super::{MLMODEL_FILE, MODEL_FILE, PROFILE_FILE, RegistryError, beside, manifest, memory, misfit};
 use crate::catalog::{LoadFacts, LoadFailure, LoadOrder, Model, ModelParts, Quarantined};
 use crate::config::EngineChoice;
 use crate::engine::{Engines, Executor, LoadOptions, LoadedGraph};
 use crate::observe::Recorder;
 use crate::profile::Profile;
+use crate::store::QuarantineRow;
 use crate::tensor::Signature;
 use std::fs;
 use std::num::NonZeroUsize;
@@ -70,7 +71,14 @@ impl Loader {
                 may_pass: error.may_pass(),
                 quarantined: None,
             };
-            if error.is_of_the_bytes() { self.quarantine(&directory, order, (failure, engine)) } else { failure }
+            let (refused_by, instead_of) = match &error {
+                RegistryError::Misfit(misfit) => (misfit.refused_by.clone(), Some(misfit.instead_of)),
+                _ => (engine, None),
+            };
+            if !error.is_of_the_bytes() {
+                return failure;
+            }
+            self.quarantine(&directory, order, (failure, refused_by, instead_of))
         })
     }
 
@@ -98,21 +106,30 @@ impl Loader {
             return None;
         }
         let digest = digest_of(directory).ok()?;
-        let failure = quarantine::failure(self.quarantine.find(&order.model, &digest, engine)?);
+        let still_holds = |row: &QuarantineRow| match row.instead_of {
+            Some(version) => misfit::still_holds(row, version, &order.predecessor),
+            None => row.engine == engine,
+        };
+        let failure = quarantine::failure(self.quarantine.find(&order.model, &digest, still_holds)?);
         let (model, version) = (&order.model, order.version);
         tracing::warn!(model, version, %digest, "these bytes were refused before and are not loaded again");
         Some(failure)
     }
 
     /// Holds the bytes that were refused, if they are still those that were loaded.
-    fn quarantine(&self, directory: &Path, order: &LoadOrder, (failure, engine): (LoadFailure, String)) -> LoadFailure {
+    fn quarantine(
+        &self,
+        directory: &Path,
+        order: &LoadOrder,
+        (failure, engine, instead_of): (LoadFailure, String, Option<u64>),
+    ) -> LoadFailure {
         let digest = match digest_of(directory) {
             Ok(digest) if is_unchanged(directory, order) => digest,
             _ => return failure,
         };
         let since = quarantine::to_the_second(SystemTime::now());
         let digest = digest.as_str().to_owned();
-        let failure = LoadFailure { quarantined: Some(Quarantined { digest, engine, since }), ..failure };
+        let failure = LoadFailure { quarantined: Some(Quarantined { digest, engine, since, instead_of }), ..failure };
         quarantine::row(order, &failure).into_iter().for_each(|row| self.quarantine.hold(row));
         failure
     }
@@ -138,6 +155,7 @@ impl Loader {
         if let Some(registered) = described.as_ref().and_then(|described| described.signature.as_ref()) {
             registered.check(graph.signature()).map_err(RegistryError::NotAsRegistered)?;
         }
+        misfit::compare(order, graph.signature()).map_err(RegistryError::Misfit)?;
         let profile = read_profile(directory, graph.signature());
         if let Err(reason) = &profile {
             tracing::warn!(model = order.model, version = order.version, reason, "serving without drift judgement");

@@ -10,28 +10,49 @@
 //! depends on who held the memory:
 //!
 //! * **ONNX Runtime** keeps what its sessions calculate with in an arena of each session's own (`BFCArena`; sessions
-//!   share one only where an environment registers it, which is not done here). It grows by powers of two to the
-//!   largest call that there was and shrinks only where a run asks for that, so it is a part of the version's size for
-//!   as long as it is loaded. With the session the whole arena goes back to the allocator. It is left on: without it
-//!   every call allocates, which a call of 3 µs would feel. Weights are an allocation per tensor, once per session.
+//!   share one only where an environment registers it, which is not done here). It begins with a block of 1 MiB, grows by
+//!   powers of two to the largest call that there was and shrinks only where a run asks for that, so it is a part of the
+//!   version's size for as long as it is loaded. With the session the whole arena goes back to the allocator. It is left on:
+//!   without it every call allocates, which a call of 3 µs would feel. Weights are an allocation per tensor, once per
+//!   session.
 //! * **tract** holds weights in plain vectors, shared by all sessions, and what it calculates with from call to call.
 //!   It has no arena.
-//! * **The allocator** under both is the C library's. An allocation of 128 KiB or more is a mapping of its own, which
-//!   is unmapped when it is freed; but glibc raises that limit, up to 32 MiB, to the size of each mapping it frees
-//!   (`M_MMAP_THRESHOLD` in mallopt(3)). After the first swap, weights of a few megabytes therefore come from heaps. A
-//!   heap is given back from its top alone, so one small allocation that outlives the version, made after its weights,
-//!   keeps the pages below resident, though free for the next version. glibc has up to eight heaps (arenas) per core,
-//!   and a thread takes the one that it used last, a new thread any that is free. So all versions are loaded on one
-//!   thread that stays (`app/background.rs`): with a thread for each load, each of a dozen arenas kept the size of a
-//!   version.
+//! * **The allocator** under both is jemalloc where the binary is for Linux with glibc (`main.rs`). It is Rust's, and since
+//!   its functions have the names of the C library's and the binary exports them, also that of libraries that are opened
+//!   later: ONNX Runtime's. An allocator for Rust alone would leave the larger part to glibc. Elsewhere, and in programs that
+//!   embed this library, it is the system's.
 //!
-//! Measured with ONNX Runtime and `churn`, three swaps a second (VmRSS, of which 38 MB are files): 60.4 MB after 11
-//! swaps, 63.0 MB after 300, and 75.1 MB with a thread for each load. What is left is at a multiple of what is loaded at a
-//! time, and does not go down to what it was before the first swap. `MALLOC_MMAP_THRESHOLD_=131072` keeps large weights in
-//! mappings, which are always given back, at the price of page faults in calls that allocate as much; like
-//! `MALLOC_TRIM_THRESHOLD_` it fixes the limit where it is. `malloc_trim` would give the rest back after each unload,
-//! but is a call into C, which this crate, without unsafe code, does not make. The budget counts reckoned sizes and not
-//! resident memory, so what an allocator keeps does not refuse a load; the 20 % that the default leaves are for it.
+//! # Why not glibc's
+//! An allocation of 128 KiB or more is a mapping of its own there, which is unmapped when it is freed; but glibc raises that
+//! limit, up to 32 MiB, to the size of each mapping it frees (`M_MMAP_THRESHOLD` in mallopt(3)). After the first swap, arenas
+//! of 1 MiB and weights of a few therefore come from heaps. A heap is given back from its top alone, so one small allocation
+//! that outlives the version, made after it, keeps the pages below resident. `MALLOC_MMAP_THRESHOLD_` would fix the limit,
+//! and so would a call into C, as `malloc_trim` would give back what is free; but a variable must be set before the process
+//! starts, and this crate calls no C. jemalloc gives pages back wherever they lie, once they were unused for so long
+//! (`.cargo/config.toml`): after a second, by a thread of its own, so that also the last version that went leaves nothing
+//! behind when nobody allocates any more.
+//!
+//! All versions are loaded on one thread that stays (`app/background.rs`): allocators divide memory among threads, and with a
+//! thread for each load, each of a dozen arenas of glibc's kept the size of a version.
+//!
+//! # Measured
+//! `churn`, four swaps a second, baking for one, 500 requests a second, one worker; VmRSS in MB, of which 37 (ONNX Runtime) and
+//! 26 (tract) are files. Without the state's database, whose pages in memory (`store/database.rs`) were most of what had
+//! grown until they were limited: about 8 KiB with each version, up to 4 MB.
+//!
+//! | | engine | start | 10 swaps | 100 | 300 | 1,000 | over 10 |
+//! |---|---|---|---|---|---|---|---|
+//! | glibc, with the database as it was | ONNX Runtime | 50.6 | 64.3 | 69.0 | 70.8 | 77.4 | 1.20 |
+//! | jemalloc, with the database as it was | ONNX Runtime | 52.5 | 58.5 | 61.3 | 63.0 | 68.8 | 1.18 |
+//! | glibc | ONNX Runtime | 48.7 | 62.4 | 66.9 | 66.1 | 66.1 | 1.06 |
+//! | glibc, `MALLOC_MMAP_THRESHOLD_=524288` | ONNX Runtime | 48.5 | 52.7 | 53.9 | 53.9 | | 1.02 |
+//! | jemalloc as it comes (gives back within 10 s) | ONNX Runtime | 50.3 | 55.9 | 57.4 | 57.0 | | 1.02 |
+//! | jemalloc with the settings here | ONNX Runtime | 50.2 | 53.9 | 55.7 | 55.8 | | 1.04 |
+//! | glibc | tract | 28.6 | 32.7 | 33.2 | 33.8 | | 1.03 |
+//!
+//! jemalloc was preloaded into one and the same release build (`LD_PRELOAD`), so that nothing else differs. mimalloc 2.0
+//! held 10 MB more than jemalloc. The budget counts reckoned sizes and not resident memory, so what an allocator keeps does
+//! not refuse a load; the 20 % that the default leaves are for it.
 //!
 //! Invariant: the reckoning depends on file sizes and the number of sessions alone, so it is the same on every replica.
 

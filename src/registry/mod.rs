@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod load;
 pub mod manifest;
 pub mod memory;
+mod misfit;
 pub mod mlflow;
 pub mod objects;
 pub mod pbtxt;
@@ -38,6 +39,7 @@ mod walk;
 pub use trial::{GOLDEN_FILE, GOLDEN_FORMAT, GOLDEN_LIMIT, GoldenError, MOST_CASES, hold_golden};
 
 use crate::engine::EngineError;
+pub use misfit::Misfit;
 use std::path::PathBuf;
 
 /// The file that holds a version's graph.
@@ -83,6 +85,9 @@ pub enum RegistryError {
     /// The graph is another than the one that was registered.
     #[error("{0}")]
     NotAsRegistered(String),
+    /// Its clients would notice that it took the place of what serves.
+    #[error("{0}")]
+    Misfit(Misfit),
     /// It fails on rows like those it would get.
     #[error("it fails on {rows}: {cause}")]
     WarmUp {
@@ -113,6 +118,7 @@ impl RegistryError {
             Self::Unreadable { .. } | Self::Changed => true,
             Self::Engine(_) | Self::WarmUp { .. } | Self::Golden(_) => !self.is_of_the_bytes(),
             Self::NotAsRegistered(_)
+            | Self::Misfit(_)
             | Self::BadManifest(_)
             | Self::WrongDigest(_)
             | Self::OverMemoryBudget { .. }
@@ -120,15 +126,15 @@ impl RegistryError {
         }
     }
 
-    /// Whether the same bytes would be refused again by the same engine: not what the disk, the memory or the clock
-    /// did.
+    /// Whether the same bytes would be refused again by the same engine, or beside the same stable version: not what the
+    /// disk, the memory or the clock did.
     #[must_use]
     pub fn is_of_the_bytes(&self) -> bool {
         match self {
             Self::Engine(cause) => cause.is_of_the_model(),
             Self::WarmUp { cause, .. } => cause.is_of_the_model(),
             Self::Golden(cause) => cause.is_of_the_bytes(),
-            Self::NotAsRegistered(_) | Self::BadManifest(_) | Self::WrongDigest(_) => true,
+            Self::NotAsRegistered(_) | Self::Misfit(_) | Self::BadManifest(_) | Self::WrongDigest(_) => true,
             Self::Unreadable { .. } | Self::OverMemoryBudget { .. } | Self::BadConfig(_) | Self::Changed => false,
         }
     }

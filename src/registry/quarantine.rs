@@ -5,7 +5,7 @@
 //! remembered is the SHA-256 of its files, the same digest that a fetched version has in the cache, with the reason and
 //! the time. Other bytes are not concerned. Neither are the same bytes before another engine: what refused them is part
 //! of the memory, so that a new release of tidegate, an ONNX Runtime that appeared, or another setting that a load
-//! depends on gets its try. And whoever thinks that the refusal was wrong asks for a retry.
+//! depends on gets its try. Bytes that could not stand in for what served are held as long as that serves. And whoever thinks that the refusal was wrong asks for a retry.
 //!
 //! Hashing a model takes as long as reading it. A model of which nothing is held is therefore not hashed before it is
 //! loaded, but only once it was refused.
@@ -42,11 +42,16 @@ impl Quarantine {
         self.lock().contains_key(model)
     }
 
-    /// Why these bytes of a model were refused by this engine, if they were.
+    /// Why these bytes of a model were refused, if they were and that still holds.
     #[must_use]
-    pub fn find(&self, model: &str, digest: &Digest, engine: &str) -> Option<QuarantineRow> {
+    pub fn find(
+        &self,
+        model: &str,
+        digest: &Digest,
+        still_holds: impl FnOnce(&QuarantineRow) -> bool,
+    ) -> Option<QuarantineRow> {
         let held = self.lock();
-        held.get(model)?.get(digest.as_str()).filter(|row| row.engine == engine).cloned()
+        held.get(model)?.get(digest.as_str()).filter(|row| still_holds(row)).cloned()
     }
 
     /// Holds bytes of a model; the oldest ones make room.
@@ -79,21 +84,21 @@ impl Quarantine {
 /// What is to be kept of a load that failed, if its bytes are held.
 #[must_use]
 pub fn row(order: &LoadOrder, failure: &LoadFailure) -> Option<QuarantineRow> {
-    let Quarantined { digest, engine, since } = failure.quarantined.clone()?;
+    let Quarantined { digest, engine, since, instead_of } = failure.quarantined.clone()?;
     let (model, version, reason) = (order.model.clone(), order.version, failure.reason.clone());
     let at = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Some(QuarantineRow { model, digest, engine, version, reason, at })
+    Some(QuarantineRow { model, digest, engine, version, reason, at, instead_of })
 }
 
 /// The failure that is held.
 pub(super) fn failure(row: QuarantineRow) -> LoadFailure {
-    let QuarantineRow { digest, engine, reason, at, .. } = row;
+    let QuarantineRow { digest, engine, reason, at, instead_of, .. } = row;
     let since = SystemTime::UNIX_EPOCH + at;
     LoadFailure {
         reason,
         until_memory_is_freed: false,
         may_pass: false,
-        quarantined: Some(Quarantined { digest, engine, since }),
+        quarantined: Some(Quarantined { digest, engine, since, instead_of }),
     }
 }
 
@@ -110,20 +115,23 @@ mod tests {
     fn row(bytes: &[u8], second: u64) -> QuarantineRow {
         let digest = Digest::of(bytes).as_str().to_owned();
         let at = Duration::from_secs(second);
-        QuarantineRow { model: "m".into(), digest, engine: "e".into(), version: 1, reason: "corrupt".into(), at }
+        let (model, engine, reason) = ("m".into(), "e".into(), "corrupt".into());
+        QuarantineRow { model, digest, engine, version: 1, reason, at, instead_of: None }
     }
 
     #[test]
     fn bytes_are_held_for_one_model_and_one_engine_until_they_are_let_go() {
         let quarantine = Quarantine::from_rows(vec![row(b"a", 1)]);
         let digest = Digest::of(b"a");
-        assert_eq!(quarantine.find("m", &digest, "e"), Some(row(b"a", 1)));
-        assert_eq!(quarantine.find("m", &digest, "a newer one"), None);
-        assert_eq!(quarantine.find("m", &Digest::of(b"b"), "e"), None);
-        assert_eq!(quarantine.find("n", &digest, "e"), None);
+        let find =
+            |model: &str, digest: &Digest, engine: &str| quarantine.find(model, digest, |row| row.engine == engine);
+        assert_eq!(find("m", &digest, "e"), Some(row(b"a", 1)));
+        assert_eq!(find("m", &digest, "a newer one"), None);
+        assert_eq!(find("m", &Digest::of(b"b"), "e"), None);
+        assert_eq!(find("n", &digest, "e"), None);
         assert!(quarantine.concerns("m") && !quarantine.concerns("n"));
         quarantine.release("m", digest.as_str());
-        assert!(!quarantine.concerns("m") && quarantine.find("m", &digest, "e").is_none());
+        assert!(!quarantine.concerns("m") && quarantine.find("m", &digest, |_| true).is_none());
     }
 
     #[test]
@@ -132,7 +140,7 @@ mod tests {
         let bytes = |index: u64| index.to_le_bytes();
         let last = MOST_HELD as u64;
         (0..=last).for_each(|index| quarantine.hold(row(&bytes(index), index)));
-        assert!(quarantine.find("m", &Digest::of(&bytes(0)), "e").is_none());
-        assert!((1..=last).all(|index| quarantine.find("m", &Digest::of(&bytes(index)), "e").is_some()));
+        assert!(quarantine.find("m", &Digest::of(&bytes(0)), |_| true).is_none());
+        assert!((1..=last).all(|index| quarantine.find("m", &Digest::of(&bytes(index)), |_| true).is_some()));
     }
 }

@@ -23,6 +23,10 @@ pub const MOST_FILES: usize = 10_000;
 /// The longest path of a file within a version, bytes.
 pub const LONGEST_PATH: usize = 1_024;
 
+/// The longest that a source may take to say what is wanted or what the files of a version are, or to begin with one. The
+/// parts of such an answer have limits of their own, which a source that sends a byte a second never reaches.
+pub const LONGEST_ANSWER: Duration = Duration::from_mins(10);
+
 /// What a source answers, when it does.
 pub type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
 
@@ -177,6 +181,18 @@ impl SourceError {
     }
 }
 
+/// Waits for an answer no longer than `limit`. `what` is it, for people.
+///
+/// # Errors
+/// [`SourceError::Unreachable`] when it is not whole by then, and what the source says.
+pub(super) async fn in_time<T>(limit: Duration, what: &str, asked: Asked<'_, T>) -> Result<T, SourceError> {
+    let late = |_elapsed| SourceError::Unreachable {
+        place: what.to_owned(),
+        cause: format!("no whole answer within {limit:?}"),
+    };
+    tokio::time::timeout(limit, asked).await.map_err(late)?
+}
+
 /// The beginning of a text, as one line.
 pub(super) fn shown(text: &str) -> String {
     let plain = text.trim().chars().take(SHOWN);
@@ -211,6 +227,15 @@ mod tests {
         for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", "a\\b", "c:x", "a\nb", "a\0", &long] {
             assert!(checked_path(path).is_err(), "{path:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_never_ends_is_not_waited_for() {
+        let never: Asked<'_, ()> = Box::pin(std::future::pending());
+        let error = in_time(Duration::ZERO, "the list of files", never).await.unwrap_err();
+        assert_eq!(error.to_string(), "the list of files cannot be reached: no whole answer within 0ns");
+        assert!(error.may_pass());
+        assert_eq!(in_time(Duration::ZERO, "it", Box::pin(async { Ok(7) })).await, Ok(7));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use super::directory::{self, QUIET};
 use super::load::Loader;
 use super::*;
-use crate::catalog::{Entry, Listing, Publisher, Retired, VersionStatus};
-use crate::config::Config;
+use crate::catalog::{Entry, Listing, Publisher, Retired, Roles, VersionStatus};
+use crate::config::{Config, ModelSettings, SourceSettings};
 use crate::engine::{Engines, RuntimeSearch};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,8 +51,23 @@ impl Repository {
 
     /// Lists, as of `now`, and loads all that is wanted.
     fn look(&mut self, now: SystemTime) {
-        let settings = |name: &str| Arc::new(Config::default().model(name));
         self.listing = directory::list(self.root.path(), &self.listing, now).unwrap();
+        self.load(|name| Arc::new(Config::default().model(name)));
+    }
+
+    /// The same for a model whose registry wants this version to serve.
+    fn look_at_registry(&mut self, stable: u64) -> Arc<Entry> {
+        self.loader.fetched = self.root.path().to_owned();
+        let later = SystemTime::now() + QUIET + Duration::from_secs(1);
+        self.listing = directory::list(self.root.path(), &self.listing, later).unwrap();
+        self.listing.get_mut("m").unwrap().roles = Some(Roles { stable: Some(stable), ..Roles::default() });
+        let source = SourceSettings { uri: "models:/m".into(), require_tags: Vec::new(), roles: BTreeMap::new() };
+        self.load(|name| Arc::new(ModelSettings { source: Some(source.clone()), ..Config::default().model(name) }));
+        self.entry()
+    }
+
+    fn load(&mut self, settings: impl Fn(&str) -> Arc<ModelSettings>) {
+        let settings = &settings;
         self.publisher.observe(&self.listing, settings, Duration::ZERO);
         while let Some(order) = self.publisher.next_load(Duration::ZERO) {
             let outcome = self.loader.load(&order);
@@ -242,6 +258,7 @@ fn refused_bytes_are_not_loaded_again_by_another_process_until_they_differ_or_so
         reason: reason.clone(),
         // Long ago: whoever loads them again is refused today.
         at: Duration::from_secs(1),
+        instead_of: None,
     };
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     repository.restart(vec![row(&held.engine)]);
@@ -297,4 +314,56 @@ fn files_in_directories_of_a_version_are_part_of_it() {
     let (whole, newest) = fingerprint();
     assert!(alone != half && half != whole, "a copy that goes on shows");
     assert_eq!(newest, later);
+}
+
+#[test]
+fn what_cannot_stand_in_for_what_serves_is_held_by_its_digest_also_by_another_process() {
+    let mut repository = Repository::with_versions(&[1, 2]);
+    let graph = repository.root.path().join("m/2").join(MODEL_FILE);
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/digits/1/model.onnx"), &graph).unwrap();
+    assert_eq!(repository.look_at_registry(1).stable().unwrap().version, 1);
+    let entry = repository.look_at_registry(2);
+    let VersionStatus::Failed { reason, quarantined: Some(held) } = &entry.versions[&2] else { panic!("it is held") };
+    assert!(
+        reason.starts_with("it cannot stand in for version 1: input \"features\" was FP32 [-1, 10], now"),
+        "{reason}"
+    );
+    assert_eq!(held.digest, staging::digest_of(graph.parent().unwrap()).unwrap().as_str());
+    assert_eq!((held.instead_of, entry.stable().unwrap().version, loaded(&entry)), (Some(1), 1, vec![1]));
+    let kept = |at: u64| crate::store::QuarantineRow {
+        model: "m".into(),
+        digest: held.digest.clone(),
+        engine: held.engine.clone(),
+        version: 2,
+        reason: "as it was said".into(),
+        at: Duration::from_secs(at),
+        instead_of: Some(1),
+    };
+    repository.restart(vec![kept(1)]);
+    let entry = repository.look_at_registry(2);
+    let VersionStatus::Failed { reason, .. } = &entry.versions[&2] else { panic!("it is held") };
+    assert_eq!((reason.as_str(), entry.stable().unwrap().version), ("as it was said", 1), "it was not loaded again");
+    repository.restart(vec![kept(1)]);
+    fs::remove_dir_all(repository.root.path().join("m/1")).unwrap();
+    assert_eq!(repository.look_at_registry(2).stable().unwrap().version, 2, "nothing else can serve");
+}
+
+#[test]
+fn other_bytes_and_another_signature_that_serves_are_tried() {
+    let mut repository = Repository::with_versions(&[1, 2]);
+    let path = |version: u64| repository.root.path().join(format!("m/{version}")).join(MODEL_FILE);
+    let (digits, churn) = ("models/digits/1/model.onnx", "models/churn/2/model.onnx");
+    let shipped = |graph: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(graph);
+    let (first, second) = (path(1), path(2));
+    fs::copy(shipped(digits), &second).unwrap();
+    repository.look_at_registry(1);
+    let before = repository.look_at_registry(2);
+    assert!(matches!(before.versions[&2], VersionStatus::Failed { .. }));
+    fs::copy(shipped(churn), &second).unwrap();
+    assert_eq!(repository.look_at_registry(2).stable().unwrap().version, 2, "other bytes");
+    fs::copy(shipped(digits), &first).unwrap();
+    let VersionStatus::Failed { quarantined: Some(held), .. } = &repository.look_at_registry(1).versions[&1] else {
+        panic!("the bytes that were held are held beside version 2 as well")
+    };
+    assert_eq!(held.instead_of, Some(2));
 }

@@ -21,6 +21,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// One for the writer, one for whoever reads meanwhile.
 const CONNECTIONS: u32 = 2;
 
+/// What each connection keeps of the database in memory, 256 KiB (a negative number is KiB,
+/// <https://www.sqlite.org/pragma.html#pragma_cache_size>). Rows are written and read once, and looked up by their keys: the
+/// pages that are used again are those of a few trees' upper levels. SQLite's own limit of 2 MB for each filled up, version by
+/// version.
+const PAGE_CACHE: &str = "-256";
+
 /// SQLite's result codes of a damaged file and of one that is no database.
 /// <https://www.sqlite.org/rescode.html>
 const DAMAGED: [u8; 2] = [11, 26];
@@ -83,6 +89,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", PAGE_CACHE)
             // Whoever waits says so; statements in the log help nobody.
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;

@@ -75,6 +75,10 @@ const STEPS: &[&[&str]] = &[
         model TEXT PRIMARY KEY,
         body TEXT NOT NULL
     ) STRICT"],
+    // Old snapshots are looked for with every write: without an index that reads all of them, each of some kilobytes.
+    &["CREATE INDEX monitor_snapshots_by_time ON monitor_snapshots (at)"],
+    // Which version's place the refused bytes cannot take; null if they are refused for themselves.
+    &["ALTER TABLE quarantine ADD COLUMN instead_of INTEGER"],
 ];
 
 /// The schema of this release.

@@ -15,7 +15,7 @@
 //! | `monitor_snapshots` | model, version, profile hash and replica | the latest snapshot: when, of which start of the process, bytes |
 //! | `learned_profiles` | model and version | the reference learned from its traffic: of which files, when, JSON |
 //! | `hook_deliveries` | webhook that was taken, the newest | its number, who sent it, id, when, models, body |
-//! | `quarantine` | model and digest of files | files that were refused: by which engine, of which version, why, when |
+//! | `quarantine` | model and digest of files | files that were refused: by which engine or instead of which version, of which version, why, when |
 //! | `rollout_journal` | entry of a rollout's journal, the newest rollouts of a model | its number, rollout, place, model, when, kind, JSON |
 //! | `rollout_ledgers` | model | what is known of all of its rollouts, also of those whose entries are gone: JSON |
 //! | `alerts` | open alert, and the latest ended ones | its id, place in the list, whether it is open, JSON |

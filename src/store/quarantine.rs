@@ -16,7 +16,7 @@ pub struct QuarantineRow {
     pub model: String,
     /// SHA-256 of the version's files and their names.
     pub digest: String,
-    /// What refused them: the release, the engines, what was set.
+    /// What refused them: the release, the engines, what was set; or the version that they cannot stand in for.
     pub engine: String,
     /// The version that had them.
     pub version: u64,
@@ -24,6 +24,8 @@ pub struct QuarantineRow {
     pub reason: String,
     /// When, unix time; kept to the second.
     pub at: Duration,
+    /// The version whose place they cannot take, if that is why.
+    pub instead_of: Option<u64>,
 }
 
 impl Store {
@@ -34,7 +36,8 @@ impl Store {
     pub async fn save_quarantine(&self, row: &QuarantineRow) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "INSERT OR REPLACE INTO quarantine (model, digest, engine, version, reason, at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO quarantine (model, digest, engine, version, reason, at, instead_of)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&row.model)
         .bind(&row.digest)
@@ -42,6 +45,7 @@ impl Store {
         .bind(row.version.cast_signed())
         .bind(&row.reason)
         .bind(i64::try_from(row.at.as_secs()).unwrap_or(i64::MAX))
+        .bind(row.instead_of.map(u64::cast_signed))
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
@@ -70,12 +74,12 @@ impl Store {
     /// # Errors
     /// What SQLite says.
     pub async fn quarantine(&self) -> Result<Vec<QuarantineRow>, StoreError> {
-        let rows =
-            sqlx::query("SELECT model, digest, engine, version, reason, at FROM quarantine ORDER BY at, model, digest")
-                .fetch_all(&self.pool)
-                .await?;
+        let query = "SELECT model, digest, engine, version, reason, at, instead_of
+                     FROM quarantine ORDER BY at, model, digest";
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
         let row = |row: sqlx::sqlite::SqliteRow| {
             let (version, at): (i64, i64) = (row.try_get(3)?, row.try_get(5)?);
+            let instead_of: Option<i64> = row.try_get(6)?;
             Ok(QuarantineRow {
                 model: row.try_get(0)?,
                 digest: row.try_get(1)?,
@@ -83,6 +87,7 @@ impl Store {
                 version: version.cast_unsigned(),
                 reason: row.try_get(4)?,
                 at: Duration::from_secs(u64::try_from(at).unwrap_or(0)),
+                instead_of: instead_of.map(i64::cast_unsigned),
             })
         };
         rows.into_iter().map(row).collect::<Result<_, sqlx::Error>>().map_err(StoreError::Database)
@@ -101,6 +106,7 @@ mod tests {
             version: u64::MAX,
             reason: "no graph".into(),
             at: Duration::from_secs(second),
+            instead_of: digest.is_multiple_of(2).then_some(u64::MAX),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is written is read back, by another process too; what is damaged is put aside; what cannot be opened says why.
 
 use super::*;
+use sqlx::Row;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -188,4 +189,15 @@ async fn a_snapshot_of_100_features_is_read_back_whole() {
     store.save_snapshots(std::slice::from_ref(&row)).await.unwrap();
     println!("500 kB written in {:?}", started.elapsed());
     assert_eq!(store.snapshot(&row.key).await.unwrap(), Some(row));
+}
+
+#[tokio::test]
+async fn old_snapshots_are_found_without_reading_all_and_little_is_kept_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), Duration::ZERO).await.unwrap();
+    let plan = "EXPLAIN QUERY PLAN DELETE FROM monitor_snapshots WHERE at < 7";
+    let detail: String = sqlx::query(plan).fetch_one(&store.pool).await.unwrap().try_get(3).unwrap();
+    assert!(detail.starts_with("SEARCH") && detail.contains("monitor_snapshots_by_time"), "{detail}");
+    let kibibytes: i64 = sqlx::query("PRAGMA cache_size").fetch_one(&store.pool).await.unwrap().try_get(0).unwrap();
+    assert_eq!(kibibytes, -256);
 }

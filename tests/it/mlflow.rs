@@ -178,16 +178,17 @@ fn follow(config: &mut Config, url: &str) {
 }
 
 #[tokio::test]
-async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
+async fn a_moved_alias_is_served_unless_clients_would_notice_and_what_was_served_outlives_the_registry() {
     let server = MlflowServer::start().await;
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/churn/2/model.onnx");
     let made = server.register(&model, "churn");
-    let cache = tempfile::tempdir().unwrap();
+    let kept = tempfile::tempdir().unwrap();
     let start = |url: String| {
-        let path = cache.path().to_owned();
+        let path = kept.path().to_owned();
         Gateway::start(Repository::of(&["breast-cancer/2"]), move |config| {
             follow(config, &url);
-            config.registry.cache.path = Some(path);
+            config.registry.cache.path = Some(path.join("cache"));
+            config.state.path = path.join("state");
         })
     };
     let gateway = start(server.url()).await;
@@ -206,6 +207,9 @@ async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
     assert_eq!(churn["lineage"]["2"]["run_id"], made[1]["run_id"]);
     let page = gateway.client.get_admin("/metrics").await.ok().text;
     assert!(page.contains("tidegate_registry_sync_age_seconds{model=\"churn\"}"), "{page}");
+    // It lacks an output that the one gives which serves by now.
+    server.set_alias("churn", "champion", 1);
+    let held = first_is_held(&gateway).await;
     gateway.stop().await;
     let url = server.url();
     server.stop().await;
@@ -223,5 +227,25 @@ async fn a_moved_alias_is_served_and_what_was_served_outlives_the_registry() {
         sources["sources"]["churn"]["problems"][0].as_str().is_some_and(|text| text.contains("reached")).then_some(())
     })
     .await;
+    assert_eq!(first_is_held(&gateway).await, held, "also by another process");
     gateway.stop().await;
+}
+
+/// Waits until version 1 is held because it cannot stand in for version 2, which serves; what is said of it.
+async fn first_is_held(gateway: &Gateway) -> Value {
+    let client = &gateway.client;
+    let shown = until("the version is held", async || {
+        let shown = client.version("churn", "1").await;
+        (shown["state"] == "failed").then_some(shown)
+    })
+    .await;
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it cannot stand in for version 2: output \"table_out\" is gone"), "{shown}");
+    assert_eq!(shown["quarantine"]["instead_of"], "2", "{shown}");
+    assert_eq!(shown["quarantine"]["digest"].as_str().unwrap().len(), 64, "{shown}");
+    let index = client.post("/v2/repository/index", "").await.ok().json();
+    let row = index.as_array().unwrap().iter().find(|row| row["name"] == "churn" && row["version"] == "1").unwrap();
+    assert_eq!((&row["state"], &row["reason"]), (&"UNAVAILABLE".into(), &shown["reason"]), "{index}");
+    assert_eq!(client.version("churn", "2").await["weight"], 100.0);
+    shown["quarantine"].clone()
 }

@@ -8,7 +8,7 @@ use super::Look;
 use super::finding::Finding;
 use super::layout::{REPOSITORY, misplaced};
 use crate::app::cache_path;
-use crate::catalog::{Listing, LoadOrder, PresentModel};
+use crate::catalog::{Listing, LoadOrder, Predecessor, PresentModel};
 use crate::config::EngineChoice;
 use crate::engine::{CandidateOutcome, EngineError, Engines, LoadOptions, RuntimeSearch};
 use crate::registry::load::Loader;
@@ -163,6 +163,7 @@ impl Loads<'_> {
             settings: Arc::new(look.config.model(model)),
             config: present.config.says.clone().unwrap_or_default(),
             memory_in_use: 0,
+            predecessor: Predecessor::Nobody,
         };
         self.load(look, check, &order)
     }

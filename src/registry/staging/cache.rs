@@ -6,9 +6,10 @@
 //! Invariant: a blob's name is the digest of its bytes when it got that name; a manifest is written after its view.
 
 use super::disk::{UNFINISHED, free_bytes, link, names, read_json, remove, sync_directory, write_json};
+use super::pace::{LEAST, Least};
 use super::room::{Promises, Room};
 use super::{Digest, Manifest, StageError};
-use crate::catalog::Roles;
+use crate::catalog::{Catalog, Roles};
 use crate::registry::source::Lineage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -28,8 +29,12 @@ pub struct Cache {
     root: PathBuf,
     max_bytes: u64,
     parallel: usize,
+    /// What a source must bring at least.
+    pub(super) least: Least,
     /// Versions that may not be removed to make room, by model.
     in_use: Arc<Mutex<BTreeMap<String, BTreeSet<u64>>>>,
+    /// Knows what serves, or is about to, besides.
+    catalog: Option<Arc<Catalog>>,
     /// What downloads that are under way may take.
     promises: Arc<Mutex<Promises>>,
     /// Held while blobs come or go: between a blob and its manifest nobody may sweep.
@@ -58,7 +63,9 @@ impl Cache {
             root,
             max_bytes,
             parallel,
+            least: LEAST,
             in_use: Arc::default(),
+            catalog: None,
             promises: Arc::default(),
             changing: Arc::default(),
         };
@@ -71,6 +78,18 @@ impl Cache {
             }
         }
         Ok(cache)
+    }
+
+    /// The same, which also keeps what this catalog needs: what a split names, whatever its registry says.
+    #[must_use]
+    pub fn serving(self, catalog: Arc<Catalog>) -> Self {
+        Self { catalog: Some(catalog), ..self }
+    }
+
+    /// The same, with another least that a source must bring in a span.
+    #[cfg(test)]
+    pub(in crate::registry) fn with_least(self, bytes: u64, span: std::time::Duration) -> Self {
+        Self { least: Least { bytes, span }, ..self }
     }
 
     /// Where models are loaded from, in the repository's layout.
@@ -108,6 +127,15 @@ impl Cache {
         let folder = self.root.join("versions").join(model);
         let numbers = names(&folder).into_iter().filter_map(|name| name.strip_suffix(".json")?.parse::<u64>().ok());
         numbers.filter_map(|number| Some((number, self.manifest(model, number)?))).collect()
+    }
+
+    /// The versions of a model that are whole, the one that was in use last first; the higher one on a tie.
+    #[must_use]
+    pub fn by_last_use(&self, model: &str) -> Vec<u64> {
+        let used = |version| fs::metadata(self.manifest_path(model, version)).and_then(|file| file.modified()).ok();
+        let mut versions: Vec<_> = self.versions(model).into_keys().map(|version| (used(version), version)).collect();
+        versions.sort_by(|left, right| right.cmp(left));
+        versions.into_iter().map(|(_, version)| version).collect()
     }
 
     /// The manifest of a version, if it is whole.
@@ -308,8 +336,14 @@ impl Cache {
     /// Bytes of versions in use, and the others, the one that was used last first.
     fn idle_versions(&self) -> (u64, Vec<Kept>) {
         let in_use = lock(&self.in_use).clone();
-        let is_in_use =
-            |kept: &Kept| in_use.get(&kept.model).is_some_and(|versions| versions.contains(&kept.manifest.version));
+        let live = self.catalog.as_ref().map(|catalog| catalog.snapshot());
+        let is_in_use = |kept: &Kept| {
+            let version = kept.manifest.version;
+            in_use.get(&kept.model).is_some_and(|versions| versions.contains(&version))
+                || live
+                    .as_ref()
+                    .is_some_and(|live| live.models.get(&kept.model).is_some_and(|entry| entry.needs(version)))
+        };
         let (used, mut idle): (Vec<Kept>, Vec<Kept>) = self.all().partition(is_in_use);
         idle.sort_by_key(|version| std::cmp::Reverse(version.used));
         (used.iter().map(|version| version.manifest.size()).fold(0, u64::saturating_add), idle)

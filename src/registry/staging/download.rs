@@ -6,9 +6,10 @@
 //! Invariant: what is answered is whole and on disk, and stays where it is until the version is kept, so that an attempt that
 //! follows finds it.
 
+use super::pace::Pace;
 use super::room::Room;
 use super::{Cache, Digest, Progress, StageError, StoredFile, WrongDigest};
-use crate::registry::source::{RemoteBytes, RemoteFile, Source, SourceError};
+use crate::registry::source::{LONGEST_ANSWER, RemoteBytes, RemoteFile, Source, SourceError, in_time};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use tokio::fs::{File, OpenOptions};
@@ -31,7 +32,7 @@ pub(super) async fn fetch(
         target.restart(progress).await?;
     }
     if file.size != Some(target.length) {
-        let opened = source.open(version, file, target.length).await;
+        let opened = in_time(LONGEST_ANSWER, &file.path, source.open(version, file, target.length)).await;
         if let Err(SourceError::NotWhole { .. }) = opened {
             // What is there is of a file that is no more.
             discard(&partial).await;
@@ -40,7 +41,8 @@ pub(super) async fn fetch(
         if bytes.position() != target.length {
             target.restart(progress).await?;
         }
-        target.fill(&mut *bytes, file, room, progress).await?;
+        let pace = Pace::new(cache.least);
+        target.fill((&mut *bytes, pace), file, room, progress).await?;
     }
     let (sha256, size) = target.finish().await?;
     if let Some(expected) = file.size.filter(|expected| *expected != size) {
@@ -104,7 +106,7 @@ impl Target {
     /// Takes all that comes, up to what the file may have.
     async fn fill(
         &mut self,
-        bytes: &mut dyn RemoteBytes,
+        (bytes, mut pace): (&mut dyn RemoteBytes, Pace),
         file: &RemoteFile,
         room: &Room,
         progress: &Progress,
@@ -112,7 +114,7 @@ impl Target {
         // What is there of an earlier attempt takes room as well.
         let mut taken = self.length;
         let mut fits = file.size.is_some() || room.take(taken);
-        while let Some(piece) = bytes.next().await? {
+        while let Some(piece) = pace.next(bytes, &file.path).await? {
             let length = self.length.saturating_add(piece.len() as u64);
             if let Some(expected) = file.size.filter(|expected| length > *expected) {
                 return Err(StageError::WrongSize { path: file.path.clone(), expected, found: length });

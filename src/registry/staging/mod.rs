@@ -20,6 +20,7 @@ mod contents;
 mod disk;
 mod download;
 mod manifest;
+mod pace;
 mod progress;
 mod room;
 #[cfg(test)]
@@ -32,9 +33,10 @@ pub use disk::free_bytes;
 pub use manifest::Manifest;
 pub use progress::{Progress, ProgressView};
 
-use super::source::{RemoteFile, Source, SourceError, checked_path, identity};
+use super::source::{LONGEST_ANSWER, RemoteFile, Source, SourceError, checked_path, identity, in_time};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a version's files could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,21 @@ pub enum StageError {
         free: u64,
         /// The cache's directory.
         path: PathBuf,
+    },
+    /// The source sends, and so slowly that it would never be done.
+    #[error(
+        "{path}: {bytes} bytes came in {} s, expected at least {least}; it is given up, and goes on from there later",
+        span.as_secs()
+    )]
+    TooSlow {
+        /// The file.
+        path: String,
+        /// What came in the last span.
+        bytes: u64,
+        /// What should have, bytes.
+        least: u64,
+        /// How long the source was waited for.
+        span: Duration,
     },
     /// A file is not as long as the source said.
     #[error("{path} has {found} bytes, the registry said {expected}")]
@@ -110,8 +127,15 @@ impl StageError {
         match self {
             Self::Source(error) => error.may_pass(),
             Self::Disk { .. } | Self::DiskFull { .. } | Self::WrongSize { .. } | Self::Changed { .. } => true,
+            Self::TooSlow { .. } => true,
             Self::WrongDigest(_) | Self::OverBudget { .. } | Self::NoModel { .. } => false,
         }
+    }
+
+    /// Whether another attempt at every look would be a waste: it would end as this one did, or take as long to.
+    #[must_use]
+    pub fn wants_pauses(&self) -> bool {
+        !self.may_pass() || matches!(self, Self::TooSlow { .. })
     }
 }
 
@@ -127,7 +151,7 @@ pub async fn stage(
     expected: Option<Digest>,
     progress: &Progress,
 ) -> Result<Manifest, StageError> {
-    let files = source.files(version).await?;
+    let files = in_time(LONGEST_ANSWER, "the list of files", source.files(version)).await?;
     for file in &files {
         checked_path(&file.path)?;
     }

@@ -16,6 +16,8 @@ struct Shelf {
     files: BTreeMap<String, Vec<u8>>,
     /// Bytes after which a file breaks off, once each in turn.
     breaks: Mutex<Vec<usize>>,
+    /// Whether it says nothing any more, instead of breaking off.
+    falls_silent: bool,
     /// Whether files can be begun in the middle.
     ranges: bool,
     /// What is said of a file's size in place of the truth.
@@ -29,6 +31,7 @@ struct FromShelf {
     bytes: Vec<u8>,
     position: u64,
     left: Option<usize>,
+    falls_silent: bool,
     served: usize,
 }
 
@@ -55,8 +58,9 @@ impl Source for Shelf {
         let position = if self.ranges { start } else { 0 };
         let bytes = self.files[&file.path][position as usize..].to_vec();
         self.pieces.fetch_add(bytes.len(), Ordering::Relaxed);
-        let left = self.breaks.lock().unwrap().pop();
-        Box::pin(async move { Ok(Box::new(FromShelf { bytes, position, left, served: 0 }) as Box<dyn RemoteBytes>) })
+        let (left, falls_silent) = (self.breaks.lock().unwrap().pop(), self.falls_silent);
+        let from = FromShelf { bytes, position, left, falls_silent, served: 0 };
+        Box::pin(async move { Ok(Box::new(from) as Box<dyn RemoteBytes>) })
     }
 }
 
@@ -70,7 +74,11 @@ impl RemoteBytes for FromShelf {
         let piece = Bytes::copy_from_slice(&self.bytes[self.served..end]);
         self.served = end;
         let is_broken = self.left.is_some_and(|left| self.served > left);
+        let falls_silent = self.falls_silent;
         Box::pin(async move {
+            if is_broken && falls_silent {
+                std::future::pending::<()>().await;
+            }
             if is_broken {
                 let cause = "the connection was closed".to_owned();
                 return Err(SourceError::Unreachable { place: "the shelf".to_owned(), cause });
@@ -232,6 +240,48 @@ async fn what_was_not_used_for_longest_makes_room_and_what_is_in_use_never_does(
     assert!(matches!(error, StageError::OverBudget { needed: 250, limit: 300, kept: 90 }), "{error}");
 }
 
+#[tokio::test]
+async fn what_a_split_names_stays_whatever_the_registry_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let (retired, _kept) = std::sync::mpsc::sync_channel(100);
+    let mut publisher = crate::catalog::Publisher::new(retired, std::time::Duration::ZERO);
+    let cache = cache(&directory, 300).serving(publisher.catalog());
+    for version in 1..=3 {
+        staged(&cache, &shelf(&[(MODEL_FILE, &[version as u8; 90])]), version).await.unwrap();
+    }
+    let mut settings = crate::config::Config::default().model("churn");
+    settings.split = Some(BTreeMap::from([(1, 10_000)]));
+    let present = crate::catalog::Present { fingerprint: 1, settled: true };
+    let versions = (1..=3).map(|version| (version, present)).collect();
+    let model = crate::catalog::PresentModel { versions, ..crate::catalog::PresentModel::default() };
+    let listing = BTreeMap::from([("churn".to_owned(), model)]);
+    publisher.observe(&listing, |_| std::sync::Arc::new(settings.clone()), std::time::Duration::ZERO);
+    cache.hold("churn", [2].into());
+    staged(&cache, &shelf(&[(MODEL_FILE, &[4; 90])]), 4).await.unwrap();
+    assert_eq!(cache.versions("churn").into_keys().collect::<Vec<_>>(), [1, 2, 4]);
+    let large = shelf(&[(MODEL_FILE, &[5; 150])]);
+    let error = staged(&cache, &large, 5).await.unwrap_err();
+    assert!(matches!(error, StageError::OverBudget { needed: 150, limit: 300, kept: 180 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_source_that_hardly_sends_is_given_up_and_gone_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(&[(MODEL_FILE, &[7; 200])]);
+    shelf.falls_silent = true;
+    shelf.breaks = Mutex::new(vec![usize::MAX, 100]);
+    // Short, because it is waited for: nothing more comes, however long.
+    let span = std::time::Duration::from_millis(10);
+    let cache = cache(&directory, 1 << 20).with_least(1_000, span);
+    let error = staged(&cache, &shelf, 1).await.unwrap_err();
+    let StageError::TooSlow { path, bytes, least: 1_000, .. } = &error else { panic!("{error}") };
+    assert_eq!((path.as_str(), *bytes), (MODEL_FILE, 98), "pieces of seven bytes");
+    assert!(cache.versions("churn").is_empty());
+    staged(&cache, &shelf, 1).await.unwrap();
+    assert_eq!(laid_out(&cache, 1)[MODEL_FILE], [7; 200]);
+    assert_eq!(shelf.pieces.load(Ordering::Relaxed), 200 + 102, "not all of it again");
+}
+
 #[test]
 fn downloads_at_a_time_are_promised_no_more_than_there_is() {
     let directory = tempfile::tempdir().unwrap();
@@ -309,7 +359,7 @@ proptest! {
         breaks in prop::collection::vec(0_usize..400, 0..8),
         ranges in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let mut files: BTreeMap<String, Vec<u8>> = sizes
             .iter()
