@@ -16,7 +16,7 @@ use tidegate::profile::Profile;
 /// A plan of some seconds, in which the judge has looked before promotion and after.
 const SECONDS: &str = "rollout = { steps = [50], min_time = \"2s\", min_samples = 100, bake = \"4s\" }";
 /// A plan that bakes for longer than a version is missed before that is said.
-const BAKING: &str = "rollout = { steps = [50], min_time = \"200ms\", min_samples = 50, bake = \"12s\" }";
+const BAKING: &str = "rollout = { steps = [50], min_time = \"200ms\", min_samples = 50, bake = \"20s\" }";
 const QUICK: &str = "rollout = { steps = [50], min_time = \"200ms\", min_samples = 50, bake = \"500ms\" }";
 
 /// Gives the outputs' columns hours: of this and of the next one half of the rows each.
