@@ -276,7 +276,8 @@ mod tests {
         let by_long_tail = missed("output/score", runs, -0.5, |random, is_canary, arm| {
             add(arm, -(1.0 - random.random::<f64>()).ln() * if is_canary { 0.5 } else { 1.0 });
         });
-        // A label that is seldom one. With an interval from 100 values on, a third of the tests of the rarer one would miss.
+        // A label that is seldom one. With an interval from 100 values on, all the same or not, a third of the tests of the rarer
+        // one would miss.
         let label = |random: &mut StdRng, rate: f64| f64::from(u8::from(random.random_bool(rate)));
         let by_label = missed("output/score", runs, 0.02, |random, is_canary, arm| {
             add(arm, label(random, if is_canary { 0.06 } else { 0.04 }));
