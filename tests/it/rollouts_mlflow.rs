@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// A model, the file that its challenger is of, and what is wrong with that one.
@@ -143,8 +144,8 @@ async fn lead_time_is_since(client: &Client, model: &str, created: u64) {
     assert_eq!(ended["lead_ms"].as_u64(), lead);
     assert!(lead.is_none_or(|lead| lead > began["sighted_at"].as_u64().unwrap() - created), "{lead:?}");
     let figures = client.get_admin(&format!("/api/v1/rollouts/{model}")).await.ok().json()["figures"].clone();
-    assert_eq!(figures["lead_seconds"].as_f64().unwrap(), lead.unwrap_or(0) as f64 / 1000.0);
-    println!("{model}: {lead:?} ms since version 2 was registered");
+    let of_figures = Duration::from_secs_f64(figures["lead_seconds"].as_f64().unwrap());
+    assert_eq!(of_figures.as_millis(), u128::from(lead.unwrap_or(0)), "{figures:#}");
 }
 
 async fn decisions_can_be_made_again(client: &Client, model: &str) {

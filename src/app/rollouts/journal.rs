@@ -247,7 +247,7 @@ mod tests {
         let store = Store::open(directory, Duration::ZERO).await.unwrap();
         let (keeper, keep) = keep(store.clone(), Arc::default());
         let (journal, write) = Journal::new(store, keeper);
-        drop((tokio::spawn(keep), tokio::spawn(write)));
+        drop((crate::app::spawn(keep), crate::app::spawn(write)));
         journal
     }
 
@@ -265,6 +265,7 @@ mod tests {
         let ledger = history.ledger().after(course.state(), &records);
         journal.write((MODEL, &id), &records, ledger.as_ref()).unwrap().await.unwrap().unwrap();
         history.end(course.state());
+        assert_eq!(ledger.as_ref(), Some(history.ledger()), "what is written down is what is known");
     }
 
     #[tokio::test]

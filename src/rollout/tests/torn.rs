@@ -154,8 +154,9 @@ async fn whatever_part_of_the_last_writes_reached_the_disk_the_next_process_goes
             seen.insert(count);
             cuts += 1;
         }
+        seen.remove(&0);
         (found, writes) = (found + seen.len(), writes + left.writes.len());
     }
-    println!("{cuts} torn logs; the next process went on from {found} places, of {writes} writes");
-    assert!(cuts >= 500 && found >= 80, "{cuts} and {found}");
+    println!("{cuts} torn logs, after which the next process went on from {found} of {writes} writes");
+    assert!(cuts >= 500 && found >= 70, "{cuts} and {found}");
 }
