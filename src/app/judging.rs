@@ -1,12 +1,7 @@
 //! The judge's loop: glance at the alarms, look at everything, apply the rules, tell whoever wants to know, write down.
 //!
-//! With hundreds of models a look takes as long as the guards of a rollout have to act, and both are on one thread of the
-//! control plane. So judging is done aside.
-//!
-//! Invariant: a slow tick delays the next one and never overlaps it, and delays nobody else; a disk that is slow, full or
-//! gone delays none.
+//! Invariant: a slow tick delays the next one and never overlaps it; a disk that is slow, full or gone delays none.
 
-use super::aside;
 use super::clock::UnixClock;
 use super::learning::Learner;
 use crate::admin::{Command, Desk};
@@ -53,15 +48,13 @@ impl Judging {
             };
             at = self.clock.at(due, (Instant::now(), SystemTime::now()));
             self.watch_newcomers(at).await;
-            aside(|| {
-                if self.judge.glance(at) || is_due(looked, at, LOOK) {
-                    looked = Some(at);
-                    self.look(at);
-                }
-            });
+            if self.judge.glance(at) || is_due(looked, at, LOOK) {
+                looked = Some(at);
+                self.look(at);
+            }
             self.learn().await;
             if is_due(saved, at, self.snapshot_interval) {
-                aside(|| self.save(at, saved.is_some()));
+                self.save(at, saved.is_some());
                 saved = Some(at);
             }
         }

@@ -69,7 +69,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -351,12 +350,4 @@ fn judging(config: &Config, desk: &Arc<Desk>, identity: JudgeIdentity, kept: Opt
 #[expect(clippy::disallowed_methods, reason = "long-lived tasks start in app, and this is app")]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::task::spawn(task)
-}
-
-/// Does what takes a processor for long, while other tasks go on on another thread, where the runtime may have one.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
