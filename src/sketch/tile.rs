@@ -6,7 +6,7 @@
 //!
 //! With one edge to compare with, a value takes eight instructions from its cell to its counter: loading the cell and the
 //! value, a remainder, a table, a comparison, its carry, a widening, an increment. Finding the cells and what is outside
-//! takes four more, and each further edge two. Two habits of the compiler would double that. Where it sees what a cell was
+//! takes five more, and each further edge two. Two habits of the compiler would double that. Where it sees what a cell was
 //! computed from, it branches on whether the value was in the last one; so cells go through [`black_box`], which costs a
 //! copy of a line. And where it sees that a sum does not overflow, it makes an address of every addend; so counts are of
 //! eight bits, which wrap as far as it knows.
