@@ -251,7 +251,7 @@ async fn what_a_split_names_stays_whatever_the_registry_says() {
     }
     let mut settings = crate::config::Config::default().model("churn");
     settings.split = Some(BTreeMap::from([(1, 10_000)]));
-    let present = crate::catalog::Present { fingerprint: 1, settled: true };
+    let present = crate::catalog::Present { fingerprint: 1, settled: true, registered_at: None };
     let versions = (1..=3).map(|version| (version, present)).collect();
     let model = crate::catalog::PresentModel { versions, ..crate::catalog::PresentModel::default() };
     let listing = BTreeMap::from([("churn".to_owned(), model)]);
