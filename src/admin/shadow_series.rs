@@ -40,6 +40,8 @@ mod tests {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let mut settings = Config::default().model("churn");
         (settings.engine, settings.split) = (EngineChoice::Tract, Some(BTreeMap::from([(2, 10_000)])));
+        // However long a call takes here, worker 0 has an instance.
+        settings.execution.inline_limit = Duration::MAX;
         let loader = Loader {
             repository: repository.clone(),
             fetched: repository.clone(),
