@@ -145,6 +145,13 @@ impl History {
         self.ledger.figures()
     }
 
+    /// Whether these bytes were stable until a rollout ended in favour of others.
+    #[must_use]
+    pub fn gave_way(&self, version: u64, digest: &str) -> bool {
+        let done = self.past.iter().filter(|past| past.outcome == Some(Phase::Done));
+        done.map(|past| &past.beginning).any(|gone| gone.stable == version && gone.stable_digest == digest)
+    }
+
     /// Whether no rollout of these bytes begins by itself, be they usable now or not.
     #[must_use]
     pub fn is_left_alone(&self, version: u64, digest: &str, is_usable: bool) -> bool {

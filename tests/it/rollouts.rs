@@ -328,3 +328,28 @@ async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_a
     assert_eq!(shown["figures"]["rolled_back"], 3, "{shown:#}");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_back_to_a_lower_version_stays_there() {
+    let plans = |config: &mut Config| {
+        for model in ["churn", "probe"] {
+            let plan = format!("[models.{model}]\nengine = \"tract\"\n{QUICK}");
+            config.models.insert(model.to_owned(), settings(&plan).model(model));
+        }
+    };
+    let repository = Repository::of(&["churn/1"]);
+    for version in ["churn/3", "probe/1"] {
+        repository.add(&shipped().join("churn/1"), version);
+    }
+    let gateway = Gateway::start(repository, plans).await;
+    let client = gateway.client.clone();
+    client.wait_until_serving("churn", "3").await;
+    let traffic = Traffic::start(&client);
+    let back = order(&client, "start", r#"{"version": 1}"#).await.ok().json();
+    assert_eq!(in_phase(&client, "done").await["id"], back["id"]);
+    drop(traffic);
+    everybody_had_a_turn(&gateway, "probe").await;
+    assert_eq!(shown(&client).await.unwrap()["id"], back["id"], "version 3 is the highest, and gave way");
+    client.wait_until_serving("churn", "1").await;
+    gateway.stop().await;
+}

@@ -3,7 +3,8 @@
 //!
 //! What ended once is not begun again by itself: the same bytes by the same plan would come to the same. Nor is what was
 //! rolled back or turned away, by whichever plan and however many rollouts ago. Whoever wants that says so, and that is
-//! another try with an id of its own. One that could not be used is begun again once it can.
+//! another try with an id of its own. One that could not be used is begun again once it can. What was stable before and gave
+//! way to another is gone back to by itself only where a registry names it.
 //!
 //! A version whose bytes were refused before anybody saw it coming has a rollout all the same, which ends at once: a
 //! version that nobody hears of again would look as if it had never been there.
@@ -44,6 +45,8 @@ impl Rollouts {
             if !is_free || entry.explicit || entry.hold.is_some() {
                 continue;
             }
+            // Of a directory the highest version is wanted, also where somebody went back to a lower one.
+            let is_named = entry.roles.is_some();
             let is_wanted = |target: &u64| {
                 let Some(fingerprint) = entry.fingerprints.get(target) else { return false };
                 let (found, is_usable) = (digest(*fingerprint), is_usable(entry, *target));
@@ -52,6 +55,7 @@ impl Rollouts {
                     let tried = history.outcome_of(&id);
                     tried.is_none_or(|outcome| outcome == Some(Phase::Failed) && is_usable)
                         && !history.is_left_alone(*target, &found, is_usable)
+                        && (is_named || !history.gave_way(*target, &found))
                 };
                 rolled.is_none_or(|rolled| is_new(&rolled.history))
             };
