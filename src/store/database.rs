@@ -6,8 +6,10 @@
 //! Invariant: a file that was put aside is never written to or deleted.
 
 use super::{StoreError, migrations};
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, SqlitePool};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,8 +94,8 @@ impl Store {
             .pragma("cache_size", PAGE_CACHE)
             // Whoever waits says so; statements in the log help nobody.
             .disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await?;
-        let store = Self { pool };
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).after_release(is_done);
+        let store = Self { pool: pool.connect_with(options).await? };
         match store.check_and_migrate(unix).await {
             Ok(()) => Ok(store),
             Err(error) => {
@@ -120,6 +122,19 @@ impl Store {
     pub async fn close(self) {
         self.pool.close().await;
     }
+}
+
+/// Whether a connection can be used again, once what was sent to it is done. When the disk is full SQLite rolls back by itself
+/// (<https://www.sqlite.org/lang_transaction.html>), and the ROLLBACK that follows fails: sqlx then takes the transaction for
+/// open and the next one for a part of it, which nobody ends. Such a connection would see the past and lock everybody out.
+fn is_done(
+    connection: &mut SqliteConnection,
+    _metadata: PoolConnectionMetadata,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async move {
+        connection.ping().await?;
+        Ok(!connection.is_in_transaction())
+    })
 }
 
 /// How the outcome of a check is told apart from other errors.

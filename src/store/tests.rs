@@ -201,3 +201,24 @@ async fn old_snapshots_are_found_without_reading_all_and_little_is_kept_in_memor
     let kibibytes: i64 = sqlx::query("PRAGMA cache_size").fetch_one(&store.pool).await.unwrap().try_get(0).unwrap();
     assert_eq!(kibibytes, -256);
 }
+
+/// What SQLite does by itself when the disk is full, and then an ordinary failure.
+#[tokio::test]
+async fn a_write_that_was_rolled_back_by_sqlite_leaves_no_transaction_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    for (id, action) in [("full", "ROLLBACK"), ("wrong", "ABORT")] {
+        let trigger = format!(
+            "CREATE TRIGGER of_{id} BEFORE INSERT ON alerts WHEN NEW.id = '{id}' BEGIN SELECT RAISE({action}, '{id}'); END"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(&store.pool).await.unwrap();
+    }
+    // One of the two connections, so that all writes go by the other.
+    let mut reader = store.pool.acquire().await.unwrap();
+    for id in ["full", "wrong"] {
+        assert!(store.save_alerts(&[alert(id, true)]).await.unwrap_err().to_string().contains(id));
+    }
+    store.save_alerts(&[alert("fine", true)]).await.unwrap();
+    let seen: i64 = sqlx::query("SELECT count(*) FROM alerts").fetch_one(&mut *reader).await.unwrap().get(0);
+    assert_eq!(seen, 1);
+}
