@@ -34,7 +34,6 @@ mod rollout_command;
 mod rollout_crashes;
 mod rollouts;
 mod rollouts_mlflow;
-mod rollouts_without;
 mod segments;
 mod shadow;
 mod shadow_phase;
