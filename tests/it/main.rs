@@ -34,6 +34,7 @@ mod rollout_command;
 mod rollout_crashes;
 mod rollouts;
 mod rollouts_mlflow;
+mod rollouts_without;
 mod segments;
 mod shadow;
 mod shadow_phase;

@@ -57,9 +57,13 @@ impl Traffic {
     }
 }
 
-fn with_plan(plan: &'static str) -> impl FnOnce(&mut Config) {
+/// A call of code that is not optimised takes about as long as what is made on workers at most: where it is made would be
+/// chance, and versions alike be told apart by their durations.
+pub(crate) const ON_WORKERS: &str = "execution = { inline_limit = \"1h\" }";
+
+pub(crate) fn with_plan(plan: &'static str) -> impl FnOnce(&mut Config) {
     move |config| {
-        let wanted = settings(&format!("[models.churn]\n{plan}")).model("churn");
+        let wanted = settings(&format!("[models.churn]\n{ON_WORKERS}\n{plan}")).model("churn");
         config.models.insert("churn".to_owned(), wanted);
     }
 }
@@ -292,7 +296,7 @@ async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_a
         for model in ["churn", "before", "after"] {
             config.models.insert(
                 model.to_owned(),
-                settings(&format!("[models.{model}]\nengine = \"tract\"\n{slow}")).model(model),
+                settings(&format!("[models.{model}]\nengine = \"tract\"\n{ON_WORKERS}\n{slow}")).model(model),
             );
         }
         config.state.path = place;
@@ -333,7 +337,7 @@ async fn what_was_turned_away_or_rolled_back_is_left_alone_also_rollouts_later_a
 async fn who_goes_back_to_a_lower_version_stays_there() {
     let plans = |config: &mut Config| {
         for model in ["churn", "probe"] {
-            let plan = format!("[models.{model}]\nengine = \"tract\"\n{QUICK}");
+            let plan = format!("[models.{model}]\nengine = \"tract\"\n{ON_WORKERS}\n{QUICK}");
             config.models.insert(model.to_owned(), settings(&plan).model(model));
         }
     };
